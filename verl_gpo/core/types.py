@@ -1,0 +1,113 @@
+"""The nouns of GPO, and the two Protocols that connect the engine to a policy and to a reward.
+
+Dimension suffixes used throughout ``core``:
+
+====  =============================================
+_N    rollout of a group
+_K    step of a response (``K`` steps, ``K + 1`` states)
+_M    Monte Carlo sample at one state
+_T    token of a response
+====  =============================================
+
+A *state* ``s_k`` is a prompt and the first ``k`` steps of a response. The engine never sees the prompt: it is the same
+for all rollouts of a group, so a state is written as the tuple of response tokens that are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Tokens = tuple[int, ...]
+
+
+class SamplingError(RuntimeError):
+    """One continuation could not be generated: it timed out, was aborted, or came back empty."""
+
+
+class ScoringError(RuntimeError):
+    """One response could not be scored: the reward function raised or timed out."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A complete response of the policy to a group's prompt.
+
+    Attributes:
+        token_ids: ``(T,)`` response tokens, without the prompt.
+        log_probs: ``(T,)`` log-probs under the policy that sampled them, or None where the engine kept none.
+        reward: outcome reward ``R(y)``.
+        source: whatever the caller wants to find again; the engine does not look at it.
+    """
+
+    token_ids: Tokens
+    log_probs: tuple[float, ...] | None
+    reward: float
+    source: Any = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.log_probs is not None and len(self.log_probs) != len(self.token_ids):
+            raise ValueError(f"log_probs has {len(self.log_probs)} entries for {len(self.token_ids)} tokens")
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What the policy wrote after a state.
+
+    Attributes:
+        token_ids: ``(T,)`` new tokens, without the prefix.
+        log_probs: ``(T,)`` their log-probs, or None.
+        context_tokens: tokens of prompt and prefix that the request carried.
+        cached_tokens: how many of them the engine found in its prefix cache, or None where it does not say.
+        source: whatever the sampler wants to find again.
+    """
+
+    token_ids: Tokens
+    log_probs: tuple[float, ...] | None = None
+    context_tokens: int = 0
+    cached_tokens: int | None = None
+    source: Any = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class ScoredContinuation:
+    """A continuation and the outcome reward of the whole response, prefix included."""
+
+    continuation: Continuation
+    reward: float
+    source: Any = field(default=None, compare=False, repr=False)
+
+
+class Sampler(Protocol):
+    """Draws continuations of one prompt's states from the current policy."""
+
+    async def sample(self, prefix: Tokens, max_tokens: int, seed: int) -> Continuation:
+        """Continue the prompt and ``prefix`` by at most ``max_tokens`` tokens.
+
+        ``seed`` differs between any two requests of a prompt, for engines that sample deterministically.
+
+        Raises:
+            SamplingError: no usable continuation came back.
+        """
+        ...
+
+
+class Scorer(Protocol):
+    """The ordinary reward function, asked for one complete response at a time."""
+
+    async def score(self, prefix: Tokens, continuation: Continuation) -> ScoredContinuation:
+        """Reward of the response ``prefix + continuation``.
+
+        Raises:
+            ScoringError: no reward came back.
+        """
+        ...
+
+
+class Splitter(Protocol):
+    """Cuts a response into steps."""
+
+    def __call__(self, token_ids: Sequence[int]) -> list[int]:
+        """Return the ``K`` exclusive ends of the steps, increasing, the last ``len(token_ids)``; [] for no tokens."""
+        ...

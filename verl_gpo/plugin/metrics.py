@@ -1,0 +1,120 @@
+"""``gpo/*`` metrics: one small record a prompt, and their summary a training step.
+
+A record is written by the rollout worker as a tag on the prompt's first row and read by the replay buffer, which hands
+its summary to the trainer's own logger. verl reduces a metric by words in its name (``min``, ``max``, ``sum``,
+``mean``, ``total``, ``avg``, anywhere in it): none of the names below holds one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..core.reentry import GroupResult
+
+#: The tag that holds a prompt's record.
+TAG = "gpo"
+
+
+def prompt_record(
+    roots: Sequence[Any],
+    result: GroupResult | None,
+    rollout_seconds: float,
+    skipped: str | None = None,
+    failed: bool = False,
+) -> dict[str, Any]:
+    """What re-entry did with one prompt, small enough for a tag.
+
+    Args:
+        roots: verl's ``AgentLoopOutput`` of each root rollout.
+        result: the engine's result; None where it did not run or failed.
+        rollout_seconds: from the prompt's start to its last root rollout.
+        skipped: why the engine was not asked, if it was not.
+        failed: the re-entry raised; the roots are kept.
+    """
+    record: dict[str, Any] = {
+        "root_tokens": sum(len(root.response_ids) for root in roots),
+        "root_rewards": [float(root.reward_score) for root in roots if root.reward_score is not None],
+        "root_accuracies": [accuracy(root) for root in roots if root.reward_score is not None],
+        "rollout_seconds": rollout_seconds,
+        "skipped": skipped,
+        "failed": failed,
+    }
+    if result is not None:
+        branches = [rollout for reentry in result.reentries for rollout in reentry.rollouts]
+        record["branch_rewards"] = [rollout.reward for rollout in branches]
+        record["branch_accuracies"] = [accuracy(rollout.source) for rollout in branches]
+        record["steps"] = [len(reentry.ends) for reentry in result.reentries]
+        record["critical"] = [
+            # A random choice needs no values and so has no advantage (NaN).
+            (reentry.critical.index, len(reentry.ends), reentry.critical.advantage)
+            for reentry in result.reentries
+            if reentry.critical is not None
+        ]
+        record["usage"] = {phase: vars(usage).copy() for phase, usage in result.usage.items()}
+    return record
+
+
+def accuracy(output: Any) -> float:
+    """``acc`` where the reward function reports it, else the reward."""
+    info = output.extra_fields.get("reward_extra_info") or {}
+    return float(info.get("acc", output.reward_score))
+
+
+def step_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Summarize the records of one training step; {} without any.
+
+    Shares and averages run over prompts, anchors or rollouts as their name says; a quantity that nothing was observed
+    of is left out rather than reported as zero.
+    """
+    records = list(records)
+    if not records:
+        return {}
+    metrics: dict[str, float] = {}
+
+    def average(name: str, values: Iterable[float]) -> None:
+        known = [value for value in values if value == value]
+        if known:
+            metrics[name] = sum(known) / len(known)
+
+    def flat(key: str) -> list[Any]:
+        return [item for record in records for item in record.get(key, ())]
+
+    searched = [record for record in records if "usage" in record]
+    average("gpo/prompts/reentered", (bool(record.get("branch_rewards")) for record in records))
+    average("gpo/prompts/without_critical_step", (not record["critical"] for record in searched))
+    average("gpo/prompts/skipped", (record["skipped"] is not None for record in records))
+    average("gpo/prompts/failed", (record["failed"] for record in records))
+
+    critical = flat("critical")
+    metrics["gpo/critical/found"] = float(len(critical))
+    average("gpo/critical/position", (index / max(count - 1, 1) for index, count, _ in critical))
+    average("gpo/critical/advantage", (advantage for _, _, advantage in critical))
+    average("gpo/steps", flat("steps"))
+
+    for kind in ("root", "branch"):
+        average(f"gpo/reward/{kind}", flat(f"{kind}_rewards"))
+        average(f"gpo/accuracy/{kind}", flat(f"{kind}_accuracies"))
+        metrics[f"gpo/rollouts/{kind}"] = float(len(flat(f"{kind}_rewards")))
+
+    root_tokens = sum(record["root_tokens"] for record in records)
+    metrics["gpo/tokens/root"] = float(root_tokens)
+    average("gpo/seconds/rollout", (record["rollout_seconds"] for record in records))
+    context = cached = 0
+    failures = {"sampling": 0, "scoring": 0}
+    for phase in ("value", "reenter"):
+        usages = [record["usage"][phase] for record in searched]
+        tokens = sum(usage["tokens"] for usage in usages)
+        metrics[f"gpo/tokens/{phase}"] = float(tokens)
+        metrics[f"gpo/tokens/{phase}_over_root"] = tokens / max(root_tokens, 1)
+        metrics[f"gpo/requests/{phase}"] = float(sum(usage["requests"] for usage in usages))
+        average(f"gpo/seconds/{phase}", (usage["seconds"] for usage in usages))
+        context += sum(usage["context_tokens"] for usage in usages)
+        cached += sum(usage["cached_tokens"] for usage in usages)
+        for kind in failures:
+            failures[kind] += sum(usage[f"{kind}_failures"] for usage in usages)
+    if context:
+        metrics["gpo/prefix_cache_hit_share"] = cached / context
+    for kind, count in failures.items():
+        metrics[f"gpo/failures/{kind}"] = float(count)
+    return metrics

@@ -1,0 +1,150 @@
+"""Settings are checked in the driver, after Hydra has composed them and before Ray starts.
+
+A setting that cannot work stops the run with one line that names the key, the value and what is allowed. On a host
+without an accelerator the configuration is adapted at the same point (:mod:`verl_gpo.plugin.cpu_config`).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from ..config import BLOCK, ConfigError, GPOConfig
+from .detect import cpu_platform_wanted
+
+MANAGER = "verl_gpo.plugin.worker.ReentryManager"
+MANAGER_KEY = "actor_rollout_ref.rollout.agent.agent_loop_manager_class"
+
+#: Estimators that compare the rollouts of a group: a group of one has nothing to compare with.
+GROUP_ESTIMATORS = ("gpo", "grpo", "grpo_vectorized", "grpo_passk", "rloo", "rloo_vectorized", "opo", "gpg")
+_FILES = (
+    "data.train_files",
+    "data.val_files",
+    "actor_rollout_ref.model.path",
+    "reward.custom_reward_function.path",
+)
+TRAINER_MODES = ("sync", "colocate_async")
+
+
+def install() -> None:
+    """Run :func:`prepare` before verl's own ``validate_config``.
+
+    Reason: verl 0.9.1 gives plugins no call between Hydra's composition and ``ray.init``, and a setting that is found
+    wrong later has cost minutes of start-up. We know of no upstream issue.
+    Remove when: verl calls plugins with the composed configuration.
+    """
+    import verl.utils.config as verl_config
+
+    validate_config = verl_config.validate_config
+    if hasattr(validate_config, "__wrapped__"):
+        return
+
+    @functools.wraps(validate_config)
+    def prepare_and_validate(config: DictConfig, *args: Any, **kwargs: Any) -> Any:
+        try:
+            prepare(config)
+        except ConfigError as error:
+            sys.exit(f"verl_gpo: {error}")
+        return validate_config(config, *args, **kwargs)
+
+    verl_config.validate_config = prepare_and_validate
+
+
+def prepare(config: DictConfig) -> None:
+    """Check GPO's settings, and adapt the configuration to the CPU where there is nothing else to run on.
+
+    Raises:
+        ConfigError: a setting that cannot work.
+    """
+    check(config)
+    # A cluster that is joined may have the files and the accelerators that this host lacks.
+    if os.environ.get("RAY_ADDRESS") or OmegaConf.select(config, "ray_kwargs.ray_init.address"):
+        return
+    for key in _FILES:
+        _check_files_exist(key, OmegaConf.select(config, key))
+    if cpu_platform_wanted():
+        from .cpu_config import adapt_to_cpu
+
+        lines = adapt_to_cpu(config)
+        if lines:
+            print("verl_gpo: no accelerator on this host, running on the CPU. Settings changed:", flush=True)
+            print("\n".join(f"  {line}" for line in lines), flush=True)
+
+
+def reentry_selected(config: DictConfig) -> bool:
+    """Whether the configuration selects GPO's rollout worker."""
+    return OmegaConf.select(config, MANAGER_KEY) == MANAGER
+
+
+def _check_files_exist(key: str, value: Any) -> None:
+    """Refuse local files that are missing. Names on a hub (``org/name``) and URLs are left to verl."""
+    for path in [value] if isinstance(value, str) else list(value or ()):
+        local = Path(str(path)).expanduser()
+        looks_local = local.is_absolute() or str(path).startswith(".") or local.suffix in (".parquet", ".py", ".jsonl")
+        if looks_local and "://" not in str(path) and not local.exists():
+            raise ConfigError(key, path, "no such file or folder")
+
+
+def check(config: DictConfig) -> GPOConfig:
+    """Check what GPO adds to and asks of a verl configuration.
+
+    Raises:
+        ConfigError: the key, the value, what is allowed.
+    """
+
+    def get(key: str) -> Any:
+        return OmegaConf.select(config, key)
+
+    def refuse(key: str, allowed: str) -> None:
+        raise ConfigError(key, get(key), allowed)
+
+    block = get(BLOCK)
+    if block is not None and not isinstance(block, DictConfig):
+        refuse(BLOCK, "must be a block of settings")
+    gpo = GPOConfig.from_mapping(OmegaConf.to_container(block, resolve=True) if block is not None else None)
+
+    estimator = get("algorithm.adv_estimator")
+    n = get("actor_rollout_ref.rollout.n")
+    uses_gpo = estimator == "gpo" or reentry_selected(config)
+    if uses_gpo and estimator in GROUP_ESTIMATORS and isinstance(n, int) and n < 2:
+        refuse(
+            "actor_rollout_ref.rollout.n", f"must be at least 2 with adv_estimator={estimator}: it compares rollouts"
+        )
+    if not reentry_selected(config) or not gpo.enable:
+        return gpo
+
+    if not get("trainer.use_v1"):
+        refuse("trainer.use_v1", "must be true: re-entry runs in verl's v1 trainer")
+    if get("trainer.v1.trainer_mode") not in TRAINER_MODES:
+        refuse("trainer.v1.trainer_mode", f"must be one of {', '.join(TRAINER_MODES)} with re-entry")
+    if estimator == "remax":
+        refuse(
+            "algorithm.adv_estimator",
+            "must be another with re-entry, say gpo, grpo, rloo or gae: remax takes its baseline from a greedy rollout "
+            "of the prompt, and a reset state has none",
+        )
+    response_length = get("data.max_response_length")
+    if gpo.max_prefix_tokens >= response_length:
+        raise ConfigError(
+            f"{BLOCK}.max_prefix_tokens",
+            gpo.max_prefix_tokens,
+            f"must be under data.max_response_length={response_length}, which prefix and continuation share",
+        )
+    if get("reward.reward_model.enable") and not get("reward.reward_model.enable_resource_pool"):
+        refuse(
+            "reward.reward_model.enable_resource_pool",
+            "must be true with re-entry: a colocated reward model cannot score while the policy samples",
+        )
+    if get("algorithm.filter_groups.enable"):
+        refuse("algorithm.filter_groups.enable", "must be false with re-entry: it would take branches for roots")
+    if get("actor_rollout_ref.rollout.enable_rollout_routing_replay"):
+        refuse(
+            "actor_rollout_ref.rollout.enable_rollout_routing_replay",
+            "must be false with re-entry: a continuation does not carry its prefix's routing",
+        )
+    return gpo
