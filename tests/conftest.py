@@ -14,11 +14,10 @@ REPOSITORY = Path(__file__).parents[1]
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
     """Folder with ``model/`` (untrained), ``train.parquet`` and ``test.parquet`` of the arithmetic task."""
-    import pandas as pd
     import torch
 
     from recipes.arithmetic.model import build_model, build_tokenizer
-    from recipes.arithmetic.prepare import to_rows
+    from recipes.arithmetic.prepare import write_parquet
     from recipes.arithmetic.task import ArithmeticSpec, generate_problems
 
     folder = tmp_path_factory.mktemp("tiny")
@@ -28,7 +27,7 @@ def tiny_run(tmp_path_factory):
     tokenizer.save_pretrained(folder / "model")
     for split, name in (("train", "train"), ("eval", "test")):
         problems = generate_problems(ArithmeticSpec(), 16, seed=0, split=split)
-        pd.DataFrame(to_rows(problems, split)).to_parquet(folder / f"{name}.parquet")
+        write_parquet(problems, split, folder / f"{name}.parquet")
     return folder
 
 

@@ -20,6 +20,14 @@ _ACTOR, _ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
 #: with more, Ray starts idle processes at once.
 _LOGICAL_CPUS = 8
 
+#: vLLM's own settings, where the user left its default.
+_ENGINE_DEFAULTS = {
+    # A prefix is cached in whole blocks, and 128 tokens, the default on CPUs, is longer than a small task's prefixes.
+    "block_size": 16,
+    # One worker needs no process of its own.
+    "distributed_executor_backend": "uni",
+}
+
 
 def _at_most(limit: int) -> Callable[[Any], Any]:
     return lambda value: min(value, limit) if isinstance(value, int) else limit
@@ -87,10 +95,9 @@ def adapt_to_cpu(config: DictConfig) -> list[str]:
             if old != new:
                 OmegaConf.update(config, key, new, force_add=True, merge=False)
                 lines.append(f"{key}: {old} -> {new}")
-        engine = f"{_ROLLOUT}.engine_kwargs.vllm.block_size"
-        if OmegaConf.select(config, engine) is None:
-            # vLLM's CPU default of 128 tokens a block is longer than most prefixes of a small task, and a prefix is
-            # cached in whole blocks.
-            OmegaConf.update(config, engine, 16, force_add=True)
-            lines.append(f"{engine}: default -> 16")
+        for name, value in _ENGINE_DEFAULTS.items():
+            key = f"{_ROLLOUT}.engine_kwargs.vllm.{name}"
+            if OmegaConf.select(config, key) is None:
+                OmegaConf.update(config, key, value, force_add=True)
+                lines.append(f"{key}: default -> {value}")
     return lines

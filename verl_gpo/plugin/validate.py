@@ -50,7 +50,10 @@ def install() -> None:
             prepare(config)
         except ConfigError as error:
             sys.exit(f"verl_gpo: {error}")
-        return validate_config(config, *args, **kwargs)
+        result = validate_config(config, *args, **kwargs)
+        if runs_on_this_cpu(config):
+            _fork_workers(config)
+        return result
 
     verl_config.validate_config = prepare_and_validate
 
@@ -62,18 +65,35 @@ def prepare(config: DictConfig) -> None:
         ConfigError: a setting that cannot work.
     """
     check(config)
-    # A cluster that is joined may have the files and the accelerators that this host lacks.
-    if os.environ.get("RAY_ADDRESS") or OmegaConf.select(config, "ray_kwargs.ray_init.address"):
-        return
-    for key in _FILES:
-        _check_files_exist(key, OmegaConf.select(config, key))
-    if cpu_platform_wanted():
+    if not _joins_cluster(config):
+        for key in _FILES:
+            _check_files_exist(key, OmegaConf.select(config, key))
+    if runs_on_this_cpu(config):
         from .cpu_config import adapt_to_cpu
 
         lines = adapt_to_cpu(config)
         if lines:
             print("verl_gpo: no accelerator on this host, running on the CPU. Settings changed:", flush=True)
             print("\n".join(f"  {line}" for line in lines), flush=True)
+
+
+def _joins_cluster(config: DictConfig) -> bool:
+    """Whether Ray is joined rather than started here; the cluster may have files and accelerators unseen from here."""
+    return bool(os.environ.get("RAY_ADDRESS") or OmegaConf.select(config, "ray_kwargs.ray_init.address"))
+
+
+def runs_on_this_cpu(config: DictConfig) -> bool:
+    """Whether the whole run takes place on this host, and it has no accelerator."""
+    return cpu_platform_wanted() and not _joins_cluster(config)
+
+
+def _fork_workers(config: DictConfig) -> None:
+    """Have Ray's workers forked from one process that has imported everything (:mod:`verl_gpo.plugin.zygote`)."""
+    from . import zygote
+
+    key = "ray_kwargs.ray_init.runtime_env.py_executable"
+    if OmegaConf.select(config, key) is None:
+        OmegaConf.update(config, key, zygote.python_command(), force_add=True)
 
 
 def reentry_selected(config: DictConfig) -> bool:

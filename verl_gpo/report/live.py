@@ -1,0 +1,124 @@
+"""``python -m verl_gpo.report.live --log L --metrics M --steps N -- COMMAND...``: run a training, show where it is.
+
+verl writes a thousand lines before its first step. They go to the log file; the terminal gets the phase of the
+start-up, a line for each training step, and, should the command fail, the end of the log and its exit status.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+#: What a line of verl's log says of the start-up: (part of the line, the phase that begins).
+PHASES = (
+    ("All configuration checks passed", "starting Ray"),
+    ("Started a local Ray instance", "starting the trainer"),
+    ("Total training steps:", "loading the actor (FSDP)"),
+    ("actor and ref model engine initialized", "starting the rollout server (vLLM)"),
+    ("ready to fit", "rolling out"),
+)
+
+
+class Tail:
+    """The lines that have been added to a file since the last look."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._offset = 0
+
+    def lines(self) -> list[str]:
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        complete = data.rfind(b"\n") + 1
+        self._offset += complete
+        return data[:complete].decode("utf-8", errors="replace").splitlines()
+
+
+def step_line(step: int, metrics: dict[str, Any]) -> str:
+    """One training step as a person would say it."""
+    parts = [f"step {step:>3}"]
+    validation = [v for k, v in metrics.items() if k.startswith("val-core/") and "/mean@" in k]
+    if validation:
+        parts.append(f"validation {sum(validation) / len(validation):.3f}")
+    for key, text in (
+        ("gpo/accuracy/root", "root accuracy {:.2f}"),
+        ("gpo/accuracy/branch", "re-entry {:.2f}"),
+        ("gpo/critical/found", "critical steps {:.0f}"),
+        ("timing_s/step", "{:.1f} s"),
+    ):
+        if key in metrics:
+            parts.append(text.format(metrics[key]))
+    return ", ".join(parts)
+
+
+def run(command: list[str], log: Path, metrics: Path, steps: int, console: Console | None = None) -> int:
+    """Run ``command`` to its end and return its exit status."""
+    console = console or Console()
+    started = time.monotonic()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    metrics.parent.mkdir(parents=True, exist_ok=True)
+    metrics.unlink(missing_ok=True)
+    log_tail, metrics_tail = Tail(log), Tail(metrics)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with log.open("wb") as output, Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("importing verl", total=steps)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            running = True
+            while running:
+                running = process.poll() is None
+                for line in log_tail.lines():
+                    for sign, phase in PHASES:
+                        if sign in line:
+                            progress.update(bar, description=phase)
+                            console.print(f"{time.monotonic() - started:5.0f} s  {phase}")
+                for line in metrics_tail.lines():
+                    record = json.loads(line)
+                    progress.update(bar, description="training", completed=record["step"])
+                    seconds = time.monotonic() - started
+                    console.print(f"{seconds:5.0f} s  {step_line(record['step'], record['data'])}", highlight=False)
+                if running:
+                    time.sleep(0.2)
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        reason = [line for line in lines if line.startswith("verl_gpo: ") and "=" in line and "->" not in line]
+        console.print(*(reason[-1:] or lines[-25:]), sep="\n", markup=False, highlight=False)
+        console.print(f"the training stopped with exit status {process.returncode}; its whole output: {log}")
+    return process.returncode
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m verl_gpo.report.live", description=__doc__)
+    parser.add_argument("--log", type=Path, required=True, help="file for the command's output")
+    parser.add_argument("--metrics", type=Path, required=True, help="the metrics file that the command writes")
+    parser.add_argument("--steps", type=int, required=True, help="training steps that are expected")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="the training, after --")
+    arguments = parser.parse_args(argv)
+    command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
+    if not command:
+        parser.error("no command after --")
+    return run(command, arguments.log, arguments.metrics, arguments.steps)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
