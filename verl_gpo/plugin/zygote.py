@@ -124,7 +124,7 @@ def serve(address: str) -> None:
             os.read(woken, 4096)
             _report_ended(children)
         for pid, connection in list(children.items()):
-            if connection in readable and not connection.recv(1):  # the launcher was killed: so is its process
+            if connection in readable and _hung_up(connection):  # the launcher was killed: so is its process
                 os.kill(pid, signal.SIGKILL)
                 del children[pid]
                 connection.close()
@@ -133,8 +133,15 @@ def serve(address: str) -> None:
             if not can_fork:
                 connection.close()
                 continue
-            header, streams, _, _ = socket.recv_fds(connection, 8, 3)
-            request = json.loads(_receive(connection, int.from_bytes(header, "big")))
+            streams: list[int] = []
+            try:
+                header, streams, _, _ = socket.recv_fds(connection, 8, 3)
+                request = json.loads(_receive(connection, int.from_bytes(header, "big")))
+            except (OSError, ValueError):  # the launcher was killed before it had asked
+                for stream in streams:
+                    os.close(stream)
+                connection.close()
+                continue
             pid = os.fork()
             if pid == 0:
                 for other in (listener, connection, *children.values()):
@@ -142,8 +149,16 @@ def serve(address: str) -> None:
                 _become(request, streams)
             for stream in streams:
                 os.close(stream)
-            connection.sendall(b"+")
+            with contextlib.suppress(OSError):  # the launcher was killed meanwhile: the next look finds that out
+                connection.sendall(b"+")
             children[pid] = connection
+
+
+def _hung_up(connection: socket.socket) -> bool:
+    try:
+        return not connection.recv(1)
+    except OSError:  # it ended with something left to read
+        return True
 
 
 def _other_threads() -> list[str]:
@@ -196,6 +211,8 @@ def _become(request: dict, streams: list[int]) -> None:
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if status and not isinstance(end.code, int):
+            print(end.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
     finally:

@@ -17,14 +17,20 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+READY = "rolling out"
 #: What a line of verl's log says of the start-up: (part of the line, the phase that begins).
 PHASES = (
     ("All configuration checks passed", "starting Ray"),
     ("Started a local Ray instance", "starting the trainer"),
     ("Total training steps:", "loading the actor (FSDP)"),
     ("actor and ref model engine initialized", "starting the rollout server (vLLM)"),
-    ("ready to fit", "rolling out"),
+    ("ready to fit", READY),
 )
+
+
+def phases_file(metrics: Path) -> Path:
+    """Where the seconds at which each phase began are kept, beside the metrics file."""
+    return metrics.with_suffix(".phases.json")
 
 
 class Tail:
@@ -70,6 +76,7 @@ def run(command: list[str], log: Path, metrics: Path, steps: int, console: Conso
     metrics.parent.mkdir(parents=True, exist_ok=True)
     metrics.unlink(missing_ok=True)
     log_tail, metrics_tail = Tail(log), Tail(metrics)
+    phases: dict[str, float] = {}
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -88,17 +95,20 @@ def run(command: list[str], log: Path, metrics: Path, steps: int, console: Conso
                     for sign, phase in PHASES:
                         if sign in line:
                             progress.update(bar, description=phase)
-                            console.print(f"{time.monotonic() - started:5.0f} s  {phase}")
+                            phases[phase] = time.monotonic() - started
+                            console.print(f"{phases[phase]:5.0f} s  {phase}", highlight=False)
                 for line in metrics_tail.lines():
                     record = json.loads(line)
                     progress.update(bar, description="training", completed=record["step"])
                     seconds = time.monotonic() - started
-                    console.print(f"{seconds:5.0f} s  {step_line(record['step'], record['data'])}", highlight=False)
+                    line = f"{seconds:5.0f} s  {step_line(record['step'], record['data'])}"
+                    console.print(line, highlight=False, soft_wrap=True)
                 if running:
                     time.sleep(0.2)
         except BaseException:
             process.terminate()
             raise
+    phases_file(metrics).write_text(json.dumps(phases, indent=1) + "\n", encoding="utf-8")
     if process.returncode:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         reason = [line for line in lines if line.startswith("verl_gpo: ") and "=" in line and "->" not in line]

@@ -32,7 +32,7 @@ class RunLog:
             try:
                 record = json.loads(line)
                 steps[int(record["step"])] = record["data"]
-            except (json.JSONDecodeError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError) as error:
                 if number == len(lines):
                     break
                 raise ValueError(f"{path}, line {number}: not a line of verl's file logger ({error})") from error

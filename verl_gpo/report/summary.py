@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from .live import READY, phases_file
 from .runlog import RunLog, generated_tokens
 
 
@@ -34,17 +36,40 @@ def summary_rows(log: RunLog) -> list[tuple[str, str]]:
     if trained:
         later = [seconds for step, seconds in trained.items() if step > min(trained)] or list(trained.values())
         rows.append(("seconds a training step, the first left out", f"{sum(later) / len(later):.2f}"))
+        rows.append(("share of a step that is neither sampling, scoring nor optimizing", f"{overhead_share(log):.1%}"))
         rows.append(("seconds, all training steps", f"{sum(trained.values()):,.0f}"))
     return rows
 
 
-def print_summary(log: RunLog, console: Console | None = None) -> None:
-    """Print the table of :func:`summary_rows`."""
+def overhead_share(log: RunLog) -> float:
+    """Share of the training steps' seconds in which a prompt, on average, waits: for polls, queues and stragglers.
+
+    Sampling and scoring are the phases of the average prompt (``gpo/seconds/*``; verl's ``timing_s/gen`` without them);
+    optimizing is verl's log-probs, values, advantages and updates.
+    """
+    spent = outside = 0.0
+    for metrics in log.steps.values():
+        if "timing_s/step" not in metrics:
+            continue
+        sampling = [float(v) for k, v in metrics.items() if k.startswith("gpo/seconds/")] or [
+            metrics.get("timing_s/gen", 0.0)
+        ]
+        work = ("old_log_prob", "ref", "values", "adv", "update_critic", "update_actor", "save_checkpoint")
+        optimizing = [float(metrics.get(f"timing_s/{name}", 0.0)) for name in work]
+        spent += metrics["timing_s/step"]
+        outside += metrics["timing_s/step"] - sum(sampling) - sum(optimizing)
+    return outside / spent if spent else 0.0
+
+
+def print_summary(log: RunLog, console: Console | None = None, ready: float | None = None) -> None:
+    """Print the table of :func:`summary_rows`; ``ready`` is the seconds from the start to "ready to fit"."""
     table = Table(title="GPO run", title_justify="left", show_header=False)
     table.add_column()
     table.add_column(justify="right")
     for row in summary_rows(log):
         table.add_row(*row)
+    if ready is not None:
+        table.add_row("seconds from the start to ready to fit", f"{ready:.0f}")
     (console or Console()).print(table)
 
 
@@ -101,7 +126,9 @@ def main(argv: list[str] | None = None) -> int:
     if not log.steps:
         print(f"error: {arguments.metrics} holds no complete training step", file=sys.stderr)
         return 1
-    print_summary(log)
+    phases = phases_file(arguments.metrics)
+    ready = json.loads(phases.read_text(encoding="utf-8")).get(READY) if phases.exists() else None
+    print_summary(log, ready=ready)
     if arguments.plot:
         plot(log, arguments.plot)
         print(f"curves: {arguments.plot}")

@@ -1,0 +1,81 @@
+"""The warm-started arithmetic model, and verl's command line as a function."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY, read_metrics
+
+RECIPE = REPOSITORY / "recipes" / "arithmetic"
+TIMEOUT = 420.0
+
+
+@pytest.fixture(scope="session")
+def arithmetic_data():
+    """Data and model as the quickstart makes them, in the same folder: made once, then found."""
+    folder = Path(os.environ.get("DATA_DIR", REPOSITORY / "outputs" / "arithmetic" / "data"))
+    command = [sys.executable, RECIPE / "prepare.py", "--out", folder]
+    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=TIMEOUT)
+    return folder
+
+
+@dataclass
+class Run:
+    """What a finished training left: ``{step: metrics}`` and the log's text."""
+
+    metrics: dict[int, dict]
+    log: str
+
+
+@pytest.fixture
+def train(arithmetic_data, tmp_path):
+    """Run ``python -m verl.trainer.main_ppo`` to its end: ``train(config_path, config_name, *overrides)``."""
+
+    def run(name, config_path, config_name, *overrides):
+        metrics, log = tmp_path / f"{name}.jsonl", tmp_path / f"{name}.log"
+        config = ["--config-path", str(config_path)] if config_path else []
+        config += ["--config-name", config_name] if config_name else []
+        command = [sys.executable, "-m", "verl.trainer.main_ppo", *config, *common(arithmetic_data), *overrides]
+        environment = {**os.environ, "VERL_FILE_LOGGER_PATH": str(metrics)}
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=tmp_path, start_new_session=True
+            )
+            try:
+                status = process.wait(TIMEOUT)
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+        text = log.read_text(errors="replace")
+        assert status == 0, text[-6000:]
+        return Run(read_metrics(metrics), text)
+
+    return run
+
+
+def common(data):
+    """Overrides that make a run small, whichever configuration it starts from."""
+    return [
+        f"data.train_files={data}/train.parquet",
+        f"data.val_files={data}/test.parquet",
+        f"actor_rollout_ref.model.path={data}/model",
+        f"reward.custom_reward_function.path={RECIPE}/reward.py",
+        "data.train_batch_size=4",
+        "data.max_prompt_length=128",
+        "data.max_response_length=96",
+        "data.val_max_samples=8",
+        "actor_rollout_ref.actor.ppo_mini_batch_size=4",
+        "actor_rollout_ref.actor.use_dynamic_bsz=true",
+        "actor_rollout_ref.rollout.name=vllm",
+        "actor_rollout_ref.rollout.n=4",
+        "actor_rollout_ref.rollout.tensor_model_parallel_size=1",
+        "actor_rollout_ref.rollout.max_model_len=256",
+        "trainer.n_gpus_per_node=1",
+        "trainer.logger=[console,file]",
+        "trainer.val_before_train=false",
+    ]

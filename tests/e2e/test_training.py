@@ -1,0 +1,86 @@
+"""Real vLLM, Ray, TransferQueue, FSDP and verl, on the small model: minutes."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from tests.e2e.conftest import RECIPE
+from verl_gpo.core.advantage import group_advantages
+
+pytestmark = pytest.mark.e2e
+ARITHMETIC = (RECIPE / "config", "arithmetic")
+
+
+def assert_rollout_and_actor_agree(metrics):
+    """verl's own comparison: what vLLM sampled with is what the actor computes, in float32 up to rounding."""
+    assert metrics["training/rollout_probs_diff_max"] < 1e-4
+    assert metrics["training/rollout_actor_probs_pearson_corr"] > 0.9999
+    assert metrics["rollout_corr/log_ppl_abs_diff"] < 1e-4
+
+
+def assert_reentered(metrics, prompts=4, n=4):
+    assert metrics["gpo/rollouts/root"] == prompts * n
+    assert metrics["gpo/prompts/reentered"] > 0
+    assert metrics["gpo/rollouts/branch"] == 4 * metrics["gpo/critical/found"] > 0
+    assert metrics["gpo/critical/advantage"] > 0
+    assert metrics["gpo/tokens/value"] > 0 and metrics["gpo/tokens/reenter"] > 0
+    assert metrics["gpo/prefix_cache_hit_share"] > 0.3
+    assert metrics["gpo/failures/sampling"] == metrics["gpo/failures/scoring"] == metrics["gpo/prompts/failed"] == 0
+
+
+def test_gpo_trains_saves_and_resumes(train, tmp_path):
+    checkpoints = f"trainer.default_local_dir={tmp_path}/checkpoints"
+    steps = "trainer.total_training_steps={}".format
+    first = train("first", *ARITHMETIC, checkpoints, steps(2), "trainer.save_freq=2", "trainer.test_freq=2")
+    assert sorted(first.metrics) == [1, 2]
+    for metrics in first.metrics.values():
+        assert_reentered(metrics)
+        assert_rollout_and_actor_agree(metrics)  # the second step samples with updated weights
+        assert metrics["actor/grad_norm"] > 0
+    assert "val-core/verl_gpo/arithmetic/acc/mean@2" in first.metrics[2]
+
+    resumed = train("resumed", *ARITHMETIC, checkpoints, steps(3))
+    assert sorted(resumed.metrics) == [3]
+    assert "Resuming from" in resumed.log
+    assert_reentered(resumed.metrics[3])
+    assert_rollout_and_actor_agree(resumed.metrics[3])
+
+
+def test_gpo_in_the_colocated_asynchronous_mode(train):
+    mode = ["trainer.v1.trainer_mode=colocate_async", "trainer.resume_mode=disable"]
+    run = train("async", *ARITHMETIC, *mode, "trainer.total_training_steps=3")
+    assert sorted(run.metrics) == [1, 2, 3]
+    for metrics in run.metrics.values():
+        assert_reentered(metrics)
+    # It does run ahead: some step trains on rollouts of an older policy.
+    assert max(m["training/off_policy/trajectory_staleness/max"] for m in run.metrics.values()) >= 1
+
+
+def test_the_estimator_alone_in_a_stock_run(train, tmp_path):
+    """One setting swapped in verl's own configuration, without re-entry: trains, and equals GRPO on its batches."""
+    swap = ["algorithm.adv_estimator=gpo", f"trainer.rollout_data_dir={tmp_path}/rollouts"]
+    run = train("swap", None, None, *swap, "trainer.total_training_steps=2", "trainer.resume_mode=disable")
+    assert sorted(run.metrics) == [1, 2]
+    assert not any(name.startswith("gpo/") for name in run.metrics[2])
+    assert any(metrics["actor/grad_norm"] > 0 for metrics in run.metrics.values())
+    assert_rollout_and_actor_agree(run.metrics[2])
+
+    from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage
+
+    rows = [json.loads(line) for line in (tmp_path / "rollouts" / "2.jsonl").read_text().splitlines()]
+    assert len(rows) == 16
+    rewards = torch.zeros(len(rows), 5)
+    rewards[:, -1] = torch.tensor([row["score"] for row in rows])
+    mask = torch.ones_like(rewards)
+    uids = np.array([row["uid"].rsplit("_", 2)[0] for row in rows], dtype=object)
+    assert len(set(uids)) == 4
+    stock, _ = compute_grpo_outcome_advantage(rewards, mask, uids)
+    assert torch.equal(group_advantages(rewards, mask, uids), stock)
+
+
+def test_stock_grpo_runs_beside_the_plugin(train):
+    run = train("grpo", None, None, "algorithm.adv_estimator=grpo", "trainer.total_training_steps=1")
+    assert sorted(run.metrics) == [1]
+    assert_rollout_and_actor_agree(run.metrics[1])

@@ -1,0 +1,86 @@
+"""The right buffer for each trainer mode; its metrics come from the rows' tags."""
+
+from types import SimpleNamespace
+
+import pytest
+import transfer_queue as tq
+from omegaconf import OmegaConf
+from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
+
+from verl_gpo.plugin.metrics import TAG
+from verl_gpo.plugin.replay_buffer import GPOReplayBuffer, GPOReplayBufferAsync, build_replay_buffer
+
+
+def build(trainer_mode="sync", **sampler_kwargs):
+    return build_replay_buffer(
+        trainer_mode=trainer_mode,
+        trainer_config=OmegaConf.create({}),
+        max_off_policy_threshold=None,
+        max_off_policy_strategy="drop",
+        sampler_kwargs=OmegaConf.create(sampler_kwargs),
+        refill_fn=lambda count: None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("trainer_mode", "ours", "verls"),
+    [
+        ("sync", GPOReplayBuffer, ReplayBuffer),
+        ("colocate_async", GPOReplayBufferAsync, ReplayBufferAsync),
+        ("separate_async", GPOReplayBufferAsync, ReplayBufferAsync),
+    ],
+)
+def test_each_trainer_mode_has_its_buffer(trainer_mode, ours, verls):
+    buffer = build(trainer_mode, poll_interval=0.25)
+    assert type(buffer) is ours and isinstance(buffer, verls)
+    assert buffer.poll_interval == 0.25 and buffer.trainer_mode == trainer_mode
+
+
+def test_poll_interval_is_verls_own_unless_set():
+    assert build().poll_interval == 2.0
+
+
+def record(failed):
+    return {
+        "root_tokens": 3,
+        "root_rewards": [1.0],
+        "root_accuracies": [1.0],
+        "rollout_seconds": 1.0,
+        "skipped": None,
+        "failed": failed,
+    }
+
+
+@pytest.fixture
+def queue(monkeypatch):
+    """A transfer queue with two finished prompts of two rows each; the first row of each carries a record."""
+    rows = {}
+    for number, uid in enumerate(("p", "q")):
+        rows[uid] = {"is_prompt": True, "status": "finished", "global_steps": 1}
+        rows[f"{uid}_0_0"] = {"status": "success", "seq_len": 7, TAG: record(failed=bool(number))}
+        rows[f"{uid}_1_0"] = {"status": "success", "seq_len": 9}
+    cleared = []
+    monkeypatch.setattr(tq, "kv_list", lambda *args, **kwargs: {"train": rows})
+    monkeypatch.setattr(tq, "kv_clear", lambda keys, partition_id: cleared.extend(keys))
+    return SimpleNamespace(rows=rows, cleared=cleared)
+
+
+def test_a_batch_brings_its_metrics_and_leaves_no_record_behind(queue):
+    batch, metrics = build(poll_interval=0.0).sample(global_steps=1, partition_id="train", batch_size=2)
+    assert sorted(batch.keys) == ["p_0_0", "p_1_0", "q_0_0", "q_1_0"]
+    assert metrics["gpo/prompts/failed"] == 0.5 and metrics["gpo/rollouts/root"] == 2.0
+    assert all(TAG not in tag and "seq_len" in tag for tag in batch.tags)
+
+
+def test_verls_own_metrics_are_kept(queue, monkeypatch):
+    sample = ReplayBuffer.sample
+    monkeypatch.setattr(ReplayBuffer, "sample", lambda self, *args: (sample(self, *args)[0], {"training/verls": 3}))
+    _, metrics = build(poll_interval=0.0).sample(1, "train", 2)
+    assert metrics["training/verls"] == 3 and metrics["gpo/prompts/failed"] == 0.5
+
+
+def test_a_batch_without_records_has_no_metrics_of_ours(queue):
+    for tag in queue.rows.values():
+        tag.pop(TAG, None)
+    _, metrics = build(poll_interval=0.0).sample(1, "train", 2)
+    assert not [name for name in metrics if name.startswith("gpo/")]
