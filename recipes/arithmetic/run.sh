@@ -3,7 +3,7 @@
 #
 #   METHOD=gpo      the critical step (default)
 #   METHOD=random   reset to a random step: the paper's ablation
-#   METHOD=grpo     stock GRPO on stock workers
+#   METHOD=grpo     stock GRPO; the rollout worker only counts
 #
 # Further arguments are verl's, e.g.   bash recipes/arithmetic/run.sh algorithm.gpo.n_mc=8
 set -Eeuo pipefail
@@ -19,13 +19,7 @@ N_GPUS=${N_GPUS:-1}
 case $METHOD in
 gpo) method=(algorithm.gpo.preset="$PRESET") ;;
 random) method=(algorithm.gpo.preset="$PRESET" algorithm.gpo.rule=random) ;;
-grpo)
-    method=(
-        algorithm.adv_estimator=grpo
-        algorithm.gpo.enable=false
-        actor_rollout_ref.rollout.agent.agent_loop_manager_class=null
-    )
-    ;;
+grpo) method=(algorithm.adv_estimator=grpo algorithm.gpo.enable=false) ;;
 *)
     echo "METHOD=$METHOD: must be one of gpo, random, grpo" >&2
     exit 2

@@ -150,14 +150,14 @@ class TrueValues:
     Attributes:
         values: ``V(s_0) .. V(s_K)``, ``K`` being the number of lines written; ``s_k`` is the state before line ``k``.
         advantages: ``A_k = V(s_{k+1}) - V(s_k)``, length ``K``.
-        critical_step: the line whose advantage is lowest if that is below zero (the first wrong line), else None.
-        best_step: the line whose advantage is highest if that is above zero (a hard step got right), else None.
+        loses_most: the critical step by the rule argmin: the first wrong line; None if no line is wrong.
+        gains_most: the critical step by the rule argmax: of the hard steps got right, the one that gains most; or None.
     """
 
     values: tuple[float, ...]
     advantages: tuple[float, ...]
-    critical_step: int | None
-    best_step: int | None
+    loses_most: int | None
+    gains_most: int | None
 
 
 def text(state: Sequence[int]) -> str:
@@ -309,6 +309,6 @@ def true_values(problem: Problem, response_text: str, p_hard: float) -> TrueValu
     return TrueValues(
         values=tuple(values),
         advantages=advantages,
-        critical_step=advantages.index(lowest) if lowest < 0 else None,
-        best_step=advantages.index(highest) if highest > 0 else None,
+        loses_most=advantages.index(lowest) if lowest < 0 else None,
+        gains_most=advantages.index(highest) if highest > 0 else None,
     )

@@ -348,10 +348,12 @@ def test_validation_is_left_alone(start):
     assert len(run.client.requests) == 2 and not any(TAG in tag for tag in run.queue.tags.values())
 
 
-def test_switched_off_nothing_is_added(start):
+def test_switched_off_roots_are_counted_and_nothing_is_added(start):
     run = start("algorithm.gpo.enable=false").prompt()
     assert run.only_roots_are_left() and len(run.client.requests) == N
-    assert not any(TAG in tag for tag in run.queue.tags.values())
+    record = run.queue.tags["p_0_0"][TAG]
+    assert record["skipped"] == "off" and "usage" not in record
+    assert len(record["root_rewards"]) == N and record["root_tokens"] > 0
 
 
 def test_a_greedy_baseline_is_left_alone(start):

@@ -88,7 +88,8 @@ def test_table_by_hand(metrics_file):
         ("tokens, Monte Carlo values", "600"),
         ("tokens, re-entry rollouts", "100"),
         ("critical steps found", "2"),
-        ("requests that failed", "6"),
+        ("continuations that failed", "3"),
+        ("rewards that failed", "3"),
         ("seconds a training step, the first left out", "3.00"),
         ("share of a step that is neither sampling, scoring nor optimizing", "20.0%"),  # (2 + .5 + .5) / 15
         ("seconds, all training steps", "15"),

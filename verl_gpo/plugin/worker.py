@@ -169,7 +169,7 @@ class ReentryWorker(_AgentLoopWorker):
     async def _run_prompt(self, prompt: dict, sampling_params: dict, trajectory: dict, trace: bool = False) -> None:
         uid = prompt["uid"]
         # A greedy rollout (ReMax's baseline) is no member of a group.
-        if self._gpo.enable and not trajectory["validate"] and prompt.get("__do_sample__", True):
+        if not trajectory["validate"] and prompt.get("__do_sample__", True):
             self._groups[uid] = _RootGroup(int(prompt.get("__rollout_n__", self.rollout_config.n)))
         try:
             await super()._run_prompt(prompt, sampling_params, trajectory, trace)
@@ -199,7 +199,9 @@ class ReentryWorker(_AgentLoopWorker):
     async def _reenter(self, uid: str, group: _RootGroup, sampling_params: dict, trajectory: dict) -> None:
         """Re-enter one prompt. Whatever happens here, its root rollouts stay as they are."""
         rollout_seconds = time.perf_counter() - group.started
-        skipped, failed, result = group.not_reentered_because(), False, None
+        # Switched off, the roots are still counted: the baseline twin has the same metrics.
+        skipped = group.not_reentered_because() if self._gpo.enable else "off"
+        failed, result = False, None
         if skipped is None:
             try:
                 result = await self._search_and_store(uid, group, sampling_params, trajectory)

@@ -1,4 +1,4 @@
-"""``python -m verl_gpo.report.summary METRICS.jsonl [--plot CURVE.png]``: a run as a table, and as a picture."""
+"""``python -m verl_gpo.report.summary METRICS.jsonl... [--plot CURVE.png]``: runs as a table, and as a picture."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import itertools
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,6 +14,18 @@ from rich.table import Table
 
 from .live import READY, phases_file
 from .runlog import RunLog, generated_tokens
+
+#: Metrics that are added up over the training steps; a run without re-entry has none of them.
+_COUNTS = {
+    "gpo/rollouts/root": "rollouts, root",
+    "gpo/rollouts/branch": "rollouts, re-entry",
+    "gpo/tokens/root": "tokens, root rollouts",
+    "gpo/tokens/value": "tokens, Monte Carlo values",
+    "gpo/tokens/reenter": "tokens, re-entry rollouts",
+    "gpo/critical/found": "critical steps found",
+    "gpo/failures/sampling": "continuations that failed",
+    "gpo/failures/scoring": "rewards that failed",
+}
 
 
 def summary_rows(log: RunLog) -> list[tuple[str, str]]:
@@ -25,14 +38,9 @@ def summary_rows(log: RunLog) -> list[tuple[str, str]]:
         rows.append((f"validation accuracy after (step {last})", f"{validation[last]:.3f}"))
     trained = log.series("timing_s/step")
     rows.append(("training steps", f"{len(trained)}"))
-    kinds = (("root", "root"), ("branch", "re-entry"))
-    rows += [(f"rollouts, {label}", f"{log.total(f'gpo/rollouts/{kind}'):,.0f}") for kind, label in kinds]
-    kinds = (("root", "root rollouts"), ("value", "Monte Carlo values"), ("reenter", "re-entry rollouts"))
-    rows += [(f"tokens, {label}", f"{log.total(f'gpo/tokens/{kind}'):,.0f}") for kind, label in kinds]
-    rows.append(("critical steps found", f"{log.total('gpo/critical/found'):,.0f}"))
-    rows.append(
-        ("requests that failed", f"{sum(log.total(f'gpo/failures/{k}') for k in ('sampling', 'scoring')):,.0f}")
-    )
+    for key, label in _COUNTS.items():
+        if log.series(key):
+            rows.append((label, f"{log.total(key):,.0f}"))
     if trained:
         later = [seconds for step, seconds in trained.items() if step > min(trained)] or list(trained.values())
         rows.append(("seconds a training step, the first left out", f"{sum(later) / len(later):.2f}"))
@@ -51,9 +59,8 @@ def overhead_share(log: RunLog) -> float:
     for metrics in log.steps.values():
         if "timing_s/step" not in metrics:
             continue
-        sampling = [float(v) for k, v in metrics.items() if k.startswith("gpo/seconds/")] or [
-            metrics.get("timing_s/gen", 0.0)
-        ]
+        sampling = [float(v) for k, v in metrics.items() if k.startswith("gpo/seconds/")]
+        sampling = sampling or [float(metrics.get("timing_s/gen", 0.0))]
         work = ("old_log_prob", "ref", "values", "adv", "update_critic", "update_actor", "save_checkpoint")
         optimizing = [float(metrics.get(f"timing_s/{name}", 0.0)) for name in work]
         spent += metrics["timing_s/step"]
@@ -61,16 +68,42 @@ def overhead_share(log: RunLog) -> float:
     return outside / spent if spent else 0.0
 
 
-def print_summary(log: RunLog, console: Console | None = None, ready: float | None = None) -> None:
-    """Print the table of :func:`summary_rows`; ``ready`` is the seconds from the start to "ready to fit"."""
-    table = Table(title="GPO run", title_justify="left", show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
-    for row in summary_rows(log):
+def summaries(paths: Sequence[Path]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a table with one column a run; runs are named by the folder of their metrics file.
+
+    Raises:
+        OSError, ValueError: a file that cannot be read, or holds no training step.
+    """
+    columns = []
+    for path in paths:
+        log = RunLog.read(path)
+        if not log.steps:
+            raise ValueError(f"{path} holds no complete training step")
+        column = dict(summary_rows(log))
+        phases = phases_file(path)
+        if phases.exists():
+            ready = json.loads(phases.read_text(encoding="utf-8")).get(READY)
+            if ready is not None:
+                column["seconds from the start to ready to fit"] = f"{ready:.0f}"
+        columns.append(column)
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    rows = [[name, *(column.get(name, "") for column in columns)] for name in names]
+    return ["", *(path.resolve().parent.name for path in paths)], rows
+
+
+def print_table(header: list[str], rows: list[list[str]], markdown: bool, console: Console | None = None) -> None:
+    """Print a table for people, or for a Markdown file."""
+    console = console or Console()
+    if markdown:
+        lines = [header, ["---", *("---:" for _ in header[1:])], *rows]
+        console.print("\n".join("| " + " | ".join(line) + " |" for line in lines), soft_wrap=True, highlight=False)
+        return
+    table = Table()
+    for index, name in enumerate(header):
+        table.add_column(name, justify="right" if index else "left")
+    for row in rows:
         table.add_row(*row)
-    if ready is not None:
-        table.add_row("seconds from the start to ready to fit", f"{ready:.0f}")
-    (console or Console()).print(table)
+    console.print(table)
 
 
 def plot(log: RunLog, path: str | Path) -> None:
@@ -115,22 +148,18 @@ def plot(log: RunLog, path: str | Path) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m verl_gpo.report.summary", description=__doc__)
-    parser.add_argument("metrics", type=Path, help="verl's metrics file, JSON lines")
-    parser.add_argument("--plot", type=Path, help="write the curves to this PNG file")
+    parser.add_argument("metrics", type=Path, nargs="+", help="verl's metrics files, JSON lines, one a run")
+    parser.add_argument("--plot", type=Path, help="write the curves of the first run to this PNG file")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     arguments = parser.parse_args(argv)
     try:
-        log = RunLog.read(arguments.metrics)
+        header, rows = summaries(arguments.metrics)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    if not log.steps:
-        print(f"error: {arguments.metrics} holds no complete training step", file=sys.stderr)
-        return 1
-    phases = phases_file(arguments.metrics)
-    ready = json.loads(phases.read_text(encoding="utf-8")).get(READY) if phases.exists() else None
-    print_summary(log, ready=ready)
+    print_table(header, rows, arguments.markdown)
     if arguments.plot:
-        plot(log, arguments.plot)
+        plot(RunLog.read(arguments.metrics[0]), arguments.plot)
         print(f"curves: {arguments.plot}")
     return 0
 

@@ -1,0 +1,22 @@
+"""What the README states that the code knows better."""
+
+from tests.conftest import REPOSITORY
+from verl_gpo.config import reference_table
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_configuration_table_is_the_generated_one():
+    assert reference_table() in README
+
+
+def test_the_paths_it_names_exist():
+    for word in README.replace("(", " ").replace(")", " ").replace("`", " ").split():
+        if word.startswith(("scripts/", "recipes/", "verl_gpo/", "docs/")) and "*" not in word:
+            assert (REPOSITORY / word.rstrip(".,:")).exists(), word
+
+
+def test_its_two_commands_are_on_the_first_screen():
+    first_screen = README.splitlines()[:40]
+    for command in ("bash scripts/quickstart.sh", "bash scripts/test.sh"):
+        assert any(command in line for line in first_screen)
