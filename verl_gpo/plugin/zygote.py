@@ -153,6 +153,12 @@ def serve(address: str) -> None:
                 connection.sendall(b"+")
             children[pid] = connection
 
+    for path in (address, address + ".lock"):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+    with contextlib.suppress(OSError):
+        os.rmdir(os.path.dirname(address))
+
 
 def _hung_up(connection: socket.socket) -> bool:
     try:
