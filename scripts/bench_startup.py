@@ -19,7 +19,7 @@ from verl_gpo.report import live
 
 ROOT = Path(__file__).parents[1]
 #: Any executable of one's own switches the forking off (verl_gpo/plugin/zygote.py).
-ARMS = {"forked": [], "started": [f"+ray_kwargs.ray_init.runtime_env.py_executable={sys.executable}"]}
+ARMS = {"forked": [], "started": [f"ray_kwargs.ray_init.runtime_env.py_executable={sys.executable}"]}
 
 
 def measure(name: str, overrides: list[str], data: Path) -> dict[str, float]:

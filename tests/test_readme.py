@@ -1,7 +1,10 @@
 """What the README states that the code knows better."""
 
+import pytest
+
 from tests.conftest import REPOSITORY
 from verl_gpo.config import reference_table
+from verl_gpo.report import summary
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
@@ -20,3 +23,11 @@ def test_its_two_commands_are_on_the_first_screen():
     first_screen = README.splitlines()[:40]
     for command in ("bash scripts/quickstart.sh", "bash scripts/test.sh"):
         assert any(command in line for line in first_screen)
+
+
+@pytest.mark.parametrize(("readme", "runs"), [("README.md", ["gpo"]), ("recipes/arithmetic/README.md", None)])
+def test_results_are_those_of_the_committed_runs(readme, runs, capsys):
+    results = REPOSITORY / "recipes" / "arithmetic" / "results"
+    runs = runs or sorted(folder.name for folder in results.iterdir())
+    assert summary.main([*(str(results / run / "metrics.jsonl") for run in runs), "--markdown"]) == 0
+    assert capsys.readouterr().out.strip() in (REPOSITORY / readme).read_text(encoding="utf-8")

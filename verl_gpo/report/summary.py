@@ -141,7 +141,7 @@ def plot(log: RunLog, path: str | Path) -> None:
     stacks = [[log.steps[s].get(f"gpo/tokens/{kind}", 0) / 1000 for s in trained] for kind in kinds.values()]
     cost.stackplot(trained, stacks, labels=list(kinds), colors=["tab:gray", "tab:green", "tab:orange"], alpha=0.8)
     cost.set(xlabel="training step", ylabel="tokens generated, thousands a step", ylim=(0, None))
-    cost.legend(loc="lower right", frameon=False)
+    cost.legend(loc="lower right", framealpha=0.9)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
