@@ -281,6 +281,20 @@ def test_the_prompt_is_finished_after_its_branches_are_complete(start):
     assert sum(TAG in what for _, what in log[:finished]) == 1
 
 
+def test_anchors_that_agree_up_to_the_reset_state_share_its_group(start):
+    def answer(state, number):
+        if state == "":
+            return (ANCHOR, "aaaa\nbbbb\n= 5")[number]
+        return "= 6" if state == "aaaa\n" and number < N_MC else "= 5"
+
+    run = start("algorithm.gpo.anchors=2")
+    run.client.answer = answer
+    # V = 1 0 1 .. in both: both are reset to "aaaa", which is valued once.
+    branches = run.prompt().branches()
+    assert [row["uid"] for row in branches.values()] == [RESET_UID] * (2 * N_REENTRY)
+    assert len(run.client.of("aaaa\n")) == N_MC + 2 * N_REENTRY
+
+
 def test_root_rows_are_what_they_are_without_reentry(start):
     with_reentry, without = start().prompt(), start("algorithm.gpo.enable=false").prompt()
     assert sorted(without.queue.rows()) == ["p_0_0", "p_1_0"]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 
@@ -120,7 +119,7 @@ class ReentryEngine:
         """
         budget = self.config.prefix_budget(self.response_length)
         prefixes = dict.fromkeys(root.token_ids[:end] for root, ends in anchors for end in ends[:-1] if end <= budget)
-        samples = await asyncio.gather(*(draw.many("value", p, self.config.n_mc, usage) for p in prefixes))
+        samples = await asyncio.gather(*(draw.many(p, self.config.n_mc, usage) for p in prefixes))
         return {prefix: monte_carlo_value(drawn) for prefix, drawn in zip(prefixes, samples, strict=True)}
 
     def _choose(self, anchor: int, root: Trajectory, ends, values: dict[Tokens, StateValue], rng) -> Reentry:
@@ -144,7 +143,7 @@ class ReentryEngine:
         """Sample fresh rollouts from the reset state; those that chose it are biased and not learnt from."""
         if choice.critical is None:
             return choice
-        rollouts = await draw.many(f"reenter/{choice.anchor}", choice.prefix, self.config.n_reentry, usage)
+        rollouts = await draw.many(choice.prefix, self.config.n_reentry, usage)
         return Reentry(
             choice.anchor, choice.ends, choice.values, choice.critical, choice.reset_index, choice.prefix, rollouts
         )
@@ -157,20 +156,20 @@ class _Draw:
         self._sampler, self._scorer = sampler, scorer
         self._response_length = response_length
         self._seed = seed
-        self._drawn: Counter[Tokens] = Counter()
+        self._drawn = 0
 
-    async def many(self, purpose: str, prefix: Tokens, count: int, usage: Usage) -> tuple[ScoredContinuation, ...]:
+    async def many(self, prefix: Tokens, count: int, usage: Usage) -> tuple[ScoredContinuation, ...]:
         """Draw ``count`` continuations of ``prefix`` at once; those that fail are counted and left out."""
         max_tokens = self._response_length - len(prefix)
         jobs: list[Awaitable[ScoredContinuation | None]] = []
         for _ in range(count if max_tokens >= 1 else 0):
-            jobs.append(self._one(f"{purpose}/{self._drawn[prefix]}", prefix, max_tokens, usage))
-            self._drawn[prefix] += 1
+            jobs.append(self._one(prefix, max_tokens, self._drawn, usage))
+            self._drawn += 1
         return tuple(s for s in await asyncio.gather(*jobs) if s is not None)
 
-    async def _one(self, name: str, prefix: Tokens, max_tokens: int, usage: Usage) -> ScoredContinuation | None:
-        # A string seeds Random through SHA-512, so the number is the same in every process.
-        seed = random.Random(f"{self._seed}/{name}/{len(prefix)}").getrandbits(31)
+    async def _one(self, prefix: Tokens, max_tokens: int, number: int, usage: Usage) -> ScoredContinuation | None:
+        # A string seeds Random through SHA-512, so the seed is the same in every process.
+        seed = random.Random(f"{self._seed}/{number}").getrandbits(31)
         usage.requests += 1
         try:
             continuation = await self._sampler.sample(prefix, max_tokens, seed)

@@ -249,6 +249,7 @@ class ReentryWorker(_AgentLoopWorker):
     ) -> None:
         """Write each new rollout as a session of its own, then give all of them their group ids."""
         rows: list[tuple[AgentLoopOutput, str]] = []
+        group_ids: dict[Tokens, str] = {}  # anchors that agree up to the reset state share its group
         for reentry in result.reentries:
             prefix_log_probs = roots[reentry.anchor].log_probs
             for rollout in reentry.rollouts:
@@ -256,7 +257,8 @@ class ReentryWorker(_AgentLoopWorker):
                 if prefix_log_probs is not None and rollout.continuation.log_probs is not None:
                     kept = prefix_log_probs[: len(reentry.prefix)]
                     output.response_logprobs = [*kept, *rollout.continuation.log_probs]
-                rows.append((output, reentry_uid(uid, reentry.anchor, reentry.reset_index)))
+                own_id = reentry_uid(uid, reentry.anchor, reentry.reset_index)
+                rows.append((output, group_ids.setdefault(reentry.prefix, own_id)))
         if not rows:
             return
         sessions = range(n, n + len(rows))
