@@ -437,7 +437,7 @@ LOST = {
 
 @pytest.mark.parametrize("how", LOST)
 def test_a_lost_continuation_costs_its_estimate_only(start, how):
-    run = start("algorithm.gpo.request_timeout=0.3")
+    run = start("algorithm.gpo.request_timeout=3")
     # One of the two values of s_2 and one of the three re-entry rollouts are lost.
     lost = {("aaaa\nbbbb\n", 1), ("aaaa\n", N_MC + 1)}
     run.client.fail = lambda state, number: LOST[how] if (state, number) in lost else None
@@ -466,7 +466,7 @@ def test_a_lost_reward_costs_its_estimate_only(start):
 
 
 def test_a_reward_that_never_comes_is_given_up(start):
-    run = start("algorithm.gpo.request_timeout=0.3")
+    run = start("algorithm.gpo.request_timeout=3")
     remote = run.reward.remote
 
     async def slow(data):
