@@ -13,7 +13,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..config import GPOConfig
 from .critical import CriticalStep, needs_values, select_critical_step
@@ -143,10 +143,7 @@ class ReentryEngine:
         """Sample fresh rollouts from the reset state; those that chose it are biased and not learnt from."""
         if choice.critical is None:
             return choice
-        rollouts = await draw.many(choice.prefix, self.config.n_reentry, usage)
-        return Reentry(
-            choice.anchor, choice.ends, choice.values, choice.critical, choice.reset_index, choice.prefix, rollouts
-        )
+        return replace(choice, rollouts=await draw.many(choice.prefix, self.config.n_reentry, usage))
 
 
 class _Draw:

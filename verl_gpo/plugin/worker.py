@@ -140,13 +140,11 @@ class RewardLoopScorer:
         )
         try:
             await asyncio.wait_for(self._worker._compute_score([output], kwargs=self._columns), self._timeout)
-            if output.reward_score is None:
-                raise ScoringError("the reward loop returned no score")
-        except ScoringError:
-            raise
         except Exception as error:
             logger.warning("a reward failed: %r", error)
             raise ScoringError(repr(error)) from error
+        if output.reward_score is None:
+            raise ScoringError("the reward loop returned no score")
         return ScoredContinuation(continuation, float(output.reward_score), source=output)
 
 

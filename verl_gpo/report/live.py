@@ -17,6 +17,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from .runlog import validation_accuracy
+
 READY = "rolling out"
 #: What a line of verl's log says of the start-up: (part of the line, the phase that begins).
 PHASES = (
@@ -54,9 +56,9 @@ class Tail:
 def step_line(step: int, metrics: dict[str, Any]) -> str:
     """One training step as a person would say it."""
     parts = [f"step {step:>3}"]
-    validation = [v for k, v in metrics.items() if k.startswith("val-core/") and "/mean@" in k]
-    if validation:
-        parts.append(f"validation {sum(validation) / len(validation):.3f}")
+    validation = validation_accuracy(metrics)
+    if validation is not None:
+        parts.append(f"validation {validation:.3f}")
     for key, text in (
         ("gpo/accuracy/root", "root accuracy {:.2f}"),
         ("gpo/accuracy/branch", "re-entry {:.2f}"),

@@ -40,12 +40,8 @@ class RunLog:
 
     def validation(self) -> dict[int, float]:
         """Validation accuracy by step, averaged over data sources."""
-        curve = {}
-        for step, metrics in self.steps.items():
-            scores = [v for k, v in metrics.items() if k.startswith("val-core/") and "/mean@" in k]
-            if scores:
-                curve[step] = sum(scores) / len(scores)
-        return curve
+        curve = {step: validation_accuracy(metrics) for step, metrics in self.steps.items()}
+        return {step: accuracy for step, accuracy in curve.items() if accuracy is not None}
 
     def series(self, name: str) -> dict[int, float]:
         """One metric by step, where it was logged."""
@@ -54,6 +50,12 @@ class RunLog:
     def total(self, name: str) -> float:
         """Sum of a metric over all steps."""
         return sum(self.series(name).values())
+
+
+def validation_accuracy(metrics: Mapping[str, Any]) -> float | None:
+    """Validation accuracy among the metrics of one step, averaged over data sources; None without a validation."""
+    scores = [v for k, v in metrics.items() if k.startswith("val-core/") and "/mean@" in k]
+    return sum(scores) / len(scores) if scores else None
 
 
 def generated_tokens(metrics: Mapping[str, Any]) -> float:
