@@ -11,12 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
+from .core.anchors import ANCHOR_OUTCOMES, SKIP_GROUPS
 from .core.critical import RULES
+from .core.learn import LEARN_FROM
+from .core.search import SEARCHES
+from .core.steps import SPLITTERS, check_option
 
 #: Where the fields stand in a verl configuration; every error names its key in full.
 BLOCK = "algorithm.gpo"
 
 RESETS = ("before", "after")
+VALUE_MODELS = ("means", "curve")
 
 #: What each preset changes against the defaults, which are the paper's.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -51,9 +56,17 @@ def _number(least: float, exclusive: bool = False) -> _Allowed:
     def accepts(value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return False
-        return (value > least if exclusive else value >= least) and value != float("inf")
+        return (value > least if exclusive else value >= least) and abs(value) != float("inf")
 
-    return _Allowed(f"must be a number {'above' if exclusive else 'of at least'} {least:g}", accepts)
+    bound = "" if least == float("-inf") else f" {'above' if exclusive else 'of at least'} {least:g}"
+    return _Allowed(f"must be a number{bound}", accepts)
+
+
+def _share() -> _Allowed:
+    return _Allowed(
+        "must be a number from 0 to 1",
+        lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1,
+    )
 
 
 def _one_of(names: Any) -> _Allowed:
@@ -80,27 +93,98 @@ class GPOConfig:
     enable: bool = _option(
         True, _BOOLEAN, "Off: no search and no re-entry, the run is the base optimizer's own (the baseline twin)."
     )
-    anchors: int = _option(1, _integer(1), "Responses of each group in which a critical step is looked for.")
-    min_step_tokens: int = _option(4, _integer(1), "Shorter lines are merged with the lines after them.")
+    anchors: int = _option(
+        1, _integer(0), "Responses of each group in which a critical step is looked for; 0: all that qualify."
+    )
+    anchor_outcome: str = _option(
+        "any", _one_of(ANCHOR_OUTCOMES), "Which responses qualify: `any`, or those that `failed` or are `solved`."
+    )
+    skip_groups: str = _option(
+        "none",
+        _one_of(SKIP_GROUPS),
+        "Groups that are left alone, at no cost: all right (`solved`), all wrong (`failed`), either (`unanimous`), or "
+        "those that teach already (`mixed`).",
+    )
+    solved_reward: float = _option(0.5, _number(float("-inf")), "Least reward of a response that counts as solved.")
+    splitter: str = _option(
+        "newline",
+        _one_of(SPLITTERS),
+        "How a response is cut into steps; every way is lossless on the policy's own token ids.",
+    )
+    splitter_option: str = _option(
+        "",
+        _Allowed("must be a text or a number", lambda value: isinstance(value, (str, int, float))),
+        "What some splitters need: the count for `tokens`, the pattern for `regex`, the probability for `low_prob`.",
+    )
+    min_step_tokens: int = _option(4, _integer(1), "Shorter steps are merged with the steps after them.")
     max_steps: int = _option(0, _integer(0), "Upper bound on the steps of a response, by merging neighbours; 0: none.")
-    n_mc: int = _option(4, _integer(1), "Monte Carlo continuations at each valued state.")
+    search: str = _option(
+        "uniform",
+        _one_of(SEARCHES),
+        "Where to draw continuations: at every state (`uniform`), by `bisection`, where they tell most (`adaptive`), "
+        "or at the state that the free evidence points to (`propose`). Controls: `random` (any step), `none`.",
+    )
+    n_mc: int = _option(
+        4, _integer(1), "Monte Carlo continuations at each valued state; `adaptive`: in each round, 4 at least."
+    )
+    search_budget: int = _option(
+        0,
+        _integer(0),
+        "Continuations that `adaptive` may draw for an anchor; 0: `2 n_mc log2 K` for `K` steps, and no more than "
+        "`uniform` would.",
+    )
+    stop_confidence: float = _option(0.9, _share(), "`adaptive` stops as soon as a step, or none, is this probable.")
+    max_proposals: int = _option(2, _integer(1), "Steps that `propose` checks for an anchor.")
+    max_candidates: int = _option(
+        0, _integer(0), "Only so many steps, those with the most uncertain tokens, may be critical; 0: all."
+    )
+    max_continuation_tokens: int = _option(
+        0, _integer(0), "Longest Monte Carlo continuation, scored as far as it came; 0: up to the response length."
+    )
+    value_model: str = _option(
+        "means",
+        _one_of(VALUE_MODELS),
+        "How `uniform` and `bisection` choose: by the `means` of the continuations (the paper's), or by the belief "
+        "about the whole value `curve`, as `adaptive` and `propose` always do.",
+    )
     rule: str = _option(
         "argmax",
         _one_of(RULES),
         "Which step is critical: the one that gains most (`argmax`), changes most (`abs`), loses most (`argmin`), "
-        "or any (`random`, which needs no values: the ablation).",
+        "or any (`random`: the ablation at the cost of the search; `search=random` is the one without).",
     )
     min_advantage: float = _option(
         0.0, _number(0.0), "The critical step's importance has to exceed this, else the response has none."
     )
+    min_confidence: float = _option(
+        0.0, _share(), "Least probability of being the critical step; below it there is none, and no re-entry."
+    )
     reset: str = _option(
         "before", _one_of(RESETS), "Reset to the state before the critical step (the paper's), or to the one after it."
     )
-    n_reentry: int = _option(4, _integer(1), "New rollouts sampled from each reset state.")
+    learn_from: str = _option(
+        "fresh",
+        _one_of(LEARN_FROM),
+        "What is learnt from: `fresh` rollouts from the reset state, `reuse` of the continuations drawn there, `split` "
+        "(those that took no part in the choice), or `all` states with continuations, a group each.",
+    )
+    n_reentry: int = _option(4, _integer(1), "Rollouts wanted from each reset state.")
     max_prefix_tokens: int = _option(
         0, _integer(0), "Longest prefix that is kept, in tokens; 0: up to one token less than the response length."
     )
     reentry_weight: float = _option(1.0, _number(0.0), "Factor on the advantages of re-entry rollouts.")
+    critical_weight: float = _option(
+        1.0, _number(0.0), "With `learn_from=all`: further factor on the group of the critical step's reset state."
+    )
+    prompt_token_budget: int = _option(
+        0, _integer(0), "Tokens that search and re-entry of one prompt may cost; 0: no limit."
+    )
+    step_token_budget: int = _option(
+        0,
+        _integer(0),
+        "The same for a training step. From 80 % on prompts re-enter without search, from 100 % not at all. 0: no limit.",
+    )
+    max_in_flight: int = _option(256, _integer(1), "Continuations in flight at once, a rollout worker.")
     request_timeout: float = _option(
         600.0, _number(0.0, exclusive=True), "Seconds after which one continuation or one reward counts as failed."
     )
@@ -111,6 +195,11 @@ class GPOConfig:
             value, allowed = getattr(self, option.name), option.metadata["allowed"]
             if not allowed.accepts(value):
                 raise ConfigError(f"{BLOCK}.{option.name}", value, allowed.text)
+        # A number is as good as its text: YAML makes a number of 512.
+        object.__setattr__(self, "splitter_option", str(self.splitter_option))
+        reason = check_option(self.splitter, self.splitter_option or None)
+        if reason:
+            raise ConfigError(f"{BLOCK}.splitter_option", self.splitter_option, reason)
 
     @classmethod
     def from_mapping(cls, block: Mapping[str, Any] | None) -> GPOConfig:

@@ -1,39 +1,18 @@
-"""Splitting: hand-made cases on a byte-level toy vocabulary, and invariants on arbitrary token lists."""
+"""Bounds on steps, the table of splitters and its options: hand-made cases, and invariants on arbitrary tokens."""
+
+import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verl_gpo.core.steps import NewlineSplitter, limit_steps, merge_short_steps
+from verl_gpo.core.steps import SPLITTERS, build_splitter, check_option, limit_steps, merge_short_steps
 
 
-def split(pieces, **kwargs):
+def split(pieces, min_step_tokens=1, max_steps=0):
     """Split a response that is given as its tokens' texts; token ids are positions in that list."""
-    return NewlineSplitter(lambda token: pieces[token], **kwargs)(range(len(pieces)))
-
-
-@pytest.mark.parametrize(
-    ("pieces", "ends"),
-    [
-        ([], []),
-        (["a"], [1]),
-        (["a", "\n", "b"], [2, 3]),
-        (["a", "\n", "b", "\n"], [2, 4]),
-        # Blank lines belong to the line before them, whichever way the tokenizer cut them.
-        (["a", "\n", "\n", "b"], [3, 4]),
-        (["a", "\n\n", " ", "\n", "b"], [4, 5]),
-        # A token that ends in a line break, as BPE makes them, ends the step.
-        (["x", ".\n", "y"], [2, 3]),
-        # A token cannot be cut: text behind the break within the token stays with the step.
-        (["a", "\nb", "c", "\n", "d"], [2, 4, 5]),
-        # Leading blank lines are no step of their own.
-        (["\n", "\n", "a", "\n", "b"], [4, 5]),
-        (["\n", "\n"], [2]),
-        (["\nx", "y", "\n", "z"], [3, 4]),
-    ],
-)
-def test_newline_splitter_by_hand(pieces, ends):
-    assert split(pieces) == ends
+    splitter = build_splitter("newline", None, lambda ids: "".join(pieces[i] for i in ids), min_step_tokens, max_steps)
+    return splitter(range(len(pieces)))
 
 
 def test_end_of_sequence_token_alone_joins_the_last_line():
@@ -77,9 +56,44 @@ def test_steps_are_lossless_and_bounded(pieces, least, most):
     assert not most or len(steps) <= most
 
 
-@given(st.lists(st.sampled_from(PIECES)))
-def test_a_boundary_follows_a_line_break_and_precedes_text(pieces):
-    for end in split(pieces)[:-1]:
-        last_break = max(i for i in range(end) if "\n" in pieces[i])
-        assert not "".join(pieces[last_break + 1 : end]).strip()
-        assert pieces[end].strip()
+def test_log_probs_and_bounds_reach_the_splitter():
+    splitter = build_splitter("low_prob", "0.5", str, min_step_tokens=2, max_steps=2)
+    log_probs = [math.log(p) for p in (0.9, 0.1, 0.9, 0.1, 0.9, 0.1)]  # [1, 3, 5, 6] -> [3, 6] -> the same
+    assert splitter(range(6), log_probs) == [3, 6]
+    assert build_splitter("tokens", "1", str, max_steps=2)(range(6)) == [3, 6]
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("newline", None), ("code", ""), ("tokens", "64"), ("regex", r"\n|;"), ("low_prob", "0.5"), ("low_prob", "1e-3")],
+)
+def test_options_that_are_allowed(name, option):
+    assert check_option(name, option) is None
+    assert build_splitter(name, option, lambda ids: "")([], []) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "reason"),
+    [
+        ("lines", None, "no such splitter; known are newline, paragraph, sentence, code, tokens, regex, low_prob"),
+        ("newline", "3", "newline takes no option"),
+        ("tokens", None, "tokens needs an option: an integer of at least 1"),
+        ("tokens", "", "tokens needs an option"),
+        ("tokens", "0", "tokens needs an integer of at least 1"),
+        ("tokens", "2.5", "tokens needs an integer of at least 1"),
+        ("low_prob", "0", "low_prob needs a number above 0 and below 1"),
+        ("low_prob", "1", "low_prob needs a number above 0 and below 1"),
+        ("low_prob", "nan", "low_prob needs a number above 0 and below 1"),
+        ("low_prob", "half", "low_prob needs a number above 0 and below 1"),
+        ("regex", None, "regex needs an option: a Python regular expression"),
+        ("regex", "[a", "'[a' is no regular expression: unterminated character set"),
+    ],
+)
+def test_options_that_are_not(name, option, reason):
+    assert reason in check_option(name, option)
+    with pytest.raises(ValueError, match=f"splitter {name!r}"):
+        build_splitter(name, option, str)
+
+
+def test_every_splitter_has_one_line_of_help():
+    assert all(choice.help and "\n" not in choice.help for choice in SPLITTERS.values())

@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import pytest
 
 from verl_gpo.core.critical import CriticalStep
-from verl_gpo.core.reentry import GroupResult, Reentry, Usage
+from verl_gpo.core.draw import Usage
+from verl_gpo.core.learn import BranchGroup
+from verl_gpo.core.reentry import GroupResult, Reentry
 from verl_gpo.core.types import Continuation, ScoredContinuation
-from verl_gpo.core.values import UNKNOWN
+from verl_gpo.core.values import UNKNOWN, StateValue
 from verl_gpo.plugin.metrics import accuracy, prompt_record, step_metrics
 
 COUNTS = ("requests", "tokens", "context_tokens", "cached_tokens", "sampling_failures", "scoring_failures")
@@ -27,8 +29,12 @@ REENTERED = {
     "failed": False,
     "branch_rewards": [1.0, 1.0, 0.0, 0.0],
     "branch_accuracies": [1.0, 0.0, 0.0, 0.0],
+    "branch_tokens": 54,
     "steps": [5],
-    "critical": [(2, 5, 0.75)],
+    "states": [4],
+    "critical": [(2, 5, 0.75, 0.5)],
+    "effort": "search",
+    "engine_seconds": 0.25,
     "usage": {
         "value": usage(requests=16, tokens=300, context_tokens=800, cached_tokens=600, sampling_failures=1, seconds=2),
         "reenter": usage(requests=4, tokens=60, context_tokens=200, cached_tokens=150, scoring_failures=2, seconds=1),
@@ -43,8 +49,12 @@ WITHOUT_CRITICAL_STEP = {
     "failed": False,
     "branch_rewards": [],
     "branch_accuracies": [],
+    "branch_tokens": 0,
     "steps": [3],
+    "states": [2],
     "critical": [],
+    "effort": "propose",
+    "engine_seconds": 0.75,
     "usage": {"value": usage(requests=8, tokens=180, seconds=4), "reenter": usage()},
 }
 SKIPPED = {
@@ -65,10 +75,13 @@ def test_a_step_by_hand():
         "gpo/prompts/without_critical_step": 1 / 2,  # of the two that were searched
         "gpo/prompts/skipped": 1 / 4,
         "gpo/prompts/failed": 1 / 4,
+        "gpo/prompts/degraded": 1 / 2,
         "gpo/critical/found": 1.0,
         "gpo/critical/position": 2 / 4,  # third of five: 0 is the first, 1 the last
         "gpo/critical/advantage": 0.75,
+        "gpo/critical/confidence": 0.5,
         "gpo/steps": 4.0,
+        "gpo/states_sampled": 3.0,
         "gpo/reward/root": 2 / 5,
         "gpo/accuracy/root": 2 / 5,
         "gpo/rollouts/root": 5.0,
@@ -85,6 +98,8 @@ def test_a_step_by_hand():
         "gpo/tokens/reenter_over_root": 60 / 200,
         "gpo/requests/reenter": 4.0,
         "gpo/seconds/reenter": 0.5,
+        "gpo/seconds/engine": 0.5,
+        "gpo/tokens/learnt_share": 54 / 540,
         "gpo/prefix_cache_hit_share": 750 / 1000,
         "gpo/failures/sampling": 1.0,
         "gpo/failures/scoring": 2.0,
@@ -102,7 +117,7 @@ def test_without_records_there_are_no_metrics():
 
 
 def test_an_unknown_advantage_is_left_out():
-    random_choice = {**REENTERED, "critical": [(0, 1, math.nan)]}
+    random_choice = {**REENTERED, "critical": [(0, 1, math.nan, math.nan)]}
     both = step_metrics([REENTERED, random_choice])
     assert both["gpo/critical/found"] == 2.0 and both["gpo/critical/advantage"] == 0.75
     assert both["gpo/critical/position"] == 0.25  # .5 and, of a single step, 0
@@ -129,9 +144,10 @@ def test_accuracy_is_acc_where_the_reward_reports_it(row, expected):
 
 def test_a_record_of_a_result_and_its_summary():
     branch = ScoredContinuation(Continuation((1, 2)), 0.25, source=output(0.25, acc=1.0))
+    group, sampled = BranchGroup(2, (1,) * 8, (branch,), critical=True), StateValue(0.5, 4)
     result = GroupResult(
         [
-            Reentry(0, (4, 8, 9), (UNKNOWN,) * 4, CriticalStep(2, 0.5), 2, (1,) * 8, (branch,)),
+            Reentry(0, (4, 8, 9), (UNKNOWN, sampled, UNKNOWN, UNKNOWN), CriticalStep(2, 0.5, 0.9), (group,)),
             Reentry(1, (6,), (UNKNOWN,) * 2, None),
         ],
         {"value": Usage(requests=2, tokens=20), "reenter": Usage(requests=1, tokens=2)},
@@ -139,11 +155,18 @@ def test_a_record_of_a_result_and_its_summary():
     record = prompt_record([output(1.0), output(None)], result, 1.5)
     assert record["root_tokens"] == 6 and record["root_rewards"] == [1.0]  # a root without reward counts its tokens
     assert record["branch_rewards"] == [0.25] and record["branch_accuracies"] == [1.0]
-    assert record["steps"] == [3, 1] and record["critical"] == [(2, 3, 0.5)]
+    assert record["steps"] == [3, 1] and record["critical"] == [(2, 3, 0.5, 0.9)]
+    assert record["states"] == [1, 0] and record["branch_tokens"] == 2
     assert record["usage"]["value"]["tokens"] == 20
     result.usage["value"].tokens = 99
     assert record["usage"]["value"]["tokens"] == 20  # a copy
     assert step_metrics([record])["gpo/critical/position"] == 1.0
+
+
+def test_a_prompt_that_the_engine_skipped_is_not_counted_as_searched():
+    record = prompt_record([output(1.0)], GroupResult(skipped="skip_groups"), 1.0, skipped="skip_groups")
+    metrics = step_metrics([record])
+    assert metrics["gpo/prompts/skipped"] == 1.0 and "gpo/prompts/without_critical_step" not in metrics
 
 
 def test_a_record_without_a_result_is_not_counted_as_searched():

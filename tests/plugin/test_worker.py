@@ -291,8 +291,8 @@ def test_anchors_that_agree_up_to_the_reset_state_share_its_group(start):
     run.client.answer = answer
     # V = 1 0 1 .. in both: both are reset to "aaaa", which is valued once.
     branches = run.prompt().branches()
-    assert [row["uid"] for row in branches.values()] == [RESET_UID] * (2 * N_REENTRY)
-    assert len(run.client.of("aaaa\n")) == N_MC + 2 * N_REENTRY
+    assert [row["uid"] for row in branches.values()] == [RESET_UID] * N_REENTRY
+    assert len(run.client.of("aaaa\n")) == N_MC + N_REENTRY
 
 
 def test_root_rows_are_what_they_are_without_reentry(start):
@@ -339,7 +339,8 @@ def test_the_record_counts_what_was_done(start):
     record = start().prompt().record
     assert record["root_rewards"] == [1.0, 0.0] and record["root_tokens"] == len(ids(ANCHOR)) + len(ids(WRONG))
     assert record["branch_rewards"] == record["branch_accuracies"] == [1.0, 0.0, 1.0]
-    assert (record["steps"], record["critical"]) == ([4], [(1, 4, 1.0)])
+    assert record["steps"] == [4] and [critical[:3] for critical in record["critical"]] == [(1, 4, 1.0)]
+    assert 0.0 < record["critical"][0][3] < 1.0  # two continuations a state leave room for doubt
     assert (record["skipped"], record["failed"]) == (None, False)
     value, reenter = record["usage"]["value"], record["usage"]["reenter"]
     assert (value["requests"], value["tokens"]) == (6, 6 * 4)  # "= 5" and the end token
@@ -351,6 +352,44 @@ def test_the_record_stands_on_the_first_root_row_alone(start):
     run = start().prompt()
     assert [key for key, tag in run.queue.tags.items() if TAG in tag] == ["p_0_0"]
     assert run.queue.tags["p_0_0"]["status"] == "success"  # beside verl's own tags
+
+
+# --------------------------------------------------------------------------------------------- what is learnt from
+
+
+def test_reuse_stores_the_continuations_that_valued_the_reset_state(start):
+    run = start("algorithm.gpo.learn_from=reuse").prompt()
+    # V = .5 0 1 1 | 1: reset to "aaaa", whose two continuations were both wrong.
+    assert [row["rm_scores"][-1].item() for row in run.branches().values()] == [0.0] * N_MC
+    assert {row["uid"] for row in run.branches().values()} == {RESET_UID}
+    assert len(run.client.requests) == N + 3 * N_MC  # nothing was drawn for it
+    assert run.metrics["gpo/tokens/learnt_share"] == (2 * 4) / (6 * 4)
+
+
+def test_all_stores_every_valued_state_as_a_group_of_its_own(start):
+    run = start("algorithm.gpo.learn_from=all").prompt()
+    groups = Counter(row["uid"] for row in run.branches().values())
+    assert groups == {reentry_uid("p", 0, k, critical=k == 1): N_MC for k in (1, 2, 3)}
+    assert run.metrics["gpo/tokens/learnt_share"] == 1.0
+    for row in run.branches().values():
+        kept = {1: 5, 2: 10, 3: 15}[int(row["uid"].rstrip("!").rpartition(".")[2])]
+        assert row["response_mask"].tolist()[:kept] == [0] * kept and all(row["response_mask"].tolist()[kept:])
+
+
+def test_a_steps_budget_is_shared_out_and_starts_anew_each_step(start):
+    run = start("algorithm.gpo.step_token_budget=9", "actor_rollout_ref.rollout.agent.num_workers=3")
+    budget = run.worker._budget_of(1)
+    assert budget.limit == 3  # of 9 tokens for three workers
+    budget.spend(3)
+    assert run.worker._budget_of(1) is budget and budget.effort == "none"
+    assert run.worker._budget_of(2).effort == "search"
+
+
+def test_a_spent_budget_leaves_the_roots(start):
+    run = start("algorithm.gpo.step_token_budget=9")
+    run.worker._budget_of(3).spend(9)
+    run.prompt()
+    assert run.only_roots_are_left() and run.record["skipped"] == "step_token_budget"
 
 
 # -------------------------------------------------------------------------------------------- what is left alone
@@ -443,7 +482,7 @@ def test_a_lost_continuation_costs_its_estimate_only(start, how):
     run.client.fail = lambda state, number: LOST[how] if (state, number) in lost else None
     run.prompt()
     assert sorted(run.queue.rows()) == ["p_0_0", "p_1_0", "p_2_0", "p_3_0"]
-    assert run.record["branch_rewards"] == [1.0, 1.0] and run.record["critical"] == [(1, 4, 1.0)]
+    assert run.record["branch_rewards"] == [1.0, 1.0] and run.record["critical"][0][:3] == (1, 4, 1.0)
     assert run.metrics["gpo/failures/sampling"] == 2.0 and run.metrics["gpo/failures/scoring"] == 0.0
     assert (run.metrics["gpo/prompts/failed"], run.queue.tags["p"]["status"]) == (0.0, "finished")
 

@@ -14,16 +14,24 @@ import torch
 
 #: Separates a prompt's uid from the name of a reset state. verl's keys forbid ``_`` in a uid.
 _SEPARATOR = "@"
+#: Ends the name of a state that the critical step resets to.
+_CRITICAL = "!"
 
 
-def reentry_uid(prompt_uid: str, anchor: int, reset_index: int) -> str:
-    """Group id of the rollouts from state ``s_{reset_index}`` of response ``anchor`` to the prompt ``prompt_uid``."""
-    return f"{prompt_uid}{_SEPARATOR}{anchor}.{reset_index}"
+def reentry_uid(prompt_uid: str, anchor: int, state: int, critical: bool = True) -> str:
+    """Group id of the rollouts from state ``s_state`` of response ``anchor`` to the prompt ``prompt_uid``."""
+    return f"{prompt_uid}{_SEPARATOR}{anchor}.{state}{_CRITICAL if critical else ''}"
 
 
 def is_reentry_uid(uid: str) -> bool:
     """Whether a group id belongs to rollouts from a reset state."""
     return _SEPARATOR in uid
+
+
+def _weight(uid: str, reentry_weight: float, critical_weight: float) -> float:
+    if not is_reentry_uid(uid):
+        return 1.0
+    return reentry_weight * (critical_weight if uid.endswith(_CRITICAL) else 1.0)
 
 
 def group_advantages(
@@ -32,6 +40,7 @@ def group_advantages(
     uids_B: Sequence[str],
     normalize_by_std: bool = True,
     reentry_weight: float = 1.0,
+    critical_weight: float = 1.0,
     epsilon: float = 1e-6,
 ) -> torch.Tensor:
     """Outcome advantages ``(R - mean) / (std + epsilon)`` within each group (GRPO, arXiv 2402.03300).
@@ -49,6 +58,7 @@ def group_advantages(
         uids_B: group id of each row (:func:`reentry_uid`).
         normalize_by_std: divide by the group's standard deviation (off: Dr.GRPO, arXiv 2503.20783).
         reentry_weight: factor on the advantages of re-entry rows: ``w * (R - V(s_m)) / std``.
+        critical_weight: further factor on those from the state that a critical step resets to.
         epsilon: keeps the division finite.
 
     Returns:
@@ -61,15 +71,16 @@ def group_advantages(
         groups[uid].append(row)
     for uid, rows in groups.items():
         outcomes = outcomes_B[rows]
-        reentered = is_reentry_uid(uid)
+        weight = _weight(uid, reentry_weight, critical_weight)
         if len(rows) > 1:
             mean, std = outcomes.mean(), outcomes.std()
-        elif reentered:
+        elif is_reentry_uid(uid):
             continue
         else:
             mean, std = torch.zeros_like(outcomes[0]), torch.ones_like(outcomes[0])
         advantages = outcomes - mean
         if normalize_by_std:
             advantages = advantages / (std + epsilon)
-        advantages_B[rows] = advantages * reentry_weight if reentered else advantages
+        # A root group's advantages are left untouched to the last bit.
+        advantages_B[rows] = advantages if weight == 1.0 else advantages * weight
     return advantages_B.unsqueeze(-1) * mask_BT

@@ -1,4 +1,4 @@
-"""Step advantages to the critical step: GPO's step 3, ``m = argmax_k A_k``.
+"""Step advantages to the critical step: GPO's step 3, ``m = argmax_k A_k``, how sure the choice is, and abstention.
 
 A rule maps the advantage of a step to its importance; the critical step is the most important one. To add a rule, add
 an entry to :data:`RULES` (and a line to the tests): configuration, documentation and errors read the table.
@@ -11,26 +11,79 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 #: name -> importance of a step, given its advantage. ``random`` ignores advantages and is handled apart.
-RULES: dict[str, Callable[[float], float] | None] = {
+RULES: dict[str, Callable | None] = {
     "argmax": lambda advantage: advantage,  # the paper's rule: the step that gains most
     "abs": abs,  # the step that changes most, either way
     "argmin": lambda advantage: -advantage,  # the step that loses most
-    "random": None,  # Satori's random reset, the paper's ablation; needs no values
+    "random": None,  # any step: the ablation
 }
 
 
 @dataclass(frozen=True)
 class CriticalStep:
-    """The chosen step ``m`` and its advantage (NaN where the rule needed none)."""
+    """The chosen step ``m``.
+
+    Attributes:
+        index: ``m``.
+        advantage: estimate of ``A_m``, NaN where the rule needed none.
+        confidence: probability that it is the most important step and more important than ``min_advantage``, under the
+            belief of :mod:`verl_gpo.core.curve`; NaN where the rule needed none.
+    """
 
     index: int
     advantage: float
+    confidence: float = math.nan
 
 
-def needs_values(rule: str) -> bool:
-    """Whether the rule looks at advantages, and so at Monte Carlo values, at all."""
-    return RULES[rule] is not None
+def best_steps(
+    curves_SK1: np.ndarray,
+    rule: str,
+    eligible_K: Sequence[bool],
+    min_advantage: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """The critical step of each of many possible curves.
+
+    Args:
+        curves_SK1: state values, in units of the reward. Shape ``(S, K + 1)``.
+        rule: a key of :data:`RULES` that needs values.
+        eligible_K: steps that may be chosen.
+        min_advantage: the importance of the chosen step has to exceed it.
+        rng: breaks ties, which a grid of values has many of.
+
+    Returns:
+        Step indices, ``K`` where no step qualifies. Shape ``(S,)``.
+    """
+    steps = curves_SK1.shape[1] - 1
+    if not any(eligible_K):
+        return np.full(len(curves_SK1), steps)
+    importance = RULES[rule](np.diff(curves_SK1, axis=1))
+    importance = np.where(np.asarray(eligible_K, dtype=bool), importance, -np.inf)
+    best = (importance + 1e-6 * rng.random(importance.shape)).argmax(axis=1)
+    exceeds = importance.max(axis=1) > min_advantage + 1e-9
+    return np.where(exceeds, best, steps)
+
+
+def select_by_belief(labels_S: np.ndarray, curves_SK1: np.ndarray) -> CriticalStep | None:
+    """The step that is most probably critical.
+
+    Args:
+        labels_S: :func:`best_steps` of the curves.
+        curves_SK1: the curves.
+
+    Returns:
+        The step with its expected advantage; the first of equals; None where no curve has a critical step.
+    """
+    steps = curves_SK1.shape[1] - 1
+    share_K = np.bincount(labels_S, minlength=steps + 1)[:steps] / max(len(labels_S), 1)
+    if not share_K.any():
+        return None
+    best = int(share_K.argmax())
+    advantage = float((curves_SK1[:, best + 1] - curves_SK1[:, best]).mean())
+    return CriticalStep(best, advantage, float(share_K[best]))
 
 
 def select_critical_step(
@@ -38,8 +91,9 @@ def select_critical_step(
     rule: str,
     min_advantage: float = 0.0,
     rng: random.Random | None = None,
+    eligible_K: Sequence[bool] | None = None,
 ) -> CriticalStep | None:
-    """Choose the critical step, or none.
+    """Choose the critical step from estimated advantages (the paper's choice), or none.
 
     Args:
         advantages_K: ``A_k`` of every step, NaN where unknown; such a step is never chosen by a rule that needs values.
@@ -47,22 +101,22 @@ def select_critical_step(
         min_advantage: the importance of the chosen step has to exceed it. At 0 a response whose values never move has
             no critical step. Without effect on ``random``.
         rng: source of ``random``'s choice.
+        eligible_K: steps that may be chosen; None for all.
 
     Returns:
         The step, the first of equals; None when no step qualifies.
     """
     importance = RULES[rule]
+    steps = [k for k in range(len(advantages_K)) if eligible_K is None or eligible_K[k]]
     if importance is None:
-        if not advantages_K:
+        if not steps:
             return None
-        index = (rng or random.Random()).randrange(len(advantages_K))
+        index = (rng or random.Random()).choice(steps)
         return CriticalStep(index, advantages_K[index])
-    best: int | None = None
-    for k, advantage in enumerate(advantages_K):
-        if math.isnan(advantage):
-            continue
-        if best is None or importance(advantage) > importance(advantages_K[best]):
-            best = k
-    if best is None or importance(advantages_K[best]) <= min_advantage:
+    steps = [k for k in steps if not math.isnan(advantages_K[k])]
+    if not steps:
+        return None
+    best = max(steps, key=lambda k: importance(advantages_K[k]))
+    if importance(advantages_K[best]) <= min_advantage:
         return None
     return CriticalStep(best, advantages_K[best])

@@ -1,10 +1,12 @@
 """The re-entry engine: value states, pick the critical step, reset, resample (GPO's steps 1 to 4, arXiv 2509.16456).
 
 One call handles one prompt. It is a coroutine that waits for nothing but its own requests, so the prompts of a training
-step overlap freely, and the requests of one phase of a prompt are in flight together. It knows the policy and the
-reward by the Protocols of :mod:`verl_gpo.core.types` only.
+step overlap freely, and the requests of one round of a prompt are in flight together. It knows the policy and the
+reward by the Protocols of :mod:`verl_gpo.core.types` only, and where to sample by a strategy of
+:mod:`verl_gpo.core.search`.
 
-A request that fails costs its own estimate and is counted; it never costs the prompt.
+A request that fails costs its own estimate and is counted; it never costs the prompt. Given the same seed and a policy
+that answers alike, every choice is the same, in whatever order the requests come back.
 """
 
 from __future__ import annotations
@@ -12,60 +14,60 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from ..config import GPOConfig
-from .critical import CriticalStep, needs_values, select_critical_step
-from .types import Sampler, SamplingError, ScoredContinuation, Scorer, ScoringError, Splitter, Tokens, Trajectory
-from .values import UNKNOWN, StateValue, group_value, monte_carlo_value, observed_value, step_advantages
-
-
-@dataclass
-class Usage:
-    """What one phase of one prompt cost. Tokens count what the policy generated, not the context it read."""
-
-    requests: int = 0
-    tokens: int = 0
-    context_tokens: int = 0
-    cached_tokens: int = 0
-    sampling_failures: int = 0
-    scoring_failures: int = 0
-    seconds: float = 0.0
+from .anchors import choose_anchors, is_skipped
+from .budget import TokenBudget
+from .critical import CriticalStep
+from .draw import Draw, Usage
+from .learn import BranchGroup, branch_groups, missing_continuations, takes_part_in_choice
+from .search import SEARCHES, AnchorView, Search
+from .types import Sampler, ScoredContinuation, Scorer, Splitter, Tokens, Trajectory
+from .values import UNKNOWN, StateValue, group_value, monte_carlo_value, observed_value
 
 
 @dataclass(frozen=True)
 class Reentry:
-    """One anchor response: where it was cut, what its states are worth, and what was sampled from the reset state.
+    """One anchor response: where it was cut, what its states are worth, and what is learnt from.
 
     Attributes:
         anchor: index of the response in the group.
         ends: ``(K,)`` exclusive token positions of the steps' ends.
-        values: ``(K + 1,)`` state values; all but the free ones unknown under a rule that needs none.
-        critical: the critical step, or None: then nothing was resampled.
-        prefix: the response tokens that are kept, the reset state.
-        rollouts: new rollouts from the reset state, at most ``n_reentry``; failed ones are missing.
+        values: ``(K + 1,)`` state values as the choice saw them; unknown where nothing was drawn.
+        critical: the critical step, or None.
+        groups: rollouts from reset states, a group each; failed ones are missing.
     """
 
     anchor: int
     ends: tuple[int, ...]
     values: tuple[StateValue, ...]
     critical: CriticalStep | None
-    reset_index: int | None = None
-    prefix: Tokens = ()
-    rollouts: tuple[ScoredContinuation, ...] = ()
+    groups: tuple[BranchGroup, ...] = ()
+
+    @property
+    def rollouts(self) -> tuple[ScoredContinuation, ...]:
+        return tuple(rollout for group in self.groups for rollout in group.rollouts)
 
 
 @dataclass
 class GroupResult:
-    """All re-entries of one prompt and their cost, by phase ``value`` (Monte Carlo) and ``reenter``."""
+    """All re-entries of one prompt and their cost, by phase ``value`` (Monte Carlo) and ``reenter``.
+
+    ``skipped`` says why the prompt was not examined, ``effort`` what was done (:attr:`TokenBudget.effort`), and
+    ``engine_seconds`` what the engine itself computed.
+    """
 
     reentries: list[Reentry] = field(default_factory=list)
     usage: dict[str, Usage] = field(default_factory=lambda: {"value": Usage(), "reenter": Usage()})
+    skipped: str | None = None
+    effort: str = "search"
+    engine_seconds: float = 0.0
 
 
 class ReentryEngine:
-    """Runs GPO's search and re-entry for the group of one prompt.
+    """Runs GPO's search and re-entry, a prompt at a time. All prompts share the bound on requests in flight.
 
     Args:
         config: see :class:`verl_gpo.config.GPOConfig`.
@@ -77,8 +79,16 @@ class ReentryEngine:
         self.config = config
         self.splitter = splitter
         self.response_length = response_length
+        self._slots = asyncio.Semaphore(config.max_in_flight)
 
-    async def run(self, roots_N: Sequence[Trajectory], sampler: Sampler, scorer: Scorer, seed: str = "") -> GroupResult:
+    async def run(
+        self,
+        roots_N: Sequence[Trajectory],
+        sampler: Sampler,
+        scorer: Scorer,
+        seed: str = "",
+        step_budget: TokenBudget | None = None,
+    ) -> GroupResult:
         """Search the group's anchors for critical steps and sample new rollouts from the reset states.
 
         Args:
@@ -86,99 +96,151 @@ class ReentryEngine:
             sampler: continues this prompt's states.
             scorer: scores this prompt's responses.
             seed: names the prompt; together with ``config.seed`` it fixes every random choice of the engine.
+            step_budget: what this training step may spend; the engine counts its tokens against it.
 
         Returns:
             One :class:`Reentry` for each anchor. Anchors without tokens have no steps and so no critical one.
         """
         config = self.config
-        result = GroupResult()
-        anchors = list(range(min(config.anchors, len(roots_N))))
-        splits = {a: tuple(self.splitter(roots_N[a].token_ids)) for a in anchors}
-        draw = _Draw(sampler, scorer, self.response_length, f"{config.seed}/{seed}")
+        result = GroupResult(effort=step_budget.effort if step_budget else "search")
+        if is_skipped(roots_N, config.skip_groups, config.solved_reward):
+            result.skipped = "skip_groups"
+        elif result.effort == "none":
+            result.skipped = "step_token_budget"
+        anchors = choose_anchors(roots_N, config.anchors, config.anchor_outcome, config.solved_reward)
+        if result.skipped or not anchors:
+            return result
+        budget = TokenBudget(config.prompt_token_budget, step_budget)
+        draw = Draw(sampler, scorer, self.response_length, f"{config.seed}/{seed}", self._slots, budget)
+        group = _Group(self, roots_N, anchors, f"{config.seed}/{seed}")
+        search = SEARCHES["propose" if result.effort == "propose" else config.search]()
+        # A proposal needs no rounds: without them it is the most probable step by what is free.
+        rounds = result.effort == "search"
 
         started = time.perf_counter()
-        values: dict[Tokens, StateValue] = {}
-        if needs_values(config.rule):
-            values = await self._value_states([(roots_N[a], splits[a]) for a in anchors], draw, result.usage["value"])
+        while rounds:
+            with _Stopwatch(result):
+                plan = group.plan(search, budget.left)
+            if not plan:
+                break
+            drawn = await draw.together(plan, config.max_continuation_tokens, result.usage["value"])
+            group.learn(drawn)
         result.usage["value"].seconds = time.perf_counter() - started
 
         started = time.perf_counter()
-        values[()] = group_value([root.reward for root in roots_N])
-        rng = random.Random(f"{config.seed}/{seed}")
-        chosen = [self._choose(a, roots_N[a], splits[a], values, rng) for a in anchors]
-        result.reentries = list(
-            await asyncio.gather(*(self._resample(choice, draw, result.usage["reenter"]) for choice in chosen))
-        )
+        with _Stopwatch(result):
+            chosen = [search.choose(view) if view.steps else None for view in group.views]
+        missing = group.missing(search, chosen)
+        added = await draw.together(missing, 0, result.usage["reenter"]) if missing else {}
+        result.reentries = group.results(search, chosen, added)
         result.usage["reenter"].seconds = time.perf_counter() - started
         return result
 
-    async def _value_states(self, anchors, draw: _Draw, usage: Usage) -> dict[Tokens, StateValue]:
-        """Uniform Monte Carlo: ``n_mc`` continuations at every inner state; identical prefixes are valued once.
 
-        ``s_0`` and ``s_K`` are free and left out; so are states whose prefix is over the budget.
-        """
-        budget = self.config.prefix_budget(self.response_length)
-        prefixes = dict.fromkeys(root.token_ids[:end] for root, ends in anchors for end in ends[:-1] if end <= budget)
-        samples = await asyncio.gather(*(draw.many(p, self.config.n_mc, usage) for p in prefixes))
-        return {prefix: monte_carlo_value(drawn) for prefix, drawn in zip(prefixes, samples, strict=True)}
+class _Group:
+    """What is known of one prompt: its anchors, and every continuation drawn, by prefix."""
 
-    def _choose(self, anchor: int, root: Trajectory, ends, values: dict[Tokens, StateValue], rng) -> Reentry:
-        """Select the critical step of one anchor and the state to reset to."""
-        if not ends:
-            return Reentry(anchor, (), (values[()],), None)
-        starts = (0, *ends[:-1])
-        states = [values.get(root.token_ids[:start], UNKNOWN) for start in starts] + [observed_value(root.reward)]
-        advantages = step_advantages(states)
-        # Only steps whose reset state fits the prefix budget can be chosen. Budgets cut at the end, so they are a head.
-        budget = self.config.prefix_budget(self.response_length)
-        after = self.config.reset == "after"
-        eligible = sum(end <= budget for end in ends[:-1]) if after else sum(start <= budget for start in starts)
-        critical = select_critical_step(advantages[:eligible], self.config.rule, self.config.min_advantage, rng)
-        if critical is None:
-            return Reentry(anchor, ends, tuple(states), None)
-        reset_index = critical.index + after
-        return Reentry(anchor, ends, tuple(states), critical, reset_index, root.token_ids[: (0, *ends)[reset_index]])
+    def __init__(self, engine: ReentryEngine, roots_N: Sequence[Trajectory], anchors: list[int], seed: str):
+        config = engine.config
+        self._config = config
+        self._rewards = [root.reward for root in roots_N]
+        self._root_value = group_value(self._rewards)
+        self._samples: dict[Tokens, list[ScoredContinuation]] = {}
+        self._values: dict[Tokens, StateValue] = {}
+        self._sequential = SEARCHES[config.search].sequential
+        self.anchors = anchors
+        expected = sum(len(root.token_ids) for root in roots_N) / len(roots_N)
+        budget = config.prefix_budget(engine.response_length)
+        self.views = []
+        for anchor in anchors:
+            root = roots_N[anchor]
+            ends = tuple(engine.splitter(root.token_ids, root.log_probs))
+            rng = random.Random(f"{seed}/{anchor}")
+            self.views.append(AnchorView(config, root, ends, budget, expected, rng, *self._known(root, ends)))
 
-    async def _resample(self, choice: Reentry, draw: _Draw, usage: Usage) -> Reentry:
-        """Sample fresh rollouts from the reset state; those that chose it are biased and not learnt from."""
-        if choice.critical is None:
-            return choice
-        return replace(choice, rollouts=await draw.many(choice.prefix, self.config.n_reentry, usage))
+    def _known(self, root: Trajectory, ends: tuple[int, ...]) -> tuple[list[StateValue], tuple[float, float]]:
+        inner = [self._values.get(root.token_ids[:end], UNKNOWN) for end in ends[:-1]]
+        values = [self._root_value, *inner, observed_value(root.reward)] if ends else [self._root_value]
+        return values, (min(0.0, *self._rewards), max(1.0, *self._rewards))
+
+    def plan(self, search: Search, tokens_left: float) -> dict[Tokens, int]:
+        """The next round: prefix -> continuations. Anchors that agree up to a state share what is drawn there."""
+        plan: dict[Tokens, int] = {}
+        for view in self.views:
+            states = search.plan(view) if view.steps else ()
+            wanted: dict[Tokens, int] = {}
+            for state in states:
+                tokens_left -= view.continuation_tokens(state)
+                if tokens_left < 0:
+                    break
+                prefix = view.prefix(state)
+                wanted[prefix] = wanted.get(prefix, 0) + 1
+                view.requested_K[state] += 1
+            for prefix, count in wanted.items():
+                plan[prefix] = max(plan.get(prefix, 0), count)
+        return plan
+
+    def learn(self, drawn: dict[Tokens, tuple[ScoredContinuation, ...]]) -> None:
+        """Take note of a round's continuations."""
+        for prefix, samples in drawn.items():
+            known = self._samples.setdefault(prefix, [])
+            known.extend(samples)
+            self._rewards.extend(sample.reward for sample in samples)
+            seen = [
+                sample
+                for number, sample in enumerate(known)
+                if takes_part_in_choice(self._config.learn_from, self._sequential, number)
+            ]
+            self._values[prefix] = monte_carlo_value(seen)
+        for view in self.views:
+            view.learn(*self._known(view.root, view.ends_K))
+
+    def missing(self, search: Search, chosen: Sequence[CriticalStep | None]) -> dict[Tokens, int]:
+        """Continuations to draw from the reset states after the choice."""
+        plan: dict[Tokens, int] = {}
+        for view, critical in zip(self.views, chosen, strict=True):
+            if critical is None:
+                continue
+            state = view.reset_state(critical.index)
+            prefix = view.prefix(state)
+            drawn = len(self._samples.get(prefix, ()))
+            config = self._config
+            count = missing_continuations(config.learn_from, search.sequential, state, drawn, config.n_reentry)
+            plan[prefix] = max(plan.get(prefix, 0), count)
+        return {prefix: count for prefix, count in plan.items() if count}
+
+    def results(
+        self,
+        search: Search,
+        chosen: Sequence[CriticalStep | None],
+        added: dict[Tokens, tuple[ScoredContinuation, ...]],
+    ) -> list[Reentry]:
+        """What came of each anchor. A state that two anchors share is learnt from once, with the first of them."""
+        reentries = []
+        taken: set[Tokens] = set()
+        for anchor, view, critical in zip(self.anchors, self.views, chosen, strict=True):
+            reset = None if critical is None else view.reset_state(critical.index)
+            drawn = {}
+            for state in range(view.steps):
+                prefix = view.prefix(state)
+                if prefix in taken or not (prefix in self._samples or state == reset):
+                    continue
+                drawn[state] = (prefix, self._samples.get(prefix, ()))
+            new = () if reset is None else added.get(view.prefix(reset), ())
+            groups = branch_groups(self._config.learn_from, search.sequential, drawn, reset, new)
+            taken.update(group.prefix for group in groups)
+            reentries.append(Reentry(anchor, view.ends_K, tuple(view.values_K1), critical, groups))
+        return reentries
 
 
-class _Draw:
-    """Samples and scores continuations, and keeps the books."""
+class _Stopwatch:
+    """Adds the seconds of a block without awaits to the engine's own."""
 
-    def __init__(self, sampler: Sampler, scorer: Scorer, response_length: int, seed: str):
-        self._sampler, self._scorer = sampler, scorer
-        self._response_length = response_length
-        self._seed = seed
-        self._drawn = 0
+    def __init__(self, result: GroupResult):
+        self._result = result
 
-    async def many(self, prefix: Tokens, count: int, usage: Usage) -> tuple[ScoredContinuation, ...]:
-        """Draw ``count`` continuations of ``prefix`` at once; those that fail are counted and left out."""
-        max_tokens = self._response_length - len(prefix)
-        jobs: list[Awaitable[ScoredContinuation | None]] = []
-        for _ in range(count if max_tokens >= 1 else 0):
-            jobs.append(self._one(prefix, max_tokens, self._drawn, usage))
-            self._drawn += 1
-        return tuple(s for s in await asyncio.gather(*jobs) if s is not None)
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
 
-    async def _one(self, prefix: Tokens, max_tokens: int, number: int, usage: Usage) -> ScoredContinuation | None:
-        # A string seeds Random through SHA-512, so the seed is the same in every process.
-        seed = random.Random(f"{self._seed}/{number}").getrandbits(31)
-        usage.requests += 1
-        try:
-            continuation = await self._sampler.sample(prefix, max_tokens, seed)
-        except SamplingError:
-            usage.sampling_failures += 1
-            return None
-        usage.tokens += len(continuation.token_ids)
-        if continuation.cached_tokens is not None:
-            usage.context_tokens += continuation.context_tokens
-            usage.cached_tokens += continuation.cached_tokens
-        try:
-            return await self._scorer.score(prefix, continuation)
-        except ScoringError:
-            usage.scoring_failures += 1
-            return None
+    def __exit__(self, *exception: object) -> None:
+        self._result.engine_seconds += time.perf_counter() - self._started

@@ -8,7 +8,96 @@ back to the response token for token.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from dataclasses import dataclass
+
+from .splitters import (
+    CodeSplitter,
+    LowProbSplitter,
+    NewlineSplitter,
+    ParagraphSplitter,
+    RegexSplitter,
+    SentenceSplitter,
+    TokensSplitter,
+)
+from .token_text import Decode
+from .types import Splitter
+
+
+@dataclass(frozen=True)
+class SplitterChoice:
+    """A row of :data:`SPLITTERS`.
+
+    Attributes:
+        help: where steps end, in one line.
+        option: what the option may be; None for a splitter that takes none.
+        build: the splitter, given ``decode`` and the option. Raises ValueError for an option that is not allowed.
+    """
+
+    help: str
+    option: str | None
+    build: Callable[[Decode, str], Splitter]
+
+
+#: To add a splitter, add its row (and its cases to the tests): configuration and errors read the table.
+SPLITTERS: dict[str, SplitterChoice] = {
+    "newline": SplitterChoice(
+        "lines, blank lines with the line before", None, lambda decode, _: NewlineSplitter(decode)
+    ),
+    "paragraph": SplitterChoice("paragraphs, at blank lines", None, lambda decode, _: ParagraphSplitter(decode)),
+    "sentence": SplitterChoice("sentences and lines", None, lambda decode, _: SentenceSplitter(decode)),
+    "code": SplitterChoice("lines, a fenced code block as one step", None, lambda decode, _: CodeSplitter(decode)),
+    "tokens": SplitterChoice(
+        "a fixed number of tokens", "an integer of at least 1", lambda _, count: TokensSplitter(int(count))
+    ),
+    "regex": SplitterChoice("at the end of each match of a pattern", "a Python regular expression", RegexSplitter),
+    "low_prob": SplitterChoice(
+        "before each token that was less probable than a threshold",
+        "a number above 0 and below 1",
+        lambda _, threshold: LowProbSplitter(float(threshold)),
+    ),
+}
+
+
+def check_option(name: str, option: str | None) -> str | None:
+    """Why the splitter ``name`` cannot have this option (None or empty: none is given); None where it can."""
+    choice = SPLITTERS.get(name)
+    if choice is None:
+        return f"no such splitter; known are {', '.join(SPLITTERS)}"
+    if choice.option is None:
+        return f"{name} takes no option" if option else None
+    if not option:
+        return f"{name} needs an option: {choice.option}"
+    try:
+        choice.build(lambda token_ids: "", option)
+    except ValueError as error:
+        return f"{name} needs {choice.option}: {error}"
+    return None
+
+
+def build_splitter(
+    name: str, option: str | None, decode: Decode, min_step_tokens: int = 1, max_steps: int = 0
+) -> Splitter:
+    """The splitter of a configuration, with its bounds on steps applied.
+
+    Args:
+        name: a key of :data:`SPLITTERS`.
+        option: as the table says; None or empty for none.
+        decode: text of a list of token ids, special tokens kept; see :func:`~verl_gpo.core.token_text.token_spans`.
+        min_step_tokens: shorter steps are merged with their successor (:func:`merge_short_steps`).
+        max_steps: upper bound on the number of steps, 0 for none (:func:`limit_steps`).
+
+    Raises:
+        ValueError: an unknown name, or an option that is not allowed.
+    """
+    reason = check_option(name, option)
+    if reason:
+        raise ValueError(f"splitter {name!r} with option {option!r}: {reason}")
+    split = SPLITTERS[name].build(decode, option or "")
+
+    def bounded(token_ids: Sequence[int], log_probs: Sequence[float] | None = None) -> list[int]:
+        return limit_steps(merge_short_steps(split(token_ids, log_probs), min_step_tokens), max_steps)
+
+    return bounded
 
 
 def merge_short_steps(ends_K: Sequence[int], min_tokens: int) -> list[int]:
@@ -44,38 +133,3 @@ def limit_steps(ends_K: Sequence[int], max_steps: int) -> list[int]:
         return list(ends_K)
     # The i-th of max_steps groups ends after round((i + 1) * count / max_steps) original steps.
     return [ends_K[(i + 1) * count // max_steps - 1] for i in range(max_steps)]
-
-
-class NewlineSplitter:
-    """Steps are lines: a step ends with the last of the line breaks that follow it.
-
-    A token that holds a line break ends its step, text behind the break within the same token included, since a token
-    cannot be cut. Blank lines belong to the line before them.
-
-    Args:
-        token_text: decodes one token id. Called once per distinct id.
-        min_step_tokens: shorter steps are merged with their successor (:func:`merge_short_steps`).
-        max_steps: upper bound on the number of steps, 0 for none (:func:`limit_steps`).
-    """
-
-    def __init__(self, token_text: Callable[[int], str], min_step_tokens: int = 1, max_steps: int = 0):
-        self._text = lru_cache(maxsize=None)(token_text)
-        self._min_step_tokens = min_step_tokens
-        self._max_steps = max_steps
-
-    def __call__(self, token_ids: Sequence[int]) -> list[int]:
-        """Return the exclusive ends of the steps; see :class:`verl_gpo.core.types.Splitter`."""
-        ends: list[int] = []
-        open_break = False  # a line has ended, and further line breaks still belong to it
-        content = False  # the current line holds something besides white space
-        for position, token in enumerate(token_ids):
-            text = self._text(token)
-            if open_break and text.strip():
-                ends.append(position)
-                open_break, content = False, False
-            line, line_break, _ = text.rpartition("\n")
-            open_break = open_break or bool(line_break and (content or line.strip()))
-            content = content or bool(text.strip())
-        if token_ids:
-            ends.append(len(token_ids))
-        return limit_steps(merge_short_steps(ends, self._min_step_tokens), self._max_steps)

@@ -6,6 +6,7 @@ Dimension suffixes used throughout ``core``:
 _N    rollout of a group
 _K    step of a response (``K`` steps, ``K + 1`` states)
 _M    Monte Carlo sample at one state
+_S    curve drawn from the belief about a response's values
 _T    token of a response
 ====  =============================================
 
@@ -108,6 +109,9 @@ class Scorer(Protocol):
 class Splitter(Protocol):
     """Cuts a response into steps."""
 
-    def __call__(self, token_ids: Sequence[int]) -> list[int]:
-        """Return the ``K`` exclusive ends of the steps, increasing, the last ``len(token_ids)``; [] for no tokens."""
+    def __call__(self, token_ids: Sequence[int], log_probs: Sequence[float] | None = None) -> list[int]:
+        """Return the ``K`` exclusive ends of the steps, increasing, the last ``len(token_ids)``; [] for no tokens.
+
+        ``log_probs`` are the tokens' own, for splitters that cut where the policy was unsure.
+        """
         ...

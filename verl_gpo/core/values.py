@@ -31,8 +31,35 @@ class StateValue:
     def known(self) -> bool:
         return not math.isnan(self.mean)
 
+    def interval(self, low: float = 0.0, high: float = 1.0) -> tuple[float, float]:
+        """95 % Wilson interval of the value, for rewards between ``low`` and ``high``; a point where it is observed.
+
+        Wilson's, because the textbook interval has no width at 0/n and n/n and would call two samples certainty
+        (Wilson 1927). A reward between the bounds counts as that share of a success, which errs to the wide side: no
+        reward on an interval varies more than a coin that lands on its ends.
+        """
+        if not self.known:
+            return low, high
+        if self.count == 0:
+            return self.mean, self.mean
+        below, above = wilson_interval((self.mean - low) / (high - low), self.count)
+        return low + below * (high - low), low + above * (high - low)
+
 
 UNKNOWN = StateValue(math.nan)
+
+
+def wilson_interval(share: float, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson's score interval for a success rate, observed as ``share`` of ``count`` trials.
+
+    Args:
+        share: successes over trials, in [0, 1].
+        count: trials, at least 1.
+        z: quantile of the normal distribution; the default gives 95 %.
+    """
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def observed_value(reward: float) -> StateValue:

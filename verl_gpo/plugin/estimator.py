@@ -26,17 +26,19 @@ def compute_gpo_advantage(
         token_level_rewards: shape ``(rows, response length)``.
         response_mask: shape ``(rows, response length)``.
         index: ``(rows,)`` group ids, the batch's ``uid`` column.
-        config: the block ``algorithm``; ``norm_adv_by_std_in_grpo`` and ``gpo.reentry_weight`` are read.
+        config: the block ``algorithm``; ``norm_adv_by_std_in_grpo`` and ``gpo``'s weights are read.
 
     Returns:
         Advantages and returns, the same tensor, as in verl's ``grpo``.
     """
     config = config if config is not None else {}
+    gpo = GPOConfig.from_mapping(config.get("gpo"))
     advantages = group_advantages(
         token_level_rewards,
         response_mask,
         index,
         normalize_by_std=config.get("norm_adv_by_std_in_grpo", True),
-        reentry_weight=GPOConfig.from_mapping(config.get("gpo")).reentry_weight,
+        reentry_weight=gpo.reentry_weight,
+        critical_weight=gpo.critical_weight if gpo.learn_from == "all" else 1.0,
     )
     return advantages, advantages

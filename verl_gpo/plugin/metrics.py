@@ -44,13 +44,18 @@ def prompt_record(
         branches = [rollout for reentry in result.reentries for rollout in reentry.rollouts]
         record["branch_rewards"] = [rollout.reward for rollout in branches]
         record["branch_accuracies"] = [accuracy(rollout.source) for rollout in branches]
+        record["branch_tokens"] = sum(len(rollout.continuation.token_ids) for rollout in branches)
         record["steps"] = [len(reentry.ends) for reentry in result.reentries]
+        # States between two steps that at least one continuation was drawn at, for each anchor.
+        record["states"] = [sum(value.count > 0 for value in reentry.values[1:-1]) for reentry in result.reentries]
         record["critical"] = [
-            # A random choice needs no values and so has no advantage (NaN).
-            (reentry.critical.index, len(reentry.ends), reentry.critical.advantage)
+            # A random choice needs no values and so has no advantage and no confidence (NaN).
+            (reentry.critical.index, len(reentry.ends), reentry.critical.advantage, reentry.critical.confidence)
             for reentry in result.reentries
             if reentry.critical is not None
         ]
+        record["effort"] = result.effort
+        record["engine_seconds"] = result.engine_seconds
         record["usage"] = {phase: vars(usage).copy() for phase, usage in result.usage.items()}
     return record
 
@@ -80,17 +85,20 @@ def step_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     def flat(key: str) -> list[Any]:
         return [item for record in records for item in record.get(key, ())]
 
-    searched = [record for record in records if "usage" in record]
+    searched = [record for record in records if "usage" in record and record["skipped"] is None]
     average("gpo/prompts/reentered", (bool(record.get("branch_rewards")) for record in records))
     average("gpo/prompts/without_critical_step", (not record["critical"] for record in searched))
     average("gpo/prompts/skipped", (record["skipped"] is not None for record in records))
     average("gpo/prompts/failed", (record["failed"] for record in records))
+    average("gpo/prompts/degraded", (record["effort"] != "search" for record in searched))
 
     critical = flat("critical")
     metrics["gpo/critical/found"] = float(len(critical))
-    average("gpo/critical/position", (index / max(count - 1, 1) for index, count, _ in critical))
-    average("gpo/critical/advantage", (advantage for _, _, advantage in critical))
+    average("gpo/critical/position", (index / max(count - 1, 1) for index, count, *_ in critical))
+    average("gpo/critical/advantage", (advantage for _, _, advantage, _ in critical))
+    average("gpo/critical/confidence", (confidence for *_, confidence in critical))
     average("gpo/steps", flat("steps"))
+    average("gpo/states_sampled", flat("states"))
 
     for kind in ("root", "branch"):
         average(f"gpo/reward/{kind}", flat(f"{kind}_rewards"))
@@ -100,7 +108,8 @@ def step_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     root_tokens = sum(record["root_tokens"] for record in records)
     metrics["gpo/tokens/root"] = float(root_tokens)
     average("gpo/seconds/rollout", (record["rollout_seconds"] for record in records))
-    context = cached = 0
+    average("gpo/seconds/engine", (record["engine_seconds"] for record in searched))
+    context = cached = drawn = 0
     failures = {"sampling": 0, "scoring": 0}
     for phase in ("value", "reenter"):
         usages = [record["usage"][phase] for record in searched]
@@ -109,10 +118,14 @@ def step_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
         metrics[f"gpo/tokens/{phase}_over_root"] = tokens / max(root_tokens, 1)
         metrics[f"gpo/requests/{phase}"] = float(sum(usage["requests"] for usage in usages))
         average(f"gpo/seconds/{phase}", (usage["seconds"] for usage in usages))
+        drawn += tokens
         context += sum(usage["context_tokens"] for usage in usages)
         cached += sum(usage["cached_tokens"] for usage in usages)
         for kind in failures:
             failures[kind] += sum(usage[f"{kind}_failures"] for usage in usages)
+    if drawn:
+        # The rest was drawn to find the critical step, and thrown away.
+        metrics["gpo/tokens/learnt_share"] = sum(record["branch_tokens"] for record in searched) / drawn
     if context:
         metrics["gpo/prefix_cache_hit_share"] = cached / context
     for kind, count in failures.items():

@@ -8,7 +8,7 @@ through the same LLM client and the same reward loop. Each new rollout becomes a
 - column ``uid``: its own group id, so that every estimator that groups by uid gives it the baseline of its reset state;
 - the kept prefix stands in the response with mask 0 and its original log-probs: context, not loss.
 
-Monte Carlo continuations are never stored: whatever is stored under a prompt is trained on.
+Whatever is stored under a prompt is trained on, so only what ``learn_from`` picks is stored.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ import logging
 import time
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
 
 import ray
 import transfer_queue as tq
-from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
+from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
 from ..config import GPOConfig
 from ..core.advantage import reentry_uid
+from ..core.budget import TokenBudget
 from ..core.reentry import GroupResult, ReentryEngine
-from ..core.steps import NewlineSplitter
-from ..core.types import Continuation, SamplingError, ScoredContinuation, ScoringError, Tokens, Trajectory
+from ..core.steps import build_splitter
+from ..core.types import Trajectory
+from .client import LLMClientSampler, RewardLoopScorer
 from .metrics import TAG, prompt_record
 
 logger = logging.getLogger(__name__)
@@ -62,92 +63,6 @@ class _RootGroup:
         return None
 
 
-class LLMClientSampler:
-    """verl's LLM client as the engine's :class:`~verl_gpo.core.types.Sampler`, for one prompt.
-
-    All requests of a prompt carry one sticky id, which keeps them on the replica where their prefixes are cached. Under
-    verl's full determinism the id reaches the engine, which wants it unique, and every request would get the same seed:
-    there each request has its own id and seed.
-    """
-
-    def __init__(self, client: Any, root: AgentLoopOutput, sampling_params: dict, timeout: float, deterministic: bool):
-        self._client = client
-        self._prompt_ids = list(root.prompt_ids)
-        self._sampling_params = sampling_params
-        self._timeout = timeout
-        self._deterministic = deterministic
-        self._request_id = uuid4().hex
-        media = root.multi_modal_data or {}
-        self._media = {
-            "image_data": media.get("images"),
-            "video_data": media.get("videos"),
-            "audio_data": media.get("audios"),
-            "mm_processor_kwargs": root.mm_processor_kwargs,
-            "mm_processor_output": root.mm_processor_output,
-        }
-
-    async def sample(self, prefix: Tokens, max_tokens: int, seed: int) -> Continuation:
-        # Without max_tokens the server would let prefix and continuation together exceed the response length.
-        params = {**self._sampling_params, "max_tokens": max_tokens}
-        request_id = self._request_id
-        if self._deterministic:
-            params["seed"] = seed
-            request_id = f"{request_id}-{seed}"
-        context = self._prompt_ids + list(prefix)
-        try:
-            output = await asyncio.wait_for(
-                self._client.generate(request_id=request_id, prompt_ids=context, sampling_params=params, **self._media),
-                self._timeout,
-            )
-        except Exception as error:
-            logger.warning("a continuation failed: %r", error)
-            raise SamplingError(repr(error)) from error
-        if output.stop_reason in ("aborted", "abort") or not output.token_ids:
-            raise SamplingError(f"no continuation: stop reason {output.stop_reason}, {len(output.token_ids)} tokens")
-        return Continuation(
-            token_ids=tuple(output.token_ids[:max_tokens]),
-            log_probs=tuple(output.log_probs[:max_tokens]) if output.log_probs else None,
-            context_tokens=len(context),
-            cached_tokens=output.extra_fields.get("num_cached_tokens"),
-            source=output,
-        )
-
-
-class RewardLoopScorer:
-    """verl's reward loop as the engine's :class:`~verl_gpo.core.types.Scorer`, for one prompt.
-
-    A scored continuation carries the complete row as verl's ``AgentLoopOutput``.
-    """
-
-    def __init__(self, worker: Any, root: AgentLoopOutput, columns: dict[str, Any], timeout: float):
-        self._worker = worker
-        self._root = root
-        self._columns = columns
-        self._timeout = timeout
-
-    async def score(self, prefix: Tokens, continuation: Continuation) -> ScoredContinuation:
-        root = self._root
-        # A copy of the root, because verl stores the fields that were set and all rows need the same columns.
-        output = root.model_copy(
-            update={
-                "response_ids": [*prefix, *continuation.token_ids],
-                "response_mask": [0] * len(prefix) + [1] * len(continuation.token_ids),
-                "response_logprobs": None,  # known when it is known which anchor the prefix is of
-                "reward_score": None,
-                "metrics": AgentLoopMetrics(),
-                "extra_fields": {**continuation.source.extra_fields, "turn_scores": [], "tool_rewards": []},
-            }
-        )
-        try:
-            await asyncio.wait_for(self._worker._compute_score([output], kwargs=self._columns), self._timeout)
-        except Exception as error:
-            logger.warning("a reward failed: %r", error)
-            raise ScoringError(repr(error)) from error
-        if output.reward_score is None:
-            raise ScoringError("the reward loop returned no score")
-        return ScoredContinuation(continuation, float(output.reward_score), source=output)
-
-
 # A Ray actor class cannot be subclassed, and the class inside it is reachable by this private name only.
 _AgentLoopWorker = AgentLoopWorkerTQ.__ray_actor_class__
 
@@ -158,11 +73,17 @@ class ReentryWorker(_AgentLoopWorker):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._gpo = GPOConfig.from_mapping(self.config.algorithm.get("gpo"))
-        splitter = NewlineSplitter(
-            lambda token: self.tokenizer.decode([token]), self._gpo.min_step_tokens, self._gpo.max_steps
+        splitter = build_splitter(
+            self._gpo.splitter,
+            self._gpo.splitter_option or None,
+            # Positions count: nothing may be left out or tidied up.
+            lambda ids: self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False),
+            self._gpo.min_step_tokens,
+            self._gpo.max_steps,
         )
         self._engine = ReentryEngine(self._gpo, splitter, self.rollout_config.response_length)
         self._groups: dict[str, _RootGroup] = {}
+        self._step, self._step_budget = -1, TokenBudget()
 
     async def _run_prompt(self, prompt: dict, sampling_params: dict, trajectory: dict, trace: bool = False) -> None:
         uid = prompt["uid"]
@@ -203,6 +124,7 @@ class ReentryWorker(_AgentLoopWorker):
         if skipped is None:
             try:
                 result = await self._search_and_store(uid, group, sampling_params, trajectory)
+                skipped = result.skipped
             except Exception:
                 failed = True
                 logger.exception("re-entry failed for prompt %s; its root rollouts are kept", uid)
@@ -238,25 +160,34 @@ class ReentryWorker(_AgentLoopWorker):
         )
         scorer = RewardLoopScorer(self, root, columns, self._gpo.request_timeout)
         seed = f"{trajectory['step']}/{trajectory['sample_index']}"
-        result = await self._engine.run(trajectories, sampler, scorer, seed)
+        budget = self._budget_of(int(trajectory["step"]))
+        result = await self._engine.run(trajectories, sampler, scorer, seed, budget)
         await self._store(uid, group.expected, trajectories, result, columns)
         return result
+
+    def _budget_of(self, step: int) -> TokenBudget:
+        """This worker's part of a training step's budget: the prompts are dealt out evenly, so the parts are equal."""
+        if step != self._step:
+            limit = self._gpo.step_token_budget
+            workers = self.rollout_config.agent.num_workers
+            self._step, self._step_budget = step, TokenBudget(max(limit // workers, 1) if limit else 0)
+        return self._step_budget
 
     async def _store(
         self, uid: str, n: int, roots: list[Trajectory], result: GroupResult, columns: dict[str, Any]
     ) -> None:
         """Write each new rollout as a session of its own, then give all of them their group ids."""
         rows: list[tuple[AgentLoopOutput, str]] = []
-        group_ids: dict[Tokens, str] = {}  # anchors that agree up to the reset state share its group
         for reentry in result.reentries:
             prefix_log_probs = roots[reentry.anchor].log_probs
-            for rollout in reentry.rollouts:
-                output = rollout.source
-                if prefix_log_probs is not None and rollout.continuation.log_probs is not None:
-                    kept = prefix_log_probs[: len(reentry.prefix)]
-                    output.response_logprobs = [*kept, *rollout.continuation.log_probs]
-                own_id = reentry_uid(uid, reentry.anchor, reentry.reset_index)
-                rows.append((output, group_ids.setdefault(reentry.prefix, own_id)))
+            for group in reentry.groups:
+                group_id = reentry_uid(uid, reentry.anchor, group.state, group.critical)
+                for rollout in group.rollouts:
+                    output = rollout.source
+                    if prefix_log_probs is not None and rollout.continuation.log_probs is not None:
+                        kept = prefix_log_probs[: len(group.prefix)]
+                        output.response_logprobs = [*kept, *rollout.continuation.log_probs]
+                    rows.append((output, group_id))
         if not rows:
             return
         sessions = range(n, n + len(rows))

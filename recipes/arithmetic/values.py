@@ -1,0 +1,44 @@
+"""State values of a real model on the arithmetic task, from its own probabilities instead of from samples.
+
+A chain that has gone wrong stays wrong (the task sees to that), so ``V(s_k)`` is 0 behind a wrong line, and on the right
+track the probability that the model writes every line that is left as in the right response: one forward pass.
+"""
+
+from __future__ import annotations
+
+import torch
+from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
+
+from recipes.arithmetic.model import encode_prompt
+from recipes.arithmetic.task import Problem, step_correctness
+
+
+@torch.no_grad()
+def line_probabilities(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, problem: Problem) -> list[float]:
+    """Probability of each line of the right response, given the right lines before it; the end of the response counts
+    to the answer line. Length ``n_steps + 1``."""
+    prompt = encode_prompt(tokenizer, problem.prompt)
+    lines = [f"{line}\n" for line in problem.right_lines[:-1]] + [problem.right_lines[-1]]
+    pieces = [tokenizer(line, add_special_tokens=False)["input_ids"] for line in lines]
+    pieces[-1] = [*pieces[-1], tokenizer.eos_token_id]
+    ids = [*prompt, *(token for piece in pieces for token in piece)]
+    logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, len(prompt) - 1 : -1]
+    targets = torch.tensor(ids[len(prompt) :])
+    log_probs = torch.log_softmax(logits.float(), dim=-1)[torch.arange(len(targets)), targets]
+    return [float(part.sum().exp()) for part in log_probs.split([len(piece) for piece in pieces])]
+
+
+def model_values(
+    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, problem: Problem, response_text: str
+) -> tuple[float, ...]:
+    """``V(s_0) .. V(s_K)`` of a response of ``K`` lines under the model at temperature 1."""
+    probabilities = line_probabilities(model, tokenizer, problem)
+    left = [1.0]
+    for probability in reversed(probabilities):
+        left.append(left[-1] * probability)
+    left.reverse()  # left[k]: all lines from the k-th on are right
+    values, on_track = [left[0]], True
+    for k, right in enumerate(step_correctness(problem, response_text)):
+        on_track = on_track and right
+        values.append(left[min(k + 1, len(probabilities))] if on_track else 0.0)
+    return tuple(values)

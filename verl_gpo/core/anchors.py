@@ -1,0 +1,52 @@
+"""Which prompts are examined, and which of their responses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from .types import Trajectory
+
+#: Which responses may be anchors: name -> whether a response of this outcome may.
+ANCHOR_OUTCOMES: dict[str, Callable[[bool], bool]] = {
+    "any": lambda solved: True,
+    "failed": lambda solved: not solved,
+    "solved": lambda solved: solved,
+}
+
+#: Which groups are left alone: name -> whether a group is, given whether each response is solved.
+SKIP_GROUPS: dict[str, Callable[[Sequence[bool]], bool]] = {
+    "none": lambda solved_N: False,
+    "solved": all,
+    "failed": lambda solved_N: not any(solved_N),
+    "unanimous": lambda solved_N: all(solved_N) or not any(solved_N),  # only mixed groups are examined
+    "mixed": lambda solved_N: any(solved_N) and not all(solved_N),  # only where the root group teaches nothing
+}
+
+
+def is_skipped(roots_N: Sequence[Trajectory], rule: str, solved_reward: float) -> bool:
+    """Whether a group is left alone.
+
+    Args:
+        roots_N: the group.
+        rule: a key of :data:`SKIP_GROUPS`.
+        solved_reward: least reward of a solved response.
+    """
+    return SKIP_GROUPS[rule]([root.reward >= solved_reward for root in roots_N])
+
+
+def choose_anchors(roots_N: Sequence[Trajectory], count: int, outcome: str, solved_reward: float) -> list[int]:
+    """Indices of the responses that are examined: the first ones that qualify, each distinct response once.
+
+    Args:
+        roots_N: the group.
+        count: most anchors; 0 for all that qualify.
+        outcome: a key of :data:`ANCHOR_OUTCOMES`.
+        solved_reward: least reward of a solved response.
+    """
+    seen: set[tuple[int, ...]] = set()
+    anchors = []
+    for index, root in enumerate(roots_N):
+        if ANCHOR_OUTCOMES[outcome](root.reward >= solved_reward) and root.token_ids not in seen:
+            seen.add(root.token_ids)
+            anchors.append(index)
+    return anchors[:count] if count else anchors

@@ -1,0 +1,26 @@
+"""Search strategies: which states of a response are worth a continuation.
+
+One file each, one interface (:class:`~verl_gpo.core.search.view.Search`). To add a strategy, write a class with ``plan``
+and add it to :data:`SEARCHES`: configuration, documentation, calibration and benchmarks read the table.
+"""
+
+from __future__ import annotations
+
+from .adaptive import AdaptiveSearch
+from .bisection import BisectionSearch
+from .controls import NoSearch, RandomStep
+from .propose import ProposeSearch
+from .uniform import UniformSearch
+from .view import AnchorView, Search
+
+__all__ = ["SEARCHES", "AnchorView", "Search"]
+
+#: name -> strategy.
+SEARCHES: dict[str, type[Search]] = {
+    "uniform": UniformSearch,
+    "bisection": BisectionSearch,
+    "adaptive": AdaptiveSearch,
+    "propose": ProposeSearch,
+    "random": RandomStep,
+    "none": NoSearch,
+}

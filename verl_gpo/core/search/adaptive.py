@@ -1,0 +1,93 @@
+"""Best-step identification on a budget: each continuation is drawn where it says most about which step is critical.
+
+Which step is best is a random variable ``M`` under the belief of :mod:`verl_gpo.core.curve`. A continuation from
+``s_k`` succeeds with probability ``V(s_k)``, so what its outcome ``O`` would tell is ``I(M; O) = H(O) - E_M[H(O | M)]``,
+computed from sampled curves (information-directed sampling, cf. arXiv 1403.5556; top-two sampling, 1602.08448). A
+round draws the continuations whose outcomes tell most *together*, each weighed against the tokens it is expected to
+cost. On a single jump this is a noisy binary search; on several or opposing jumps it goes where they are.
+
+It stops when one step, or "none", is as probable as ``stop_confidence``, or when the budget is spent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .view import AnchorView, ByBelief
+
+#: States picked in one round. Their joint outcomes are enumerated, so the work grows as 2 to this power.
+_PICKS = 4
+#: A request costs the engine something besides its tokens.
+_REQUEST_TOKENS = 4.0
+#: Pseudo-count that pulls the outcome given a rarely best step towards the outcome overall.
+_SHRINKAGE = 2.0
+
+
+class AdaptiveSearch(ByBelief):
+    """Spends ``search_budget`` continuations an anchor where the choice is still open."""
+
+    def plan(self, view: AnchorView) -> Sequence[int]:
+        left = budget(view) - sum(view.requested_K)
+        if view.config.learn_from in ("reuse", "split"):
+            left -= view.config.n_reentry  # for the chosen state
+        states = [k for k in range(view.steps) if view.can_sample(k)]
+        if left < 1 or not states or not any(view.eligible_K):
+            return []
+        curves_SK1 = view.curves()
+        labels_S = view.labels(curves_SK1)
+        if np.bincount(labels_S).max() >= view.config.stop_confidence * len(labels_S):
+            return []
+        low, high = view.reward_range
+        success_SJ = (curves_SK1[:, states] - low) / max(high - low, 1e-9)
+        cost_J = np.array([view.continuation_tokens(k) + _REQUEST_TOKENS for k in states])
+        repeat = max(1, view.config.n_mc // _PICKS)
+        picks = [states[j] for j in informative(success_SJ, labels_S, cost_J, _PICKS) for _ in range(repeat)]
+        return picks[:left]
+
+
+def budget(view: AnchorView) -> int:
+    """Continuations for one anchor: as configured, or twice ``n_mc`` for each halving, and no more than ``uniform``."""
+    if view.config.search_budget:
+        return view.config.search_budget
+    return view.config.n_mc * min(2 * math.ceil(math.log2(max(view.steps, 2))), max(view.steps - 1, 1))
+
+
+def informative(success_SJ: np.ndarray, labels_S: np.ndarray, cost_J: np.ndarray, picks: int) -> list[int]:
+    """Greedily pick the draws whose joint outcome tells most about the label, for their cost.
+
+    Args:
+        success_SJ: success probability of a draw at each state under each curve. Shape ``(S, J)``.
+        labels_S: what is to be found out, as small integers.
+        cost_J: cost of a draw.
+        picks: how many draws.
+
+    Returns:
+        Columns of ``success_SJ``, a column as often as it was picked.
+    """
+    labels, members_S = np.unique(labels_S, return_inverse=True)
+    count_M = np.bincount(members_S).astype(float)
+    member_MS = (members_S == np.arange(len(labels))[:, None]).astype(float)
+    share_M = count_M / count_M.sum()
+    outcomes_SO = np.ones((len(labels_S), 1))  # probability of each joint outcome of the draws picked so far
+    known, chosen = 0.0, []
+    for _ in range(picks):
+        # Append each candidate's success and failure: (S, O, J) each.
+        joint_SOJ = np.concatenate(
+            [outcomes_SO[:, :, None] * success_SJ[:, None], outcomes_SO[:, :, None] * (1 - success_SJ)[:, None]], axis=1
+        )
+        overall_OJ = joint_SOJ.mean(axis=0)
+        given_MOJ = (member_MS @ joint_SOJ.reshape(len(labels_S), -1)).reshape(len(labels), *overall_OJ.shape)
+        given_MOJ = (given_MOJ + _SHRINKAGE * overall_OJ) / (count_M[:, None, None] + _SHRINKAGE)
+        information_J = _entropy(overall_OJ) - np.tensordot(share_M, _entropy(given_MOJ), axes=1)
+        best = int(((information_J - known) / cost_J).argmax())
+        chosen.append(best)
+        known, outcomes_SO = information_J[best], joint_SOJ[:, :, best]
+    return chosen
+
+
+def _entropy(probability: np.ndarray) -> np.ndarray:
+    """Entropy in nats over the second axis from the end."""
+    return -(probability * np.log(np.maximum(probability, 1e-12))).sum(axis=-2)

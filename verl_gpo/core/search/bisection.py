@@ -1,0 +1,35 @@
+"""Recursive bisection on the larger change, as in phi-4's pivotal token search (arXiv 2412.08905) and OmegaPRM (2406.06592).
+
+``O(log K)`` states in place of ``K``: value the state in the middle, go on in the half that holds more of what the rule
+looks for. Right for one jump; several jumps can add up in the wrong half, and opposing ones hide each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..critical import RULES
+from .view import AnchorView, ByValues
+
+
+class BisectionSearch(ByValues):
+    """``n_mc`` continuations at each state that it visits, one state a round."""
+
+    def plan(self, view: AnchorView) -> Sequence[int]:
+        importance = RULES[view.config.rule] or abs
+        # The last state that can be sampled, or the end, which is free.
+        low, high = 0, view.steps
+        while high - low > 1:
+            middle = (low + high) // 2
+            if not view.can_sample(middle):
+                high = middle  # prefixes grow, so nothing behind can be sampled either
+                continue
+            value = view.values_K1[middle]
+            if not value.known:
+                return [] if view.requested_K[middle] else [middle] * view.config.n_mc
+            first = importance(value.mean - view.values_K1[low].mean)
+            # Behind the prefix budget a value may be missing; then the outcome stands in for it.
+            end = view.values_K1[high] if view.values_K1[high].known else view.values_K1[-1]
+            second = importance(end.mean - value.mean)
+            low, high = (low, middle) if first >= second else (middle, high)
+        return []

@@ -1,0 +1,33 @@
+"""Controls: what is left of GPO without a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..critical import CriticalStep, select_critical_step
+from ..values import step_advantages
+from .view import AnchorView
+
+
+class RandomStep:
+    """Satori's random reset, the paper's ablation: any step, no values, whatever the rule."""
+
+    sequential = False
+
+    def plan(self, view: AnchorView) -> Sequence[int]:
+        return []
+
+    def choose(self, view: AnchorView) -> CriticalStep | None:
+        return select_critical_step(step_advantages(view.values_K1), "random", rng=view.rng, eligible_K=view.eligible_K)
+
+
+class NoSearch:
+    """No search, no critical step, no re-entry: the base optimizer with GPO's metrics."""
+
+    sequential = False
+
+    def plan(self, view: AnchorView) -> Sequence[int]:
+        return []
+
+    def choose(self, view: AnchorView) -> CriticalStep | None:
+        return None

@@ -1,0 +1,31 @@
+"""Propose and check: candidates cost nothing, and what checks a candidate is the group that is learnt from.
+
+The belief (:mod:`verl_gpo.core.curve`) knows the outcome, the root group's mean and the rollout's log-probs before a
+single continuation is drawn. Its most probable step is proposed; ``n_reentry`` continuations from the state that it
+resets to are drawn, and the belief looks again. Where it now prefers another step, that one is checked, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..critical import select_by_belief
+from .view import AnchorView, ByBelief
+
+
+class ProposeSearch(ByBelief):
+    """Checks at most ``max_proposals`` steps. With ``learn_from=all`` nearly every token it draws is trained on."""
+
+    def plan(self, view: AnchorView) -> Sequence[int]:
+        checked = sum(requested > 0 for requested in view.requested_K)
+        if checked >= view.config.max_proposals:
+            return []
+        curves_SK1 = view.curves()
+        critical = select_by_belief(view.labels(curves_SK1), curves_SK1)
+        if critical is None:
+            return []
+        state = view.reset_state(critical.index)
+        # The root group is what checks s_0, and it is drawn already.
+        if state == 0 or view.requested_K[state]:
+            return []
+        return [state] * view.config.n_reentry

@@ -1,0 +1,16 @@
+"""The paper's search: ``n_mc`` continuations at every state between two steps, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .view import AnchorView, ByValues
+
+
+class UniformSearch(ByValues):
+    """Values every inner state; with a pre-filter (``max_candidates``) those on either side of a candidate step."""
+
+    def plan(self, view: AnchorView) -> Sequence[int]:
+        needed = {state for k in range(view.steps) if view.eligible_K[k] for state in (k, k + 1)}
+        states = [k for k in range(1, view.steps) if k in needed and view.can_sample(k) and not view.requested_K[k]]
+        return [state for state in states for _ in range(view.config.n_mc)]

@@ -1,0 +1,170 @@
+"""What a search strategy sees of one anchor response, and the interface of strategies."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from ..critical import RULES, CriticalStep, best_steps, select_by_belief, select_critical_step
+from ..curve import ValueCurve, step_uncertainty
+from ..types import Tokens, Trajectory
+from ..values import StateValue, step_advantages
+
+if TYPE_CHECKING:
+    from ...config import GPOConfig
+
+#: Curves drawn from the belief for one decision.
+_CURVES = 256
+
+
+@dataclass
+class AnchorView:
+    """One anchor: its steps, what is known of its states, and what it has cost so far.
+
+    Attributes:
+        config: the settings.
+        root: the response.
+        ends_K: exclusive token positions of its steps' ends.
+        max_prefix_tokens: states with a longer prefix are neither sampled nor reset to.
+        expected_tokens: mean length of the group's responses, the guess for how long a continuation is.
+        rng: source of every random choice for this anchor.
+        values_K1: what is known of its ``K + 1`` states.
+        reward_range: lowest and highest reward that is reckoned with.
+        requested_K: continuations asked for at ``s_0 .. s_{K-1}``, those that failed included.
+    """
+
+    config: GPOConfig
+    root: Trajectory
+    ends_K: tuple[int, ...]
+    max_prefix_tokens: int
+    expected_tokens: float
+    rng: random.Random
+    values_K1: list[StateValue] = field(default_factory=list)
+    reward_range: tuple[float, float] = (0.0, 1.0)
+    requested_K: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.starts_K = (0, *self.ends_K[:-1])[: len(self.ends_K)]
+        self.requested_K = [0] * self.steps
+        self._generator = np.random.default_rng(self.rng.getrandbits(64))
+        self.eligible_K = self._eligible()
+        self.learn(self.values_K1, self.reward_range)
+
+    def learn(self, values_K1: list[StateValue], reward_range: tuple[float, float]) -> None:
+        """Take note of what is known now."""
+        self.values_K1, self.reward_range = values_K1, reward_range
+        low, high = reward_range
+        self._range = high - low
+        self._curve = ValueCurve(self.ends_K, (self.root.reward - low) / self._range, self.root.log_probs)
+
+    @property
+    def steps(self) -> int:
+        return len(self.ends_K)
+
+    def prefix(self, state: int) -> Tokens:
+        """Response tokens that state ``s_state`` keeps."""
+        return self.root.token_ids[: self.prefix_length(state)]
+
+    def prefix_length(self, state: int) -> int:
+        """Tokens of the response that state ``s_state`` keeps."""
+        return self.starts_K[state] if state < self.steps else self.ends_K[-1]
+
+    def can_sample(self, state: int) -> bool:
+        """Whether continuations may be drawn at a state: not at the end, and not over the prefix budget."""
+        return state < self.steps and self.prefix_length(state) <= self.max_prefix_tokens
+
+    def reset_state(self, step: int) -> int:
+        """Index of the state that a critical step resets to."""
+        return step + (self.config.reset == "after")
+
+    def continuation_tokens(self, state: int) -> float:
+        """Expected length of a continuation."""
+        cap = self.config.max_continuation_tokens or float("inf")
+        length = max(self.expected_tokens, float(self.ends_K[-1])) - self.prefix_length(state)
+        return min(max(length, 1.0), cap)
+
+    def _eligible(self) -> list[bool]:
+        """Steps that may be critical: their reset state can be sampled, and the free pre-filter lets them pass."""
+        eligible = [self.can_sample(self.reset_state(k)) for k in range(self.steps)]
+        most = self.config.max_candidates
+        if most and sum(eligible) > most:
+            forks_K, _ = step_uncertainty(self.ends_K, self.root.log_probs)
+            ranked = sorted((k for k in range(self.steps) if eligible[k]), key=lambda k: -forks_K[k])
+            eligible = [k in ranked[:most] for k in range(self.steps)]
+        return eligible
+
+    def curves(self) -> np.ndarray:
+        """Curves drawn from the belief, in units of the reward. Shape ``(S, K + 1)``."""
+        low, _ = self.reward_range
+        counts = np.array([value.count for value in self.values_K1[:-1]], dtype=float)
+        means = np.array([value.mean if value.count else low for value in self.values_K1[:-1]])
+        successes = counts * (means - low) / self._range
+        return low + self._range * self._curve.sample(successes, counts, _CURVES, self._generator)
+
+    def labels(self, curves_SK1: np.ndarray) -> np.ndarray:
+        """The critical step of each curve (:func:`~verl_gpo.core.critical.best_steps`)."""
+        config = self.config
+        return best_steps(curves_SK1, config.rule, self.eligible_K, config.min_advantage, self._generator)
+
+    def select(self, by_belief: bool) -> CriticalStep | None:
+        """The critical step by what is known now, or None; with its confidence, and abstaining below the threshold.
+
+        Args:
+            by_belief: take the most probable step; otherwise the paper's choice, the largest difference of two means.
+        """
+        config = self.config
+        if RULES[config.rule] is None:
+            return select_critical_step(
+                step_advantages(self.values_K1), config.rule, rng=self.rng, eligible_K=self.eligible_K
+            )
+        curves_SK1 = self.curves()
+        labels_S = self.labels(curves_SK1)
+        if by_belief:
+            critical = select_by_belief(labels_S, curves_SK1)
+        else:
+            critical = select_critical_step(
+                step_advantages(self.values_K1), config.rule, config.min_advantage, eligible_K=self.eligible_K
+            )
+            if critical is not None:
+                share = float((labels_S == critical.index).mean())
+                critical = CriticalStep(critical.index, critical.advantage, share)
+        if critical is not None and critical.confidence < config.min_confidence:
+            return None
+        return critical
+
+
+class Search(Protocol):
+    """Decides, round by round, where to draw continuations. Stateless: all it knows is in the view."""
+
+    #: Draws at the chosen state, within its budget, what is learnt from (``reuse``, ``split``) and was not drawn yet.
+    sequential: bool
+
+    def plan(self, view: AnchorView) -> Sequence[int]:
+        """States to draw one continuation each from, next and together; a state may occur often. Empty: the end."""
+        ...
+
+    def choose(self, view: AnchorView) -> CriticalStep | None:
+        """The critical step after the last round, or None."""
+        ...
+
+
+class ByValues:
+    """Chooses by the values as ``value_model`` says."""
+
+    sequential = False
+
+    def choose(self, view: AnchorView) -> CriticalStep | None:
+        return view.select(by_belief=view.config.value_model == "curve")
+
+
+class ByBelief:
+    """Chooses by the belief, which also guides the search: between states that were not sampled there are no means."""
+
+    sequential = True
+
+    def choose(self, view: AnchorView) -> CriticalStep | None:
+        return view.select(by_belief=True)

@@ -1,0 +1,92 @@
+"""Which text each token of a response contributes, and text positions back to positions between tokens.
+
+Token ids are never decoded one by one: SentencePiece decoders drop the space before the first piece of what they are
+given, WordPiece decoders join ``##`` pieces and put spaces between the others, and byte-level BPE and byte fallback cut
+one character over several tokens. What a token contributes shows only behind the tokens before it.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
+
+Decode = Callable[[list[int]], str]
+
+#: What decoders write for bytes that are no character, or not yet.
+REPLACEMENT = "\ufffd"
+
+_SPACE = re.compile(r"\s*")
+
+
+def token_spans(token_ids: Sequence[int], decode: Decode) -> tuple[str, list[int]]:
+    """Decode a response and find the text position that each token reaches.
+
+    Incremental detokenization, as inference engines do it: a window of tokens is decoded with and without the new one,
+    and the difference is the new one's text. Tokens are held back while they add nothing, or while the window ends in
+    U+FFFD and so, perhaps, within a character. A character that spans several tokens is reached by its last token.
+
+    The text is ``decode(token_ids)`` wherever decoding is local, that is where tokens further back than the window
+    change nothing. Two things are not. Byte fallback turns a whole run of bytes into U+FFFD when one of them is
+    invalid, and the number of these may differ. ``clean_up_tokenization_spaces`` rewrites white space in whatever it is
+    given, so the text may keep, or miss at a seam, a space near punctuation. Either way the positions fit the text that
+    is returned, and tokens are never touched; still, decode without clean-up where the tokenizer lets you choose.
+
+    Args:
+        token_ids: ``(T,)`` response tokens.
+        decode: text of a list of ids, special tokens kept. Sees about two short windows a token.
+
+    Returns:
+        The text, and ``(T,)`` exclusive text positions up to which tokens ``0..i`` have contributed complete
+        characters: never decreasing, the last ``len(text)``.
+    """
+    pieces: list[str] = []
+    ends: list[int] = []
+    length = 0
+    context: list[int] = []  # tokens already written, which begin and end at a character
+    before = ""  # their text
+    held: list[int] = []  # tokens not written yet
+    patience = 1  # decode again when so many are held
+    for position, token in enumerate(token_ids, start=1):
+        held.append(token)
+        final = position == len(token_ids)
+        if final or len(held) >= patience:
+            after = decode(context + held)
+            if final or (len(after) > len(before) and not after.endswith(REPLACEMENT)):
+                pieces.append(after[len(before) :])
+                length += len(pieces[-1])
+                context, held, patience = held, [], 1
+                before = "" if final else decode(context)
+            else:
+                # Long runs are garbage. Waiting in proportion to the run keeps all decoding linear in the tokens.
+                patience = len(held) + max(1, len(held) // 4)
+        ends.append(length)
+    return "".join(pieces), ends
+
+
+def step_ends(text: str, ends: Sequence[int], boundaries: Iterable[int], take_space: bool = True) -> list[int]:
+    """Boundaries in the text to exclusive ends of steps in tokens.
+
+    A step ends with the first token that reaches its boundary, since tokens cannot be cut. A boundary behind which no
+    token has text is none.
+
+    Args:
+        text: what :func:`token_spans` returned.
+        ends: likewise.
+        boundaries: text positions, in order.
+        take_space: a step takes the tokens of nothing but white space that follow it.
+
+    Returns:
+        ``(K,)`` ends, strictly increasing, the last ``len(ends)``; [] for no tokens.
+    """
+    cuts: list[int] = []
+    for boundary in boundaries:
+        # The leftmost of equal ends, here and below: those behind it hold the start of a character, which a later
+        # token completes.
+        first = bisect_left(ends, boundary)
+        if take_space:
+            space = _SPACE.match(text, ends[first]).end()
+            first = bisect_left(ends, ends[bisect_right(ends, space) - 1])
+        if ends[first] < ends[-1] and (not cuts or first >= cuts[-1]):
+            cuts.append(first + 1)
+    return [*cuts, len(ends)] if ends else []

@@ -1,0 +1,1 @@
+"""GPO without a trainer: vLLM alone, for calibration and for Procedure II."""

@@ -1,0 +1,110 @@
+"""vLLM alone as the engine's ``Sampler``: no trainer, no Ray. On the CPU where there is no GPU."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import Any
+
+from ..core.types import Continuation, SamplingError, Tokens
+
+#: What vLLM needs on a CPU, where the caller says nothing else: most CPUs only emulate bfloat16, and the default block
+#: of 128 tokens is longer than a small task's prefixes, which are cached in whole blocks.
+_CPU_ENGINE = {"dtype": "float32", "block_size": 16, "enforce_eager": True, "distributed_executor_backend": "uni"}
+
+
+class VLLMEngine:
+    """An asynchronous vLLM engine and its tokenizer.
+
+    Args:
+        model: Hugging Face folder or name.
+        max_model_len: most tokens of a request, prompt and response together.
+        temperature, top_p: of all sampling.
+        seed: of the engine. Requests carry seeds of their own only on an accelerator: vLLM's CPU backend cannot.
+        **engine: further ``AsyncEngineArgs`` of vLLM, for example ``tensor_parallel_size``.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        max_model_len: int,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        **engine: Any,
+    ):
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        # GiB. vLLM would take half of the memory, which a small model has no use for.
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+        from vllm import AsyncEngineArgs, SamplingParams
+        from vllm.platforms import current_platform
+        from vllm.sampling_params import RequestOutputKind
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        on_cpu = current_platform.is_cpu()
+        settings = {**(_CPU_ENGINE if on_cpu else {}), **engine}
+        self._seeded = not on_cpu
+        self._params = lambda **own: SamplingParams(
+            temperature=temperature,
+            top_p=top_p,
+            logprobs=0,  # of the sampled token only
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            **own,
+        )
+        self._numbers = itertools.count()
+        self._llm = AsyncLLM.from_engine_args(
+            AsyncEngineArgs(
+                model=model,
+                max_model_len=max_model_len,
+                seed=seed,
+                logprobs_mode="processed_logprobs",  # of the distribution that was sampled from
+                enable_log_requests=False,
+                disable_log_stats=True,
+                **settings,
+            )
+        )
+        self.block_size: int = self._llm.vllm_config.cache_config.block_size
+        self.tokenizer = self._llm.get_tokenizer()
+
+    def decode(self, token_ids: list[int]) -> str:
+        """Text of token ids, nothing left out or tidied up: what splitters need."""
+        return self.tokenizer.decode(token_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    async def generate(self, context: list[int], max_tokens: int, seed: int | None = None) -> Continuation:
+        """Continue a list of token ids.
+
+        Raises:
+            SamplingError: the engine refused the request, or returned nothing.
+        """
+        own = {"seed": seed} if self._seeded and seed is not None else {}
+        output = None
+        try:
+            async for output in self._llm.generate(
+                {"prompt_token_ids": context},
+                self._params(max_tokens=max_tokens, **own),
+                request_id=str(next(self._numbers)),
+            ):
+                pass
+        except Exception as error:
+            raise SamplingError(repr(error)) from error
+        if output is None or not output.outputs[0].token_ids:
+            raise SamplingError("the engine returned no tokens")
+        best = output.outputs[0]
+        token_ids = tuple(best.token_ids)
+        log_probs = tuple(entry[token].logprob for entry, token in zip(best.logprobs, token_ids, strict=True))
+        return Continuation(token_ids, log_probs, len(context), output.num_cached_tokens)
+
+    def shutdown(self) -> None:
+        """Stop the engine's process."""
+        self._llm.shutdown()
+
+
+class VLLMSampler:
+    """One prompt's :class:`~verl_gpo.core.types.Sampler`."""
+
+    def __init__(self, engine: VLLMEngine, prompt_ids: list[int]):
+        self._engine, self._prompt_ids = engine, prompt_ids
+
+    async def sample(self, prefix: Tokens, max_tokens: int, seed: int) -> Continuation:
+        return await self._engine.generate([*self._prompt_ids, *prefix], max_tokens, seed)
