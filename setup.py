@@ -15,6 +15,7 @@ EXTRAS = {
     # flash-attn as in verl[flash-attn-cu130torch211]; it builds against the installed torch, so it comes after it.
     "gpu": [f"verl[vllm]=={VERL}", "vllm==0.24.0", "flash-attn==2.8.3", *TORCH, *STACK],
     "offline": ["trl==1.16.0"],
+    "gym": ["reasoning-gym==0.1.25"],
     "dev": ["pytest>=9", "pytest-timeout>=2.4", "hypothesis>=6.100", "ruff==0.17.5", "pre-commit>=4"],
 }
 
@@ -28,7 +29,7 @@ setup(
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["verl_gpo", "verl_gpo.*"]),
     package_data={"verl_gpo.trainer.config": ["*.yaml"]},
-    install_requires=["numpy", "omegaconf", "rich", "matplotlib"],
+    install_requires=["numpy", "omegaconf", "rich", "matplotlib", "pyarrow", "datasets", "math-verify==0.9.0"],
     extras_require=EXTRAS,
     entry_points={
         "verl.plugins": ["verl_gpo = verl_gpo.plugin.register"],

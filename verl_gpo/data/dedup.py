@@ -1,0 +1,78 @@
+"""Which questions are the same, and which of them stay in a training set."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from .registry import Example
+
+_COMMANDS = re.compile(
+    r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|qquad|quad|text(?:bf|it|rm)?|mathrm|mbox)(?![a-zA-Z])"
+)
+_FRACTIONS = re.compile(r"\\[dtc]frac")
+_THIN = re.compile(r"\\[!,;:> ]")
+# Kept are letters, digits, signs that carry meaning, and a point between digits. Commas may separate thousands.
+_NOISE = re.compile(r"(?<!\d)\.|\.(?!\d)|[^\w.+*/^=<>|!%-]|_")
+
+
+def normalise(question: str) -> str:
+    """The question without case, spaces, punctuation and what only typesets its formulas."""
+    text = unicodedata.normalize("NFKC", question).casefold()
+    text = _THIN.sub("", _FRACTIONS.sub(r"\\frac", _COMMANDS.sub("", text)))
+    return _NOISE.sub("", "".join(text.split()))
+
+
+def key(question: str) -> bytes:
+    """16 bytes that equal questions share: 1.8 million rows of text would not fit as comfortably."""
+    return hashlib.blake2b(normalise(question).encode(), digest_size=16).digest()
+
+
+class Filter:
+    """Collects the rows of a training set, leaving out repetitions and what an evaluation set holds.
+
+    Args:
+        holdouts: name of an evaluation set to the keys of its questions.
+    """
+
+    def __init__(self, holdouts: dict[str, set[bytes]]):
+        self.holdouts = holdouts
+        self.kept: dict[bytes, tuple[int, Example]] = {}
+        self.duplicates = 0
+        self.contaminated = dict.fromkeys(holdouts, 0)
+        self._conflicting: set[bytes] = set()
+        # Of 100 exact copies 99 are told by their text, before the slower normalisation.
+        self._seen: dict[str, bytes] = {}
+
+    def add(self, index: int, example: Example) -> None:
+        found = self._seen.get(example.question)
+        if found is None:
+            found = self._seen.setdefault(example.question, key(example.question))
+        if found in self.kept:
+            self.duplicates += 1
+            if self.kept[found][1].answer != example.answer:
+                self._conflicting.add(found)
+            return
+        self.kept[found] = (index, example)
+
+    def result(self) -> list[tuple[int, Example]]:
+        """The rows that stay, in order; `report` is complete after it."""
+        rows = []
+        for found, row in self.kept.items():
+            held = [name for name, keys in self.holdouts.items() if found in keys]
+            for name in held:
+                self.contaminated[name] += 1
+            # One question with two answers teaches nothing: whichever is right, the other is not.
+            if not held and found not in self._conflicting:
+                rows.append(row)
+        return rows
+
+    def report(self) -> dict[str, int | dict[str, int]]:
+        conflicting = len(self._conflicting)
+        return {"duplicates": self.duplicates, "conflicting": conflicting, "held_out": self.contaminated}
+
+
+def keys(examples: Iterable[Example]) -> set[bytes]:
+    return {key(example.question) for example in examples}

@@ -1,0 +1,194 @@
+"""Rows of a published data set, from the Hugging Face hub or from a local copy, one dictionary at a time.
+
+A local copy is a file (jsonl, json, parquet), a repository's folder (as ``hf download --local-dir`` or the hub's cache
+leaves it, or written by ``Dataset.save_to_disk``), or a mirror: a folder that holds such copies under the data sets'
+names.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .registry import DATASETS, DataSet
+
+SUFFIXES = (".parquet", ".jsonl", ".json")
+
+
+class LoadError(RuntimeError):
+    """A data set cannot be read. The message names the file or the repository, and what to do."""
+
+
+def find(entry: DataSet, folder: Path) -> Path | None:
+    """The data set's own folder in a mirror, by repository or name; None if there is none."""
+    owner, _, repository = entry.hub.partition("/")
+    names = [f"{owner}/{repository}", f"datasets--{owner}--{repository}", repository, entry.name]
+    return next((folder / name for name in names if (folder / name).is_dir()), None)
+
+
+def _snapshot(folder: Path) -> Path:
+    """The newest snapshot of a folder in the hub's cache; any other folder is its own."""
+    snapshots = folder / "snapshots"
+    if not snapshots.is_dir():
+        return folder
+    main = folder / "refs" / "main"
+    if main.is_file() and (snapshots / main.read_text().strip()).is_dir():
+        return snapshots / main.read_text().strip()
+    return max(snapshots.iterdir(), key=lambda path: path.stat().st_mtime)
+
+
+def local_files(entry: DataSet, split: str, path: Path, *, mirror_only: bool = False) -> list[tuple[str, Path]]:
+    """The files of one of our splits: (configuration, file), or (configuration, folder of ``save_to_disk``).
+
+    Args:
+        mirror_only: ``path`` holds other data sets as well; take only what bears this one's name.
+
+    Returns:
+        None of them if the copy has no such split.
+    """
+    if path.is_file():
+        return [] if mirror_only else [(entry.configs[0], path)]
+    published, _ = entry.splits[split]
+    for stem in (f"{entry.name}_{split}", entry.name if len(entry.splits) == 1 else None):
+        for suffix in SUFFIXES:
+            if stem and (path / f"{stem}{suffix}").is_file():
+                return [(entry.configs[0], path / f"{stem}{suffix}")]
+    own = find(entry, path)
+    if own is None and (mirror_only or _is_mirror(path)):
+        return []
+    folder = _snapshot(own or path)
+    found: list[tuple[str, Path]] = []
+    for config in entry.configs:
+        found += [(config, file) for file in _config_files(entry, config, published, folder)]
+    return found
+
+
+def _is_mirror(folder: Path) -> bool:
+    """Does the folder hold data sets under their names? Then it is not itself the folder of one."""
+
+    def named(entry: DataSet) -> bool:
+        stems = [entry.name, *(f"{entry.name}_{split}" for split in entry.splits)]
+        return any((folder / f"{stem}{suffix}").is_file() for stem in stems for suffix in SUFFIXES)
+
+    return any(named(entry) or find(entry, folder) for entry in DATASETS.values())
+
+
+def _config_files(entry: DataSet, config: str, split: str, folder: Path) -> list[Path]:
+    for saved in (folder / config, folder):
+        if (saved / "dataset_dict.json").is_file():
+            return [saved / split] if (saved / split).is_dir() else []
+        if (saved / "state.json").is_file():
+            return [saved] if len(entry.splits) == 1 else []
+    if len(entry.configs) > 1:
+        single = [folder / f"{config}{suffix}" for suffix in SUFFIXES]
+        if any(file.is_file() for file in single):
+            return [file for file in single if file.is_file()][:1]
+        places = [folder / config]
+    else:
+        places = [folder / config, folder / "data", folder]
+    for place in places:
+        files = sorted(file for file in place.rglob("*") if file.suffix in SUFFIXES and file.name not in _ABOUT)
+        named = [file for file in files if _names(file, folder, split)]
+        # deepscaler.json is the only split there is; test-00000.parquet is never the train split.
+        if named or (files and len(entry.splits) == 1 and not any(_names(file, folder, _ANY) for file in files)):
+            return named or files
+    return []
+
+
+_ANY = "(?:train|test|dev|validation)"
+_ABOUT = ("dataset_infos.json", "dataset_info.json", "manifest.json")
+
+
+def _names(file: Path, folder: Path, split: str) -> bool:
+    return bool(re.search(rf"(?:^|[/_.-]){split}(?:[/_.-]|$)", file.relative_to(folder).as_posix()))
+
+
+def read_file(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows of one file or ``save_to_disk`` folder.
+
+    Raises:
+        LoadError: it cannot be read; a bad line is named by its number.
+    """
+    if path.is_dir():
+        import datasets
+
+        yield from datasets.load_from_disk(str(path))
+    elif path.suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            for batch in pq.ParquetFile(path).iter_batches(batch_size=4096):
+                yield from batch.to_pylist()
+        except pa.ArrowInvalid as error:
+            raise LoadError(f"{path} is not a parquet file: {error}") from error
+    elif path.suffix == ".jsonl":
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield _json(line, f"{path}:{number}")
+    elif path.suffix == ".json":
+        content = _json(path.read_text(encoding="utf-8"), str(path))
+        rows = content.get("examples", content.get("data")) if isinstance(content, dict) else content
+        if not isinstance(rows, list):
+            raise LoadError(f'{path} holds no rows: it must be a list, or an object with a list "examples" or "data"')
+        yield from rows
+    else:
+        raise LoadError(f"{path} is of no known kind: a file must end in {', '.join(SUFFIXES)}")
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise LoadError(f"{where} is not JSON: {error}") from error
+
+
+def _from_hub(entry: DataSet, config: str, split: str, revision: str | None) -> Iterator[dict[str, Any]]:
+    try:
+        import datasets
+    except ImportError as error:
+        raise LoadError("the hub needs the package datasets: pip install datasets, or give --local-path") from error
+    name = None if config == "default" else config
+    try:
+        yield from datasets.load_dataset(entry.hub, name, split=split, revision=revision)
+    except (OSError, ValueError, RuntimeError) as error:
+        # datasets raises its own kinds of these for what is absent, gated, or out of reach.
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise LoadError(
+            f"{entry.hub} could not be loaded from the Hugging Face hub ({said}): give --local-path"
+        ) from error
+
+
+def rows(
+    entry: DataSet, split: str, path: Path | None = None, revision: str | None = None, *, mirror_only: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Rows of one split that belong to the data set, as published; ``task`` is added where configurations are tasks.
+
+    Raises:
+        LoadError: nothing there, or unreadable.
+    """
+    if path is None:
+        sources = [(config, _from_hub(entry, config, entry.splits[split][0], revision)) for config in entry.configs]
+    else:
+        if not path.exists():
+            raise LoadError(f"--local-path {path} does not exist")
+        files = local_files(entry, split, path, mirror_only=mirror_only)
+        missing = {} if files and path.is_file() else set(entry.configs) - {config for config, _ in files}
+        if not files or missing:
+            what = f"{len(missing)} of its configurations ({', '.join(sorted(missing)[:3])}, ...)" if files else "it"
+            raise LoadError(
+                f"{path} holds no split {entry.splits[split][0]!r} of {entry.name}: {what} is missing. Looked for "
+                f"{entry.name}_{split}.jsonl, {entry.name}.jsonl (or .json, .parquet), and a folder {entry.hub}, "
+                f"{entry.hub.partition('/')[2]} or {entry.name}"
+            )
+        sources = [(config, read_file(file)) for config, file in files]
+    for config, found in sources:
+        for row in found:
+            if len(entry.configs) > 1 and "task" not in row:
+                row["task"] = config
+            if entry.keep(row):
+                yield row

@@ -1,0 +1,265 @@
+"""The data sets, one entry each: where it is published, how many rows, and how a row becomes question and answer.
+
+An entry also names the grader of its answers, so it makes its data set known to ``prepare`` and to ``compute_score``.
+Sizes, names, configurations and columns are those of the data cards on the Hugging Face hub.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+#: ``data_source`` of a reasoning-gym task is this and the task's name; so is ``--dataset``, with a colon.
+REASONING_GYM = "reasoning_gym"
+
+
+class Example(NamedTuple):
+    """One row, whatever its source: all that a prompt and a grader need."""
+
+    question: str
+    answer: str
+    reference: str = ""
+    task: str = ""
+    metadata: Mapping[str, Any] = {}
+
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One published data set.
+
+    Attributes:
+        source: the ``data_source`` that is written, which picks the grader.
+        hub: repository on the Hugging Face hub.
+        splits: our split to (the hub's split, published number of rows).
+        read: a row to an `Example`; None for a row that cannot be used (counted); KeyError if a column is missing.
+        grader: name in ``verl_gpo.graders.score.GRADERS``.
+        configs: configurations of the repository; with several, each is a task.
+        tasks: only rows whose ``subject`` is one of these; empty for all.
+        aliases: other values of ``data_source`` in data made elsewhere.
+    """
+
+    name: str
+    source: str
+    hub: str
+    splits: Mapping[str, tuple[str, int]]
+    read: Callable[[Row], Example | None]
+    template: str
+    grader: str = "math"
+    ability: str = "math"
+    configs: tuple[str, ...] = ("default",)
+    tasks: frozenset[str] = field(default=frozenset())
+    aliases: tuple[str, ...] = ()
+
+    def keep(self, row: Row) -> bool:
+        """Does the row belong to this data set?"""
+        return not self.tasks or (row["subject"] if "subject" in row else row["type"]) in self.tasks
+
+
+def boxed(solution: str) -> str | None:
+    r"""What the last ``\boxed{}`` of a published solution holds, None if there is none."""
+    start = max(solution.rfind("\\boxed"), solution.rfind("\\fbox"))
+    if start < 0:
+        return None
+    rest = solution[start:].partition("box")[2].removeprefix("ed").lstrip()
+    if not rest.startswith("{"):  # \boxed 5
+        return rest.partition("$")[0].split(maxsplit=1)[0] if rest.strip() else None
+    depth = 0
+    for end, character in enumerate(rest):
+        depth += (character == "{") - (character == "}")
+        if depth == 0:
+            return rest[1:end].strip()
+    return None
+
+
+def options(question: str, choices: list[str]) -> str:
+    """The question with its options as lettered lines."""
+    return "\n".join([question.strip(), *(f"{LETTERS[i]}. {text}" for i, text in enumerate(choices))])
+
+
+def _text(answer: Any) -> str:
+    """An answer column as text: some are numbers, and 27.0 means 27."""
+    if isinstance(answer, float) and answer.is_integer():
+        answer = int(answer)
+    return "" if answer is None else str(answer).strip()
+
+
+def _gsm8k(row: Row) -> Example | None:
+    answer = row["answer"].rpartition("####")[2].strip().replace(",", "")
+    return Example(row["question"], answer, row["answer"])
+
+
+def _math(row: Row) -> Example | None:
+    answer = boxed(row["solution"])
+    extra = {"level": str(row["level"])}
+    return Example(row["problem"], answer, row["solution"], str(row["type"]), extra) if answer else None
+
+
+def _math500(row: Row) -> Example | None:
+    extra = {"level": str(row["level"]), "unique_id": row["unique_id"]}
+    return Example(row["problem"], _text(row["answer"]), row["solution"], row["subject"], extra)
+
+
+def _problem(row: Row) -> Example | None:
+    """A problem and its final answer, under the names that competitions' data sets use."""
+    question = row["problem"] if "problem" in row else row["question"]
+    solution = row.get("solution") or ""
+    answer = _text(row["answer"]) if "answer" in row else boxed(solution)
+    return Example(question, answer, solution, str(row.get("type", ""))) if answer else None
+
+
+_DAPO_FRAME = re.compile(
+    r"\s*Solve the following math problem step by step\.[^\n]*\n+(.*?)(?:\n+Remember to put your answer[^\n]*)?\s*",
+    re.DOTALL,
+)
+
+
+def _dapo(row: Row) -> Example | None:
+    text, answer = row["prompt"][0]["content"], _text(row["reward_model"]["ground_truth"])
+    framed = _DAPO_FRAME.fullmatch(text)
+    extra = {"published_index": str((row.get("extra_info") or {}).get("index", ""))}
+    return Example(framed[1] if framed else text, answer, "", "", extra) if answer else None
+
+
+def _mmlu(row: Row) -> Example | None:
+    choices = list(row["choices"])
+    task = row["subject"] if "subject" in row else row["type"]
+    extra = {"choices": choices}
+    return Example(options(row["question"], choices), LETTERS[int(row["answer"])], "", task, extra)
+
+
+def _mmlu_pro(row: Row) -> Example | None:
+    choices = list(row["options"])
+    extra = {"choices": choices, "question_id": row["question_id"], "src": row["src"]}
+    return Example(options(row["question"], choices), _text(row["answer"]), row["cot_content"], row["category"], extra)
+
+
+def _bbh(row: Row) -> Example | None:
+    return Example(row["input"], _text(row["target"]), "", row["task"])
+
+
+_STEM = frozenset(
+    ["abstract_algebra", "astronomy", "computer_security", "conceptual_physics", "electrical_engineering"]
+    + ["elementary_mathematics", "machine_learning", "high_school_statistics"]
+    + [f"college_{subject}" for subject in ("biology", "chemistry", "computer_science", "mathematics", "physics")]
+    + [f"high_school_{subject}" for subject in ("biology", "chemistry", "computer_science", "mathematics", "physics")]
+)
+
+#: The tasks of BIG-Bench Hard and the form of their answers (see ``verl_gpo.graders.bbh``).
+BBH_TASKS: dict[str, str] = {
+    "boolean_expressions": "word",
+    "causal_judgement": "word",
+    "date_understanding": "letter",
+    "disambiguation_qa": "letter",
+    "dyck_languages": "brackets",
+    "formal_fallacies": "word",
+    "geometric_shapes": "letter",
+    "hyperbaton": "letter",
+    "logical_deduction_five_objects": "letter",
+    "logical_deduction_seven_objects": "letter",
+    "logical_deduction_three_objects": "letter",
+    "movie_recommendation": "letter",
+    "multistep_arithmetic_two": "number",
+    "navigate": "word",
+    "object_counting": "number",
+    "penguins_in_a_table": "letter",
+    "reasoning_about_colored_objects": "letter",
+    "ruin_names": "letter",
+    "salient_translation_error_detection": "letter",
+    "snarks": "letter",
+    "sports_understanding": "word",
+    "temporal_sequences": "letter",
+    "tracking_shuffled_objects_five_objects": "letter",
+    "tracking_shuffled_objects_seven_objects": "letter",
+    "tracking_shuffled_objects_three_objects": "letter",
+    "web_of_lies": "word",
+    "word_sorting": "list",
+}
+
+
+def _test(rows: int, split: str = "test") -> dict[str, tuple[str, int]]:
+    return {"test": (split, rows)}
+
+
+def _entries() -> list[DataSet]:
+    both = {"train": ("train", 7473), "test": ("test", 1319)}
+    math = {"train": ("train", 7500), "test": ("test", 5000)}
+    lighteval, h4 = "DigitalLearningGmbH/MATH-lighteval", "HuggingFaceH4"
+    dapo, deepscaler = "BytedTsinghua-SIA/DAPO-Math-17k", "agentica-org/DeepScaleR-Preview-Dataset"
+    choice = {"template": "choice", "grader": "choice", "ability": "knowledge"}
+    return [
+        DataSet("gsm8k", "openai/gsm8k", "openai/gsm8k", both, _gsm8k, "gsm8k", configs=("main",)),
+        DataSet("math", lighteval, lighteval, math, _math, "boxed", aliases=("lighteval/MATH",)),
+        DataSet("math500", f"{h4}/MATH-500", f"{h4}/MATH-500", _test(500), _math500, "boxed"),
+        # The published rows carry this data_source, which verl's own dispatcher knows as well.
+        DataSet("dapo_math_17k", "math_dapo", dapo, {"train": ("train", 1_791_700)}, _dapo, "dapo", aliases=(dapo,)),
+        DataSet("deepscaler", deepscaler, deepscaler, {"train": ("train", 40_315)}, _problem, "boxed"),
+        DataSet(
+            "aime24",
+            f"{h4}/aime_2024",
+            f"{h4}/aime_2024",
+            _test(30, "train"),
+            _problem,
+            "boxed",
+            aliases=("aime2024", "math-ai/aime24", "Maxwell-Jia/AIME_2024"),
+        ),
+        DataSet("aime25", "math-ai/aime25", "math-ai/aime25", _test(30), _problem, "boxed", aliases=("aime2025",)),
+        DataSet("amc23", "math-ai/amc23", "math-ai/amc23", _test(40), _problem, "boxed"),
+        DataSet("minerva_math", "math-ai/minervamath", "math-ai/minervamath", _test(272), _problem, "boxed"),
+        DataSet(
+            "bbh",
+            "SaylorTwift/bbh",
+            "SaylorTwift/bbh",
+            _test(6511),
+            _bbh,
+            "line",
+            grader="bbh",
+            ability="reasoning",
+            configs=tuple(BBH_TASKS),
+            aliases=("lukaemon/bbh",),
+        ),
+        DataSet("mmlu", "cais/mmlu", "cais/mmlu", _test(14_042), _mmlu, configs=("all",), **choice),
+        DataSet(
+            "mmlu_stem", "cais/mmlu:stem", "cais/mmlu", _test(3018), _mmlu, configs=("all",), tasks=_STEM, **choice
+        ),
+        DataSet("mmlu_pro", "TIGER-Lab/MMLU-Pro", "TIGER-Lab/MMLU-Pro", _test(12_032), _mmlu_pro, **choice),
+    ]
+
+
+DATASETS: dict[str, DataSet] = {entry.name: entry for entry in _entries()}
+
+#: What training sets are checked against: the mathematical evaluation sets.
+HOLDOUTS: tuple[str, ...] = tuple(
+    name for name, entry in DATASETS.items() if "test" in entry.splits and entry.ability == "math"
+)
+
+#: ``data_source`` to the name of its grader.
+GRADER_OF: dict[str, str] = {
+    source: entry.grader for entry in DATASETS.values() for source in (entry.source, *entry.aliases)
+}
+
+
+def reference_table() -> str:
+    """The data sets as a Markdown table, for the documentation."""
+    lines = ["| `--dataset` | published as | rows | `--template` | grader |", "|---|---|---|---|---|"]
+    for entry in DATASETS.values():
+        rows = ", ".join(f"{rows:,} {split}" for split, (_, rows) in entry.splits.items())
+        config = {1: f" (`{entry.configs[0]}`)"}.get(len(entry.configs), f" ({len(entry.configs)} configurations)")
+        if entry.configs == ("default",):
+            config = ""
+        if entry.tasks:
+            config += f", {len(entry.tasks)} subjects"
+        lines.append(f"| `{entry.name}` | `{entry.hub}`{config} | {rows} | `{entry.template}` | {entry.grader} |")
+    sizes = "`--size` train, `--test-size` test"
+    lines.append(f"| `reasoning_gym:TASK` | the package `reasoning-gym` | {sizes} | `tagged` | reasoning_gym |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(reference_table())

@@ -1,0 +1,126 @@
+"""BIG-Bench Hard: 27 tasks, five forms of answer (``verl_gpo.data.registry.BBH_TASKS``).
+
+The form is the task's. Three published answers of two letter tasks are not letters but the option's text: such a row is
+compared as text. Without a task the form is told from the ground truth.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..data.registry import BBH_TASKS
+from . import choice, math
+from .extract import final_answer, last_line
+from .grade import Grade, verdict
+
+_OPTION = re.compile(r"^\(([A-Z])\)\s?(.*)$", re.MULTILINE)
+_BRACKETS = "()[]{}<>"
+_NUMBER_WORDS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+]
+
+
+def form_of(task: str, gold: str) -> str:
+    """Form of the answer: word, letter, number, list, brackets or text."""
+    gold = gold.strip()
+    is_letter = re.fullmatch(r"\([A-Z]\)", gold)
+    if task in BBH_TASKS:
+        return "text" if BBH_TASKS[task] == "letter" and not is_letter else BBH_TASKS[task]
+    if is_letter:
+        return "letter"
+    if gold.casefold() in ("yes", "no", "true", "false", "valid", "invalid"):
+        return "word"
+    if re.fullmatch(r"-?\d+", gold):
+        return "number"
+    return "brackets" if gold and not set(gold) - set(_BRACKETS + " ") else "list"
+
+
+def _options(question: str) -> list[str]:
+    """Texts of the options that are lettered in order; none if they are not."""
+    found = _OPTION.findall(question)
+    return (
+        [text for _, text in found] if [name for name, _ in found] == [chr(65 + i) for i in range(len(found))] else []
+    )
+
+
+def _letter(answer: str, gold: str, question: str) -> tuple[bool, str]:
+    pred = choice.letter(answer, _options(question))
+    return f"({pred})" == gold.strip(), f"({pred})" if pred else ""
+
+
+def _plain(answer: str) -> str:
+    return math.normalise(answer).strip("'\"()[]{} ").casefold()
+
+
+def _word(answer: str, gold: str, question: str) -> tuple[bool, str]:
+    # "Yes, she does" says yes; "not valid" says nothing.
+    match = re.match(r"(?:is )?(yes|no|true|false|valid|invalid)\b", _plain(answer))
+    pred = match[1] if match else ""
+    return pred == gold.strip().casefold(), pred
+
+
+def _number(answer: str, gold: str, question: str) -> tuple[bool, str]:
+    plain = _plain(answer)
+    pred = str(_NUMBER_WORDS.index(plain)) if plain in _NUMBER_WORDS else answer
+    return math.equal(gold.strip(), pred), pred
+
+
+def _words(text: str) -> list[str]:
+    plain = math.normalise(re.sub(r"(?m)^\s*(?:\d+[.)]|[-*•])\s", " ", text)).casefold()
+    words = (word.strip("'\"[]().") for word in re.split(r"[\s,;]+", plain))
+    return [word for word in words if word]
+
+
+def _list(answer: str, gold: str, question: str) -> tuple[bool, str]:
+    pred = _words(answer)
+    return pred == _words(gold), " ".join(pred)
+
+
+def _only_brackets(text: str) -> str:
+    return "".join(character for character in text if character in _BRACKETS)
+
+
+def _brackets(answer: str, gold: str, question: str) -> tuple[bool, str]:
+    # \[ and \{ are LaTeX for the brackets themselves.
+    pred = _only_brackets(re.sub(r"\\(?:[lr]angle)", lambda m: "<" if "l" in m[0][:2] else ">", answer))
+    given = _only_brackets(question.rpartition("Input:")[2])
+    alone = not re.search(r"[A-Za-z0-9]", re.sub(r"\\[a-z]+", "", answer))
+    closing = _only_brackets(gold)
+    # The whole sequence, closed, says the same.
+    return alone and pred in (closing, given + closing), " ".join(pred) if alone else ""
+
+
+def _text(answer: str, gold: str, question: str) -> tuple[bool, str]:
+    pred = choice.normalise(answer)
+    return bool(pred) and pred == choice.normalise(gold), answer
+
+
+_FORMS: dict[str, Callable[[str, str, str], tuple[bool, str]]] = {
+    "letter": _letter,
+    "word": _word,
+    "number": _number,
+    "list": _list,
+    "brackets": _brackets,
+    "text": _text,
+}
+
+
+def grade(response: str, gold: str, extra: Mapping[str, Any]) -> Grade:
+    """Grade a response to one of the tasks; ``extra`` gives ``task`` and ``question``."""
+    compare = _FORMS[form_of(str(extra.get("task") or ""), gold)]
+    answer = final_answer(response) or last_line(response)
+    return verdict(*compare(answer, gold, str(extra.get("question") or "")))

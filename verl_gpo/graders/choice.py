@@ -1,0 +1,56 @@
+"""Multiple choice: the letter that a response commits to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .extract import final_answer, last_line
+from .grade import Grade, verdict
+
+_WRAP = re.compile(r"\\(?:text(?:bf|rm)?|mathrm|mathbf|mbox)\s?\{([^{}]*)\}")
+_LEAD = re.compile(r"^(?:is |the )?(?:correct )?(?:option|choice|answer|letter)(?: is)?:?\s", re.IGNORECASE)
+# A letter alone, or followed by what shows that it is no word: "(b) text", "B. text", "B: text", "B because".
+_LETTER = re.compile(
+    r"[(\[]\s?([A-Za-z])\s?[)\]](?!\s?(?:,|and\b|or\b|&|/|\+))"
+    r"|([A-Za-z])(?:$|[.):](?=\s|$)|,?\s(?:because|since|as\s(?:it|this|the))\b|\s[-–—]\s)"
+)
+_SEVERAL = re.compile(r"(?:,|\band\b|\bor\b|&|/)\s?[(\[]?\s?[A-Z](?![\w'])")
+
+
+def normalise(text: str) -> str:
+    """Words only, in lower case, to compare the text of an option."""
+    return re.sub(r"[\W_]+", " ", text).strip().casefold()
+
+
+def letter(answer: str, choices: list[str] | tuple[str, ...] = ()) -> str:
+    """The letter that an extracted answer names, upper case; "" if it names none, or several.
+
+    Args:
+        answer: as `extract.final_answer` gives it.
+        choices: the options' texts; an answer that is the text of exactly one of them counts as its letter.
+    """
+    answer = _WRAP.sub(r"\1", answer).replace("$", "").replace("*", "").replace("`", "").strip().rstrip(".")
+    same = [i for i, text in enumerate(choices) if normalise(text) and normalise(text) == normalise(answer)]
+    shorter = _LEAD.sub("", answer)
+    match = _LETTER.match(shorter)
+    if match and not _SEVERAL.match(shorter[match.end() :].lstrip()):
+        found = (match[1] or match[2]).upper()
+        rest = shorter[match.end() :]
+        # "(a) cat" but not "a" the article: without a parenthesis, a small letter has to stand alone.
+        if (match[1] or match[2].isupper() or not rest.strip()) and (not choices or ord(found) - 65 < len(choices)):
+            return found
+    return chr(65 + same[0]) if len(same) == 1 else ""
+
+
+def read(response: str, choices: list[str] | tuple[str, ...] = ()) -> str:
+    """The letter a response commits to: in its final answer, else as its last line."""
+    answer = final_answer(response)
+    return letter(answer or last_line(response), choices)
+
+
+def grade(response: str, gold: str, extra: Mapping[str, Any]) -> Grade:
+    """Grade the option that a response names; ``metadata.choices`` are the options' texts, if known."""
+    pred = read(response, extra["metadata"].get("choices") or ())
+    return verdict(pred == gold.strip().upper(), pred)

@@ -1,0 +1,37 @@
+"""reasoning-gym tasks: the package's own scorer where it is installed, else exact match.
+
+The scorers take partial credit, and some evaluate what the model wrote, so they run in a worker process.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from .extract import final_answer, last_line
+from .grade import Grade
+from .pool import shared
+
+
+@cache
+def installed() -> bool:
+    return importlib.util.find_spec("reasoning_gym") is not None
+
+
+def grade(response: str, gold: str, extra: Mapping[str, Any]) -> Grade:
+    """Grade a response; ``extra`` gives the ``task`` and, as ``metadata``, the entry that the package generated."""
+    pred = final_answer(response, raw=True) or last_line(response)
+    if not pred:
+        return Grade(0.0, 0.0, "")
+    task, entry = str(extra.get("task") or ""), extra["metadata"].get("entry")
+    score = None
+    if pred.split() != gold.split() and entry and installed():
+        entry = json.loads(entry) if isinstance(entry, str) else entry
+        score = shared().run("gym", task, pred, entry)
+    elif pred.split() == gold.split():
+        score = 1.0
+    score = min(max(float(score or 0.0), 0.0), 1.0)
+    return Grade(score, float(score >= 1.0), pred)
