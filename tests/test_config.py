@@ -13,6 +13,8 @@ def test_the_paper_preset_is_the_paper():
     paper = GPOConfig.from_mapping({"preset": "paper"})
     assert paper == GPOConfig()
     assert (paper.n_mc, paper.rule, paper.reset) == (4, "argmax", "before")
+    assert (paper.search, paper.value_model, paper.learn_from, paper.anchors) == ("uniform", "means", "fresh", 1)
+    assert (paper.min_advantage, paper.min_confidence, paper.skip_groups) == (0.0, 0.0, "none")
 
 
 def test_what_is_set_wins_over_the_preset_and_nulls_are_not_set():
@@ -33,6 +35,17 @@ def test_what_is_set_wins_over_the_preset_and_nulls_are_not_set():
         ({"reentry_weight": -0.1}, "algorithm.gpo.reentry_weight=-0.1: must be a number of at least 0"),
         ({"request_timeout": 0}, "algorithm.gpo.request_timeout=0: must be a number above 0"),
         ({"enable": 1}, "algorithm.gpo.enable=1: must be true or false"),
+        ({"anchors": -1}, "algorithm.gpo.anchors=-1: must be an integer of at least 0"),
+        ({"min_confidence": 1.5}, "algorithm.gpo.min_confidence=1.5: must be a number from 0 to 1"),
+        ({"stop_confidence": True}, "algorithm.gpo.stop_confidence=True: must be a number from 0 to 1"),
+        ({"solved_reward": "half"}, "algorithm.gpo.solved_reward='half': must be a number"),
+        ({"value_model": "mean"}, "algorithm.gpo.value_model='mean': must be one of means, curve"),
+        (
+            {"search": "binary"},
+            "algorithm.gpo.search='binary': must be one of uniform, bisection, adaptive, propose, random, none",
+        ),
+        ({"learn_from": "fresher"}, "algorithm.gpo.learn_from='fresher': must be one of fresh, reuse, split, all"),
+        ({"splitter_option": ["a"]}, "algorithm.gpo.splitter_option=['a']: must be a text or a number"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(block, message):
@@ -45,6 +58,46 @@ def test_a_misspelt_key_is_named_and_the_nearest_one_suggested():
     with pytest.raises(ConfigError, match=r"^algorithm\.gpo\.n_mcs=4: no such key; did you mean n_mc\?") as error:
         GPOConfig.from_mapping({"n_mcs": 4})
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(
+    "key", ["solved_reward", "min_advantage", "min_confidence", "reentry_weight", "request_timeout"]
+)
+def test_a_number_is_finite(key, value):
+    with pytest.raises(ConfigError, match=rf"^algorithm\.gpo\.{key}="):
+        GPOConfig.from_mapping({key: value})
+
+
+@pytest.mark.parametrize(
+    ("splitter", "option", "fine"),
+    [
+        ("newline", None, True),
+        ("newline", "x", False),
+        ("tokens", 512, True),  # as YAML reads it
+        ("tokens", "512", True),
+        ("tokens", None, False),
+        ("tokens", "0", False),
+        ("tokens", 2.5, False),
+        ("regex", r"\n+", True),
+        ("regex", "(", False),
+        ("low_prob", 0.2, True),
+        ("low_prob", 1.5, False),
+    ],
+)
+def test_a_splitters_option_is_checked_before_anything_starts(splitter, option, fine):
+    block = {"splitter": splitter, "splitter_option": option}
+    if fine:
+        assert GPOConfig.from_mapping(block).splitter_option == ("" if option is None else str(option))
+        return
+    with pytest.raises(ConfigError, match=r"^algorithm\.gpo\.splitter_option=.*" + splitter) as error:
+        GPOConfig.from_mapping(block)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_valid_and_says_its_name(preset):
+    assert GPOConfig.from_mapping({"preset": preset}).preset == preset
 
 
 def test_it_is_frozen():
@@ -63,3 +116,9 @@ def test_every_field_is_documented():
     table = reference_table()
     for option in fields(GPOConfig):
         assert f"| `{option.name}` |" in table and option.metadata["help"]
+
+
+def test_what_fast_changes_is_in_its_column():
+    rows = dict(zip([option.name for option in fields(GPOConfig)], reference_table().splitlines()[2:], strict=True))
+    changed = {name for name, row in rows.items() if row.split("|")[3].strip()}
+    assert changed == {"preset", *PRESETS["fast"]}

@@ -7,6 +7,7 @@ value, so ``algorithm.gpo.preset=fast algorithm.gpo.n_mc=8`` means what it says.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
@@ -223,6 +224,12 @@ class GPOConfig:
         preset = given.get("preset", _default(cls, "preset"))
         base = PRESETS.get(preset, {}) if isinstance(preset, str) else {}
         return cls(**{**base, **given})
+
+    def adaptive_budget(self, steps: int) -> int:
+        """Continuations that the adaptive search may draw for an anchor of so many steps."""
+        if self.search_budget:
+            return self.search_budget
+        return self.n_mc * min(2 * math.ceil(math.log2(max(steps, 2))), max(steps - 1, 1))
 
     def prefix_budget(self, response_length: int) -> int:
         """Longest prefix, in tokens, that may be kept in a response of at most ``response_length`` tokens."""

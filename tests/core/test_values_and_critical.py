@@ -1,15 +1,27 @@
-"""State values, step advantages and the choice of the critical step."""
+"""State values, step advantages, and the choice of the critical step: by means, by belief, or not at all."""
 
 import math
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verl_gpo.core.critical import RULES, needs_values, select_critical_step
+from tests.core.fakes import view_of
+from verl_gpo.core.critical import RULES, best_steps, select_by_belief, select_critical_step
 from verl_gpo.core.types import Continuation, ScoredContinuation, Trajectory
-from verl_gpo.core.values import UNKNOWN, group_value, monte_carlo_value, observed_value, step_advantages
+from verl_gpo.core.values import (
+    UNKNOWN,
+    StateValue,
+    group_value,
+    monte_carlo_value,
+    observed_value,
+    step_advantages,
+    wilson_interval,
+)
+
+WITH_VALUES = sorted(rule for rule, importance in RULES.items() if importance is not None)
 
 
 def scored(reward):
@@ -23,6 +35,38 @@ def test_values_by_hand():
     assert observed_value(0.25).mean == 0.25
     assert not group_value([]).known
     assert not monte_carlo_value([]).known
+
+
+# z = 1.959964, z^2 = 3.841459. With n = 4: 1 + z^2 / n = 1.960365.
+# 0/4: centre = half = (z^2 / 8) / 1.960365 = .480182 / 1.960365 = .244945.
+# 2/4: centre = (.5 + .480182) / 1.960365 = .5; half = 1.959964 / 1.960365 * sqrt(.25 / 4 + z^2 / 64) = .349962.
+# 1/1: 1 + z^2 = 4.841459; centre = (1 + 1.920729) / 4.841459 = .603275, half = 1.920729 / 4.841459 = .396725.
+@pytest.mark.parametrize(
+    ("share", "count", "low", "high"),
+    [(0.0, 4, 0.0, 0.48989), (0.5, 4, 0.150038, 0.849962), (1.0, 4, 0.51011, 1.0), (1.0, 1, 0.20655, 1.0)],
+)
+def test_wilson_intervals_by_hand(share, count, low, high):
+    assert wilson_interval(share, count) == pytest.approx((low, high), abs=1e-5)
+    assert StateValue(share, count).interval() == pytest.approx((low, high), abs=1e-5)
+
+
+def test_intervals_of_other_rewards_are_the_scaled_ones():
+    # A mean of 0 between -1 and 1 is a share of .5; one of 10 between 0 and 10 a share of 1.
+    assert StateValue(0.0, 4).interval(-1.0, 1.0) == pytest.approx((2 * 0.150038 - 1, 2 * 0.849962 - 1), abs=1e-5)
+    assert StateValue(10.0, 4).interval(0.0, 10.0) == pytest.approx((5.1011, 10.0), abs=1e-4)
+
+
+def test_an_observed_value_is_a_point_and_an_unknown_one_is_anything():
+    assert observed_value(0.25).interval() == (0.25, 0.25)
+    assert UNKNOWN.interval(-1.0, 3.0) == (-1.0, 3.0)
+
+
+@given(st.integers(1, 500), st.data())
+def test_an_interval_holds_its_mean_and_always_has_a_width(count, data):
+    successes = data.draw(st.integers(0, count))
+    low, high = wilson_interval(successes / count, count)
+    assert 0.0 <= low <= successes / count + 1e-12 and successes / count - 1e-12 <= high <= 1.0
+    assert high - low > 0.5 / (count + 4)
 
 
 def test_step_advantages_by_hand():
@@ -57,23 +101,32 @@ def test_random_rule_is_uniform_needs_no_values_and_repeats_with_its_seed():
     assert all(900 < count < 1100 for count in counts)
     first, second = (select_critical_step(unknown, "random", rng=random.Random(7)) for _ in range(2))
     assert first.index == second.index
-    assert not needs_values("random")
-    assert all(needs_values(rule) for rule in RULES if rule != "random")
 
 
-@pytest.mark.parametrize("rule", ["argmax", "abs", "argmin"])
+@pytest.mark.parametrize("rule", WITH_VALUES)
 def test_no_critical_step_where_values_never_move(rule):
     assert select_critical_step([0.0, 0.0, 0.0], rule) is None
 
 
 @pytest.mark.parametrize("rule", sorted(RULES))
-def test_no_critical_step_without_steps(rule):
+def test_no_critical_step_without_steps_or_without_eligible_ones(rule):
     assert select_critical_step([], rule) is None
+    assert select_critical_step([0.5, -0.5], rule, eligible_K=[False, False]) is None
 
 
-@pytest.mark.parametrize("rule", ["argmax", "abs", "argmin"])
+@pytest.mark.parametrize("rule", WITH_VALUES)
 def test_unknown_advantages_are_never_chosen(rule):
     assert select_critical_step([math.nan, math.nan], rule) is None
+
+
+@pytest.mark.parametrize(("rule", "index"), [("argmax", 3), ("abs", 5), ("argmin", 5), ("random", 3)])
+def test_ineligible_steps_are_never_chosen(rule, index):
+    # Without steps 1 and 2 the largest gain is step 3's .4, and step 5's loss of .2 the largest loss. Of the steps that
+    # are eligible abs prefers .4 to .2, so it takes 3 away, too.
+    eligible = [True, False, False, rule != "abs", False, rule != "random"]
+    if rule == "random":
+        eligible[0] = False  # one is left
+    assert select_critical_step(ADVANTAGES, rule, eligible_K=eligible).index == index
 
 
 def test_argmax_wants_a_gain_and_argmin_a_loss():
@@ -85,3 +138,82 @@ def test_argmax_wants_a_gain_and_argmin_a_loss():
 def test_trajectory_refuses_log_probs_of_another_length():
     with pytest.raises(ValueError, match="1 entries for 2 tokens"):
         Trajectory((1, 2), (0.5,), 1.0)
+
+
+# One curve of four steps: A = 0 .25 -.5 .75.
+CURVE = np.array([[0.5, 0.5, 0.75, 0.25, 1.0]])
+ALL = [True] * 4
+
+
+def best(rule, eligible=ALL, min_advantage=0.0, curves=CURVE):
+    return best_steps(curves, rule, eligible, min_advantage, np.random.default_rng(0)).tolist()
+
+
+@pytest.mark.parametrize(("rule", "index"), [("argmax", 3), ("abs", 3), ("argmin", 2)])
+def test_the_best_step_of_a_curve_by_hand(rule, index):
+    assert best(rule) == [index]
+
+
+def test_a_best_step_is_eligible_and_more_important_than_the_threshold():
+    assert best("argmax", [True, True, True, False]) == [1]
+    assert best("argmin", [True, True, False, True]) == [4]  # no other step loses: none, which is K
+    assert best("argmax", [False] * 4) == [4]
+    assert best("argmax", min_advantage=0.74) == [3]
+    assert best("argmax", min_advantage=0.75) == [4]  # it has to exceed it
+    assert best("argmax", curves=np.full((2, 5), 0.3)) == [4, 4]
+
+
+def test_ties_are_broken_at_random_and_repeat_with_their_generator():
+    # Steps 0 and 1 gain .5 each; the third gains nothing.
+    curves = np.tile([0.0, 0.5, 1.0, 1.0], (4000, 1))
+    labels = best("argmax", [True] * 3, curves=curves)
+    assert 1800 < labels.count(0) < 2200 and labels.count(0) + labels.count(1) == 4000
+    assert labels == best("argmax", [True] * 3, curves=curves)
+
+
+@given(
+    st.sampled_from(WITH_VALUES),
+    st.lists(st.floats(-3, 3), min_size=2, max_size=12),
+    st.floats(0, 1),
+    st.data(),
+)
+def test_a_best_step_is_never_beaten_by_another_eligible_one(rule, values, min_advantage, data):
+    eligible = data.draw(st.lists(st.booleans(), min_size=len(values) - 1, max_size=len(values) - 1))
+    (label,) = best(rule, eligible, min_advantage, np.array([values]))
+    importance = RULES[rule](np.diff(values))
+    rivals = [importance[k] for k in range(len(eligible)) if eligible[k]]
+    if label == len(eligible):
+        assert not rivals or max(rivals) <= min_advantage + 1e-6
+    else:
+        assert eligible[label] and importance[label] >= max(rivals) - 1e-5 and importance[label] > min_advantage - 1e-5
+
+
+def test_the_most_probable_step_with_its_share_and_expected_advantage():
+    # Of six curves step 0 is best in one, 1 and 2 in two each, none in one: 1 is the first of equals.
+    curves = np.array([[0, 1, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 1], [0, 0, 0, 1], [1, 1, 1, 1]], dtype=float)
+    critical = select_by_belief(np.array([0, 1, 1, 2, 2, 3]), curves)
+    assert (critical.index, critical.confidence) == (1, pytest.approx(2 / 6))
+    assert critical.advantage == pytest.approx(2 / 6)  # step 1 gains 1 in two of six curves
+    assert select_by_belief(np.array([3, 3]), curves[-2:]) is None
+
+
+def test_the_papers_choice_states_how_sure_it_is():
+    # One step of four decides; 1000 draws at each state leave no doubt, none at all leave the choice to chance.
+    sure = view_of([0.1, 0.1, 0.1, 1.0, 1.0], count=1000).select(by_belief=False)
+    assert sure.index == 2 and sure.advantage == pytest.approx(0.9) and sure.confidence > 0.97
+    # Two draws at each state: 1/2 1/2 0 1/2 | 1 has gains of .5 at steps 2 and 3, the first of which is chosen.
+    unsure = view_of([0.5, 0.5, 0.0, 0.5, 1.0], count=2).select(by_belief=False)
+    assert unsure.index == 2 and 0.05 < unsure.confidence < 0.8
+
+
+@pytest.mark.parametrize("by_belief", [False, True])
+def test_an_unsure_choice_is_no_choice(by_belief):
+    means = [0.5, 0.5, 0.0, 0.5, 1.0]
+    confidence = view_of(means, count=2).select(by_belief).confidence
+    assert view_of(means, count=2, min_confidence=confidence).select(by_belief) is not None
+    assert view_of(means, count=2, min_confidence=confidence + 0.01).select(by_belief) is None
+
+
+def test_a_random_choice_is_never_too_unsure():
+    critical = view_of([0.5, None, None, 1.0], rule="random", min_confidence=1.0).select(by_belief=True)
+    assert critical is not None and math.isnan(critical.confidence)

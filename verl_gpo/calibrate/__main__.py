@@ -25,6 +25,7 @@ from ..offline.task import FunctionScorer, Prompt, load_reward, read_prompts
 from .pool import PooledResponse, collect, pool_prompt
 from .replay import pooled_case
 from .report import ladder, measure, write
+from .settings import read_settings
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -53,23 +54,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def settings(pairs: Sequence[str]) -> dict:
-    """``KEY=VALUE`` arguments, the values read as YAML.
-
-    Raises:
-        ValueError: an argument without ``=``.
-    """
-    import yaml
-
-    read = {}
-    for pair in pairs:
-        key, found, value = pair.partition("=")
-        if not found or not key:
-            raise ValueError(f"{pair!r}: must be KEY=VALUE")
-        read[key.removeprefix(f"{BLOCK}.")] = yaml.safe_load(value)
-    return read
-
-
 def _check(args: argparse.Namespace) -> tuple[dict, list[str]]:
     for key, least in (("responses", 1), ("roots", 1), ("reference", 4), ("repeats", 1), ("response_length", 2)):
         if getattr(args, key) < least:
@@ -80,7 +64,7 @@ def _check(args: argparse.Namespace) -> tuple[dict, list[str]]:
     for strategy in strategies:
         if strategy not in SEARCHES:
             raise ValueError(f"--strategies={strategy}: must be of {', '.join(SEARCHES)}")
-    shared = settings(args.gpo)
+    shared = read_settings(args.gpo)
     for chosen in ladder(strategies, shared):
         GPOConfig.from_mapping(chosen)
     return shared, strategies
@@ -89,7 +73,7 @@ def _check(args: argparse.Namespace) -> tuple[dict, list[str]]:
 async def _collect(args: argparse.Namespace, config: GPOConfig, prompts: list[Prompt], reward, console: Console):
     from ..offline.engine import VLLMEngine, VLLMSampler
 
-    options = {"max_model_len": args.max_model_len, **settings(args.engine)}
+    options = {"max_model_len": args.max_model_len, **read_settings(args.engine)}
     engine = VLLMEngine(args.model, temperature=args.temperature, top_p=args.top_p, seed=config.seed, **options)
     try:
         splitter = build_splitter(

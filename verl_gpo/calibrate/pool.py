@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..core.anchors import choose_anchors
@@ -46,6 +46,10 @@ class PooledResponse:
         """Reference values of ``s_0 .. s_K``: all that is known, the group at the start and the outcome at the end."""
         inner = [sum(reward for _, reward in draws) / len(draws) if draws else float("nan") for draws in self.draws]
         return [sum(self.group_rewards) / len(self.group_rewards), *inner, self.reward]
+
+    def without_log_probs(self) -> PooledResponse:
+        """The same, from an engine that reports none."""
+        return replace(self, log_probs=None)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -11,7 +11,6 @@ It stops when one step, or "none", is as probable as ``stop_confidence``, or whe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,7 +29,7 @@ class AdaptiveSearch(ByBelief):
     """Spends ``search_budget`` continuations an anchor where the choice is still open."""
 
     def plan(self, view: AnchorView) -> Sequence[int]:
-        left = budget(view) - sum(view.requested_K)
+        left = view.config.adaptive_budget(view.steps) - sum(view.requested_K)
         if view.config.learn_from in ("reuse", "split"):
             left -= view.config.n_reentry  # for the chosen state
         states = [k for k in range(view.steps) if view.can_sample(k)]
@@ -46,13 +45,6 @@ class AdaptiveSearch(ByBelief):
         repeat = max(1, view.config.n_mc // _PICKS)
         picks = [states[j] for j in informative(success_SJ, labels_S, cost_J, _PICKS) for _ in range(repeat)]
         return picks[:left]
-
-
-def budget(view: AnchorView) -> int:
-    """Continuations for one anchor: as configured, or twice ``n_mc`` for each halving, and no more than ``uniform``."""
-    if view.config.search_budget:
-        return view.config.search_budget
-    return view.config.n_mc * min(2 * math.ceil(math.log2(max(view.steps, 2))), max(view.steps - 1, 1))
 
 
 def informative(success_SJ: np.ndarray, labels_S: np.ndarray, cost_J: np.ndarray, picks: int) -> list[int]:
