@@ -18,8 +18,8 @@ def test_the_paper_preset_is_the_paper():
 
 
 def test_what_is_set_wins_over_the_preset_and_nulls_are_not_set():
-    config = GPOConfig.from_mapping({"preset": "fast", "max_steps": 3, "n_mc": None})
-    assert (config.max_steps, config.n_mc) == (3, PRESETS["fast"]["n_mc"])
+    config = GPOConfig.from_mapping({"preset": "fast", "search_budget": 3, "min_confidence": None})
+    assert (config.search_budget, config.min_confidence) == (3, PRESETS["fast"]["min_confidence"])
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,13 @@ VALUE_MODELS = ("means", "curve")
 #: What each preset changes against the defaults, which are the paper's.
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "fast": {"n_mc": 2, "max_steps": 8},
+    "fast": {
+        "search": "adaptive",
+        "search_budget": 12,  # 8 to find the step, 4 to learn from
+        "learn_from": "reuse",
+        "min_advantage": 0.1,
+        "min_confidence": 0.4,
+    },
 }
 
 
@@ -183,7 +189,8 @@ class GPOConfig:
     step_token_budget: int = _option(
         0,
         _integer(0),
-        "The same for a training step. From 80 % on prompts re-enter without search, from 100 % not at all. 0: no limit.",
+        "The same for a training step: from 80 % on prompts re-enter without a search, from 100 % not at all. 0: no "
+        "limit.",
     )
     max_in_flight: int = _option(256, _integer(1), "Continuations in flight at once, a rollout worker.")
     request_timeout: float = _option(

@@ -18,7 +18,7 @@ N_GPUS=${N_GPUS:-1}
 
 case $METHOD in
 gpo) method=(algorithm.gpo.preset="$PRESET") ;;
-random) method=(algorithm.gpo.preset="$PRESET" algorithm.gpo.rule=random) ;;
+random) method=(algorithm.gpo.preset="$PRESET" algorithm.gpo.search=random) ;;
 grpo) method=(algorithm.adv_estimator=grpo algorithm.gpo.enable=false) ;;
 *)
     echo "METHOD=$METHOD: must be one of gpo, random, grpo" >&2

@@ -1,7 +1,7 @@
 """State values of a real model on the arithmetic task, from its own probabilities instead of from samples.
 
-A chain that has gone wrong stays wrong (the task sees to that), so ``V(s_k)`` is 0 behind a wrong line, and on the right
-track the probability that the model writes every line that is left as in the right response: one forward pass.
+A chain that has gone wrong stays wrong (the task sees to that), so ``V(s_k)`` is 0 behind a wrong line. On the right
+track it is the probability that the model writes every line that is left as in the right response: one forward pass.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def test_yaml_changes_nothing_else_of_verls(compose):
 def test_a_valid_configuration_passes_and_comes_back_parsed(compose, run_overrides):
     assert validate.check(compose(*run_overrides)) == GPOConfig()
     gpo = validate.check(compose(*run_overrides, "algorithm.gpo.preset=fast", "algorithm.gpo.n_mc=8"))
-    assert gpo == GPOConfig(preset="fast", n_mc=8, max_steps=8)
+    assert gpo == GPOConfig.from_mapping({"preset": "fast", "n_mc": 8}) and gpo.search == "adaptive"
 
 
 BAD = {
@@ -105,6 +105,15 @@ BAD = {
         f"{ROLLOUT}.n=1",
         "algorithm.adv_estimator=grpo",
     ): f"{ROLLOUT}.n=1: must be at least 2 with adv_estimator=grpo: it compares rollouts",
+    (
+        "algorithm.gpo.splitter=low_prob",
+        "algorithm.gpo.splitter_option=0.3",
+        f"{ROLLOUT}.calculate_log_probs=false",
+    ): f"{ROLLOUT}.calculate_log_probs=False: must be true with algorithm.gpo.splitter=low_prob, which cuts where the "
+    "rollout's tokens were improbable",
+    (
+        "algorithm.gpo.splitter=tokens",
+    ): "algorithm.gpo.splitter_option='': tokens needs an option: an integer of at least 1",
     ("algorithm.gpo.max_prefix_tokens=96",): "algorithm.gpo.max_prefix_tokens=96: must be under "
     "data.max_response_length=96, which prefix and continuation share",
     (
@@ -142,6 +151,7 @@ def test_a_setting_that_cannot_work_is_refused_in_one_line(compose, run_override
     [
         (f"{ROLLOUT}.n=1", "algorithm.adv_estimator=gae"),
         ("algorithm.gpo.max_prefix_tokens=95",),
+        ("algorithm.gpo.splitter=tokens", "algorithm.gpo.splitter_option=64"),
         ("reward.reward_model.enable=true", "reward.reward_model.enable_resource_pool=true"),
         ("trainer.v1.trainer_mode=colocate_async",),
         # Without re-entry nothing of verl's is forbidden.

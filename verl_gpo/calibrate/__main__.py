@@ -65,6 +65,8 @@ def _check(args: argparse.Namespace) -> tuple[dict, list[str]]:
         if strategy not in SEARCHES:
             raise ValueError(f"--strategies={strategy}: must be of {', '.join(SEARCHES)}")
     shared = read_settings(args.gpo)
+    if shared.get("rule") == "random":
+        raise ConfigError(f"{BLOCK}.rule", "random", "must be another for a calibration: chance has no hit rate")
     for chosen in ladder(strategies, shared):
         GPOConfig.from_mapping(chosen)
     return shared, strategies

@@ -34,6 +34,7 @@ def several_jumps(steps: int, rng: np.random.Generator) -> np.ndarray:
     rest = 1.0 - values[0]
     for step, part in zip(_places(steps, 3, rng), rng.dirichlet([2.0, 2.0, 2.0]), strict=True):
         values[step + 1 :] += part * rest
+    values[-1] = 1.0
     return np.minimum(values, 1.0)
 
 

@@ -98,7 +98,7 @@ async def pool_prompt(
     """Sample a group, and ``reference`` continuations at every inner state of its first response of that outcome.
 
     Returns:
-        None where no response of the group has at least two steps and the outcome wanted.
+        None where the group has no response of the outcome wanted with two steps or more.
     """
 
     async def draw(prefix: Tokens, number: int) -> tuple[Tokens, tuple[float, ...] | None, float] | None:
@@ -111,12 +111,10 @@ async def pool_prompt(
 
     group = [root for root in await asyncio.gather(*(draw((), n) for n in range(roots))) if root is not None]
     trajectories = [Trajectory(*root) for root in group]
-    anchors = choose_anchors(trajectories, 1, outcome, solved_reward)
-    if not anchors:
-        return None
-    root = trajectories[anchors[0]]
-    ends = tuple(splitter(root.token_ids, root.log_probs))
-    if len(ends) < 2:
+    candidates = (trajectories[anchor] for anchor in choose_anchors(trajectories, 0, outcome, solved_reward))
+    split = ((root, tuple(splitter(root.token_ids, root.log_probs))) for root in candidates)
+    root, ends = next(((root, ends) for root, ends in split if len(ends) > 1), (None, ()))
+    if root is None:
         return None
     ordered = [root, *(other for other in trajectories if other is not root)]
     states = [root.token_ids[:end] for end in ends[:-1]]
@@ -153,7 +151,9 @@ async def collect(
     queue = iter([prompt for prompt in prompts if prompt not in seen])
     path.parent.mkdir(parents=True, exist_ok=True)
     # Written anew, so that a line that was cut off does not spoil the next one.
-    path.write_text("".join(response.to_json() + "\n" for response in pool))
+    whole = path.with_suffix(".whole")
+    whole.write_text("".join(response.to_json() + "\n" for response in pool))
+    os.replace(whole, path)
     progress(len(pool))
 
     async def work() -> None:

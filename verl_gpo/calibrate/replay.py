@@ -14,7 +14,7 @@ import numpy as np
 from ..config import GPOConfig
 from ..core.critical import RULES
 from ..core.reentry import ReentryEngine
-from ..core.types import Continuation, Sampler, ScoredContinuation, Scorer, Tokens, Trajectory
+from ..core.types import Continuation, Sampler, SamplingError, ScoredContinuation, Scorer, Tokens, Trajectory
 from ..core.values import wilson_interval
 from .pool import PooledResponse
 
@@ -152,7 +152,7 @@ def calibration_error(confidence: Sequence[float], hit: Sequence[bool], bins: in
 
 
 class PoolPolicy:
-    """Sampler and scorer that deal out a pooled response's continuations, shuffled, each once before any comes again."""
+    """Deals out a pooled response's continuations, shuffled, each once before any comes again."""
 
     def __init__(self, response: PooledResponse, rng: random.Random):
         self._response, self._rng = response, rng
@@ -164,6 +164,8 @@ class PoolPolicy:
         if not deck:
             deck.extend(self._draws(len(prefix)))
             self._rng.shuffle(deck)
+        if not deck:
+            raise SamplingError("nothing was drawn here")
         length, reward = deck.pop()
         return Continuation((0,) * length, source=reward)
 
@@ -221,7 +223,7 @@ async def _search(config: GPOConfig, case: Case, name: str, tolerance: float, ou
         outcome.abstained += 1
         return
     importance_K = case.importance(config.rule)
-    best = float(importance_K.max())
+    best = float(np.nanmax(importance_K))
     chosen = float(importance_K[reentry.critical.index])
     outcome.hit.append(chosen >= best - tolerance - 1e-9)
     outcome.regret.append(best - chosen)

@@ -38,8 +38,8 @@ def measure(settings: Mapping[str, Any], cases: Sequence[Case], repeats: int, to
 
 def name(settings: Mapping[str, Any]) -> str:
     """A setting as one would override it, the strategy first."""
-    rest = {key: value for key, value in settings.items() if key not in ("search", "rule", "min_advantage")}
-    return " ".join([str(settings.get("search", "uniform")), *(f"{key}={value}" for key, value in rest.items())])
+    rest = [f"{key}={value}" for key, value in settings.items() if key not in ("search", "rule", "min_advantage")]
+    return " ".join([settings["search"], *rest] if "search" in settings else rest)
 
 
 def recommend(rows: Sequence[Row], wanted: float) -> Row | None:
@@ -93,6 +93,15 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     pyplot.close(figure)
 
 
+def _known(value: Any) -> Any:
+    """The same with null for what is not a number: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: _known(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_known(item) for item in value]
+    return None if isinstance(value, float) and value != value else value
+
+
 def write(out: Path, rows: Sequence[Row], about: Mapping[str, Any], wanted: float, console: Console) -> None:
     """Print the table and the recommendation, and write ``calibration.json`` and ``calibration.png``."""
     best = recommend(rows, wanted)
@@ -107,6 +116,6 @@ def write(out: Path, rows: Sequence[Row], about: Mapping[str, Any], wanted: floa
     for key, value in best_line["settings"].items():
         console.print(f"  algorithm.gpo.{key}={value}", highlight=False)
     record = {**about, "wanted": wanted, "recommended": None if best is None else best["settings"], "rows": list(rows)}
-    (out / "calibration.json").write_text(json.dumps(record, indent=1) + "\n")
+    (out / "calibration.json").write_text(json.dumps(_known(record), indent=1, allow_nan=False) + "\n")
     plot(rows, out / "calibration.png")
     console.print(f"written: {out / 'calibration.json'}, {out / 'calibration.png'}", highlight=False)

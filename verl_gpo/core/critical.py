@@ -49,7 +49,7 @@ def best_steps(
 
     Args:
         curves_SK1: state values, in units of the reward. Shape ``(S, K + 1)``.
-        rule: a key of :data:`RULES` that needs values.
+        rule: a key of :data:`RULES`.
         eligible_K: steps that may be chosen.
         min_advantage: the importance of the chosen step has to exceed it.
         rng: breaks ties, which a grid of values has many of.
@@ -60,7 +60,7 @@ def best_steps(
     steps = curves_SK1.shape[1] - 1
     if not any(eligible_K):
         return np.full(len(curves_SK1), steps)
-    importance = RULES[rule](np.diff(curves_SK1, axis=1))
+    importance = (RULES[rule] or np.abs)(np.diff(curves_SK1, axis=1))  # the random rule's search looks for change
     importance = np.where(np.asarray(eligible_K, dtype=bool), importance, -np.inf)
     best = (importance + 1e-6 * rng.random(importance.shape)).argmax(axis=1)
     exceeds = importance.max(axis=1) > min_advantage + 1e-9
@@ -75,13 +75,13 @@ def select_by_belief(labels_S: np.ndarray, curves_SK1: np.ndarray) -> CriticalSt
         curves_SK1: the curves.
 
     Returns:
-        The step with its expected advantage; the first of equals; None where no curve has a critical step.
+        The step with its expected advantage, the first of equals; None where "no critical step" is more probable.
     """
     steps = curves_SK1.shape[1] - 1
-    share_K = np.bincount(labels_S, minlength=steps + 1)[:steps] / max(len(labels_S), 1)
-    if not share_K.any():
+    *share_K, share_none = np.bincount(labels_S, minlength=steps + 1) / max(len(labels_S), 1)
+    best = int(np.argmax(share_K)) if share_K else 0
+    if not share_K or share_none > share_K[best] or not share_K[best]:
         return None
-    best = int(share_K.argmax())
     advantage = float((curves_SK1[:, best + 1] - curves_SK1[:, best]).mean())
     return CriticalStep(best, advantage, float(share_K[best]))
 

@@ -75,16 +75,19 @@ class ValueCurve:
             Shares of the reward's range. Shape ``(size, K + 1)``.
         """
         likelihood_KG = np.outer(successes_K, _LOG_SUCCESS) + np.outer(counts_K - successes_K, _LOG_FAILURE)
-        likelihood_KG = np.exp(likelihood_KG - likelihood_KG.max(axis=1, keepdims=True, initial=-np.inf))
         curves = np.empty((size, self.steps + 1), dtype=np.intp)
         curves[:, -1] = self._outcome
         filtered, message = [], np.ones(len(GRID))
         for k in range(self.steps):
-            here = message * likelihood_KG[k]
-            filtered.append(here / here.sum())
+            # In logarithms, so that much evidence against a value does not make it impossible.
+            here = np.log(np.maximum(message, 1e-300)) + likelihood_KG[k]
+            filtered.append(np.exp(here - here.max()))
             message = self._kernels_KGG[k] @ filtered[-1]
         for k in reversed(range(self.steps)):
-            cumulative_GG = np.cumsum(self._kernels_KGG[k] * filtered[k], axis=1)
+            weights_GG = self._kernels_KGG[k] * filtered[k]
+            # Where the evidence leaves no way to what follows, it is the evidence that gives way.
+            weights_GG = np.where(weights_GG.any(axis=1, keepdims=True), weights_GG, self._kernels_KGG[k])
+            cumulative_GG = np.cumsum(weights_GG, axis=1)
             after = curves[:, k + 1]
             draws = rng.random(size) * cumulative_GG[after, -1]
             curves[:, k] = (cumulative_GG[after] < draws[:, None]).sum(axis=1)
@@ -120,7 +123,8 @@ def _kernels(jump_K: np.ndarray, sure_K: np.ndarray) -> np.ndarray:
     high_KG = low_KG + np.maximum(1.0 - sure_K, 1e-9)[:, None]
     overlap = np.minimum(high_KG[..., None], _EDGES[1:]) - np.maximum(low_KG[..., None], _EDGES[:-1])
     anything_KGG = np.clip(overlap, 0.0, None)
-    anything_KGG /= np.maximum(anything_KGG.sum(axis=-1, keepdims=True), 1e-12)
+    anything_KGG[:, -1, -1] += 1e-12  # V' = 1 and p = 1: an interval without length, at the end of the last cell
+    anything_KGG /= anything_KGG.sum(axis=-1, keepdims=True)
     # U nothing: p V', shared out between the two grid points next to it.
     nothing_KGG = np.clip(1.0 - np.abs(low_KG[..., None] - GRID) / cell, 0.0, None)
     jump_KGG = _ALL_OR_NOTHING * nothing_KGG + (1 - _ALL_OR_NOTHING) * anything_KGG

@@ -73,7 +73,7 @@ class Draw:
                 numbered.append((prefix, min(room, max_tokens or room), self._drawn))
                 self._drawn += 1
         scored = await asyncio.gather(*(self._one(*request, usage) for request in numbered))
-        drawn: dict[Tokens, tuple[ScoredContinuation, ...]] = {prefix: () for prefix in plan}
+        drawn: dict[Tokens, tuple[ScoredContinuation, ...]] = dict.fromkeys(plan, ())
         for (prefix, _, _), sample in zip(numbered, scored, strict=True):
             if sample is not None:
                 drawn[prefix] += (sample,)

@@ -12,7 +12,8 @@
     first and draws the group afterwards, within the same budget.
 ``all``
     Every state with two continuations or more is a group of its own, the critical one marked, and weighted by
-    ``critical_weight``. Nothing is thrown away. The critical group is as biased as in ``reuse``, the others the other way.
+    ``critical_weight``. Nothing is thrown away. The critical group is as biased as in ``reuse``, the others the other
+    way.
 
 ``scripts/bench_search.py`` measures the bias of each.
 """
@@ -61,8 +62,11 @@ def missing_continuations(learn_from: str, sequential: bool, reset_state: int, d
     """
     if learn_from == "fresh":
         return n_reentry
-    if not sequential or reset_state == 0:
+    if reset_state == 0:
         return 0
+    if not sequential:
+        usable = drawn // 2 if learn_from == "split" else drawn
+        return 0 if usable else n_reentry  # chosen without having been sampled: by chance, or by the belief
     return n_reentry if learn_from == "split" else max(n_reentry - drawn, 0)
 
 
@@ -98,7 +102,7 @@ def branch_groups(
         elif learn_from == "reuse":
             rollouts = (*samples, *added)
         elif learn_from == "split" and not sequential:
-            rollouts = tuple(samples[1::2])
+            rollouts = (*samples[1::2], *added)
         else:
             rollouts = tuple(added)
         if rollouts:

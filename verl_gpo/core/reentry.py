@@ -113,9 +113,11 @@ class ReentryEngine:
         budget = TokenBudget(config.prompt_token_budget, step_budget)
         draw = Draw(sampler, scorer, self.response_length, f"{config.seed}/{seed}", self._slots, budget)
         group = _Group(self, roots_N, anchors, f"{config.seed}/{seed}")
-        search = SEARCHES["propose" if result.effort == "propose" else config.search]()
-        # A proposal needs no rounds: without them it is the most probable step by what is free.
+        search = SEARCHES[config.search]()
+        # Short of tokens, a search becomes a proposal without its rounds: the most probable step by what is free.
         rounds = result.effort == "search"
+        if search.looks and not rounds:
+            search = SEARCHES["propose"]()
 
         started = time.perf_counter()
         while rounds:
@@ -130,7 +132,7 @@ class ReentryEngine:
         started = time.perf_counter()
         with _Stopwatch(result):
             chosen = [search.choose(view) if view.steps else None for view in group.views]
-        missing = group.missing(search, chosen)
+        missing = group.missing(search, chosen, budget.left)
         added = await draw.together(missing, 0, result.usage["reenter"]) if missing else {}
         result.reentries = group.results(search, chosen, added)
         result.usage["reenter"].seconds = time.perf_counter() - started
@@ -195,8 +197,8 @@ class _Group:
         for view in self.views:
             view.learn(*self._known(view.root, view.ends_K))
 
-    def missing(self, search: Search, chosen: Sequence[CriticalStep | None]) -> dict[Tokens, int]:
-        """Continuations to draw from the reset states after the choice."""
+    def missing(self, search: Search, chosen: Sequence[CriticalStep | None], left: float) -> dict[Tokens, int]:
+        """Continuations to draw from the reset states after the choice, as far as the tokens left go."""
         plan: dict[Tokens, int] = {}
         for view, critical in zip(self.views, chosen, strict=True):
             if critical is None:
@@ -206,6 +208,9 @@ class _Group:
             drawn = len(self._samples.get(prefix, ()))
             config = self._config
             count = missing_continuations(config.learn_from, search.sequential, state, drawn, config.n_reentry)
+            affordable = int(min(count, left // view.continuation_tokens(state)))
+            count = affordable if affordable + drawn > 1 else 0  # a group of one has nothing to be compared with
+            left -= count * view.continuation_tokens(state)
             plan[prefix] = max(plan.get(prefix, 0), count)
         return {prefix: count for prefix, count in plan.items() if count}
 
@@ -215,17 +220,25 @@ class _Group:
         chosen: Sequence[CriticalStep | None],
         added: dict[Tokens, tuple[ScoredContinuation, ...]],
     ) -> list[Reentry]:
-        """What came of each anchor. A state that two anchors share is learnt from once, with the first of them."""
+        """What came of each anchor.
+
+        A state that anchors share is learnt from once: with the first that resets to it, or else the first that has it.
+        """
         reentries = []
         taken: set[Tokens] = set()
+        owners: dict[Tokens, int] = {}  # of reset states
+        for anchor, view, critical in zip(self.anchors, self.views, chosen, strict=True):
+            if critical is not None:
+                owners.setdefault(view.prefix(view.reset_state(critical.index)), anchor)
         for anchor, view, critical in zip(self.anchors, self.views, chosen, strict=True):
             reset = None if critical is None else view.reset_state(critical.index)
             drawn = {}
             for state in range(view.steps):
                 prefix = view.prefix(state)
-                if prefix in taken or not (prefix in self._samples or state == reset):
+                if prefix in taken or owners.get(prefix, anchor) != anchor:
                     continue
-                drawn[state] = (prefix, self._samples.get(prefix, ()))
+                if prefix in self._samples or state == reset:
+                    drawn[state] = (prefix, self._samples.get(prefix, ()))
             new = () if reset is None else added.get(view.prefix(reset), ())
             groups = branch_groups(self._config.learn_from, search.sequential, drawn, reset, new)
             taken.update(group.prefix for group in groups)

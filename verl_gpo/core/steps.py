@@ -41,21 +41,27 @@ class SplitterChoice:
 #: To add a splitter, add its row (and its cases to the tests): configuration and errors read the table.
 SPLITTERS: dict[str, SplitterChoice] = {
     "newline": SplitterChoice(
-        "lines, blank lines with the line before", None, lambda decode, _: NewlineSplitter(decode)
+        "line breaks, blank lines with the line before", None, lambda decode, _: NewlineSplitter(decode)
     ),
-    "paragraph": SplitterChoice("paragraphs, at blank lines", None, lambda decode, _: ParagraphSplitter(decode)),
-    "sentence": SplitterChoice("sentences and lines", None, lambda decode, _: SentenceSplitter(decode)),
-    "code": SplitterChoice("lines, a fenced code block as one step", None, lambda decode, _: CodeSplitter(decode)),
+    "paragraph": SplitterChoice("blank lines", None, lambda decode, _: ParagraphSplitter(decode)),
+    "sentence": SplitterChoice("the ends of sentences, and line breaks", None, lambda decode, _: SentenceSplitter(decode)),
+    "code": SplitterChoice("line breaks, a fenced code block being one step", None, lambda decode, _: CodeSplitter(decode)),
     "tokens": SplitterChoice(
-        "a fixed number of tokens", "an integer of at least 1", lambda _, count: TokensSplitter(int(count))
+        "every so many tokens", "an integer of at least 1", lambda _, count: TokensSplitter(int(count))
     ),
-    "regex": SplitterChoice("at the end of each match of a pattern", "a Python regular expression", RegexSplitter),
+    "regex": SplitterChoice("the end of each match of a pattern", "a Python regular expression", RegexSplitter),
     "low_prob": SplitterChoice(
-        "before each token that was less probable than a threshold",
+        "tokens that were less probable than a threshold, and begin the next step",
         "a number above 0 and below 1",
         lambda _, threshold: LowProbSplitter(float(threshold)),
     ),
 }
+
+
+def splitter_table() -> str:
+    """The splitters as a Markdown table, for the documentation."""
+    lines = ["| `splitter` | steps end at | `splitter_option` |", "|---|---|---|"]
+    return "\n".join(lines + [f"| `{name}` | {row.help} | {row.option or ''} |" for name, row in SPLITTERS.items()])
 
 
 def check_option(name: str, option: str | None) -> str | None:

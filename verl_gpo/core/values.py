@@ -42,7 +42,8 @@ class StateValue:
             return low, high
         if self.count == 0:
             return self.mean, self.mean
-        below, above = wilson_interval((self.mean - low) / (high - low), self.count)
+        share = min(max((self.mean - low) / (high - low), 0.0), 1.0)
+        below, above = wilson_interval(share, self.count)
         return low + below * (high - low), low + above * (high - low)
 
 

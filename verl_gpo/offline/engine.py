@@ -74,18 +74,21 @@ class VLLMEngine:
     async def generate(self, context: list[int], max_tokens: int, seed: int | None = None) -> Continuation:
         """Continue a list of token ids.
 
+        Returns:
+            ``source`` says why it ended, in vLLM's words: ``stop``, or ``length`` for a response that was cut off.
+
         Raises:
             SamplingError: the engine refused the request, or returned nothing.
         """
         own = {"seed": seed} if self._seeded and seed is not None else {}
         output = None
         try:
-            async for output in self._llm.generate(
+            async for finished in self._llm.generate(
                 {"prompt_token_ids": context},
                 self._params(max_tokens=max_tokens, **own),
                 request_id=str(next(self._numbers)),
             ):
-                pass
+                output = finished
         except Exception as error:
             raise SamplingError(repr(error)) from error
         if output is None or not output.outputs[0].token_ids:
@@ -93,7 +96,7 @@ class VLLMEngine:
         best = output.outputs[0]
         token_ids = tuple(best.token_ids)
         log_probs = tuple(entry[token].logprob for entry, token in zip(best.logprobs, token_ids, strict=True))
-        return Continuation(token_ids, log_probs, len(context), output.num_cached_tokens)
+        return Continuation(token_ids, log_probs, len(context), output.num_cached_tokens, best.finish_reason)
 
     def shutdown(self) -> None:
         """Stop the engine's process."""

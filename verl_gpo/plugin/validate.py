@@ -155,6 +155,11 @@ def check(config: DictConfig) -> GPOConfig:
             gpo.max_prefix_tokens,
             f"must be under data.max_response_length={response_length}, which prefix and continuation share",
         )
+    if gpo.splitter == "low_prob" and not get("actor_rollout_ref.rollout.calculate_log_probs"):
+        refuse(
+            "actor_rollout_ref.rollout.calculate_log_probs",
+            f"must be true with {BLOCK}.splitter=low_prob, which cuts where the rollout's tokens were improbable",
+        )
     if get("reward.reward_model.enable") and not get("reward.reward_model.enable_resource_pool"):
         refuse(
             "reward.reward_model.enable_resource_pool",

@@ -1,7 +1,7 @@
 """Search strategies: which states of a response are worth a continuation.
 
-One file each, one interface (:class:`~verl_gpo.core.search.view.Search`). To add a strategy, write a class with ``plan``
-and add it to :data:`SEARCHES`: configuration, documentation, calibration and benchmarks read the table.
+One file each, one interface (:class:`~verl_gpo.core.search.view.Search`). To add a strategy, write a class with
+``plan`` and ``choose`` and add it to :data:`SEARCHES`: configuration, documentation and calibration read the table.
 """
 
 from __future__ import annotations

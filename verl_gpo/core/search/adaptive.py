@@ -1,7 +1,7 @@
 """Best-step identification on a budget: each continuation is drawn where it says most about which step is critical.
 
 Which step is best is a random variable ``M`` under the belief of :mod:`verl_gpo.core.curve`. A continuation from
-``s_k`` succeeds with probability ``V(s_k)``, so what its outcome ``O`` would tell is ``I(M; O) = H(O) - E_M[H(O | M)]``,
+``s_k`` succeeds with probability ``V(s_k)``, so what its outcome ``O`` would tell is ``I(M; O) = H(O) - E[H(O | M)]``,
 computed from sampled curves (information-directed sampling, cf. arXiv 1403.5556; top-two sampling, 1602.08448). A
 round draws the continuations whose outcomes tell most *together*, each weighed against the tokens it is expected to
 cost. On a single jump this is a noisy binary search; on several or opposing jumps it goes where they are.
@@ -32,7 +32,7 @@ class AdaptiveSearch(ByBelief):
         left = view.config.adaptive_budget(view.steps) - sum(view.requested_K)
         if view.config.learn_from in ("reuse", "split"):
             left -= view.config.n_reentry  # for the chosen state
-        states = [k for k in range(view.steps) if view.can_sample(k)]
+        states = [k for k in range(1, view.steps) if view.can_sample(k)]  # s_0 has the root group
         if left < 1 or not states or not any(view.eligible_K):
             return []
         curves_SK1 = view.curves()

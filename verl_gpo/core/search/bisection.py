@@ -1,4 +1,4 @@
-"""Recursive bisection on the larger change, as in phi-4's pivotal token search (arXiv 2412.08905) and OmegaPRM (2406.06592).
+"""Recursive bisection on the larger change, as in phi-4's pivotal token search (arXiv 2412.08905) and OmegaPRM.
 
 ``O(log K)`` states in place of ``K``: value the state in the middle, go on in the half that holds more of what the rule
 looks for. Right for one jump; several jumps can add up in the wrong half, and opposing ones hide each other.

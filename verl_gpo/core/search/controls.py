@@ -12,6 +12,7 @@ from .view import AnchorView
 class RandomStep:
     """Satori's random reset, the paper's ablation: any step, no values, whatever the rule."""
 
+    looks = False
     sequential = False
 
     def plan(self, view: AnchorView) -> Sequence[int]:
@@ -24,6 +25,7 @@ class RandomStep:
 class NoSearch:
     """No search, no critical step, no re-entry: the base optimizer with GPO's metrics."""
 
+    looks = False
     sequential = False
 
     def plan(self, view: AnchorView) -> Sequence[int]:

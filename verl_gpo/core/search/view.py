@@ -52,14 +52,15 @@ class AnchorView:
         self.requested_K = [0] * self.steps
         self._generator = np.random.default_rng(self.rng.getrandbits(64))
         self.eligible_K = self._eligible()
+        self._curve: ValueCurve | None = None
         self.learn(self.values_K1, self.reward_range)
 
     def learn(self, values_K1: list[StateValue], reward_range: tuple[float, float]) -> None:
         """Take note of what is known now."""
-        self.values_K1, self.reward_range = values_K1, reward_range
         low, high = reward_range
-        self._range = high - low
-        self._curve = ValueCurve(self.ends_K, (self.root.reward - low) / self._range, self.root.log_probs)
+        if self._curve is None or reward_range != self.reward_range:
+            self._curve = ValueCurve(self.ends_K, (self.root.reward - low) / (high - low), self.root.log_probs)
+        self.values_K1, self.reward_range = values_K1, reward_range
 
     @property
     def steps(self) -> int:
@@ -99,11 +100,11 @@ class AnchorView:
 
     def curves(self) -> np.ndarray:
         """Curves drawn from the belief, in units of the reward. Shape ``(S, K + 1)``."""
-        low, _ = self.reward_range
+        low, high = self.reward_range
         counts = np.array([value.count for value in self.values_K1[:-1]], dtype=float)
         means = np.array([value.mean if value.count else low for value in self.values_K1[:-1]])
-        successes = counts * (means - low) / self._range
-        return low + self._range * self._curve.sample(successes, counts, _CURVES, self._generator)
+        successes = counts * (means - low) / (high - low)
+        return low + (high - low) * self._curve.sample(successes, counts, _CURVES, self._generator)
 
     def labels(self, curves_SK1: np.ndarray) -> np.ndarray:
         """The critical step of each curve (:func:`~verl_gpo.core.critical.best_steps`)."""
@@ -140,6 +141,8 @@ class AnchorView:
 class Search(Protocol):
     """Decides, round by round, where to draw continuations. Stateless: all it knows is in the view."""
 
+    #: Looks for the step at all: False for controls.
+    looks: bool
     #: Draws at the chosen state, within its budget, what is learnt from (``reuse``, ``split``) and was not drawn yet.
     sequential: bool
 
@@ -155,6 +158,7 @@ class Search(Protocol):
 class ByValues:
     """Chooses by the values as ``value_model`` says."""
 
+    looks = True
     sequential = False
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
@@ -164,6 +168,7 @@ class ByValues:
 class ByBelief:
     """Chooses by the belief, which also guides the search: between states that were not sampled there are no means."""
 
+    looks = True
     sequential = True
 
     def choose(self, view: AnchorView) -> CriticalStep | None:

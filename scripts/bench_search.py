@@ -1,0 +1,227 @@
+"""Where does each search strategy find the critical step, how often, and for how many tokens?
+
+    python scripts/bench_search.py --out scripts/results/bench_search.json      # all sections, an hour on two cores
+    python scripts/bench_search.py --table scripts/results/bench_search.json    # the tables of docs/search.md
+
+Sections: ``curves`` (simulated value curves), ``arithmetic`` (a trained model through vLLM; what is true is computed
+from the model's own probabilities), ``abstention`` and ``confidence``, ``learn_from``, ``engine`` (prefix cache,
+throughput, the engine's own time). All strategies of a section search the same responses in one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import platform
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the recipes, which are not installed
+
+from rich.console import Console
+
+from recipes.arithmetic.task import ArithmeticSpec, parse_problem
+from scripts.search_tables import markdown
+from verl_gpo.calibrate.curves import simulated_cases
+from verl_gpo.calibrate.pool import PooledResponse, collect, pool_prompt
+from verl_gpo.calibrate.replay import Case, pooled_case
+from verl_gpo.calibrate.report import ladder, measure, name
+from verl_gpo.config import PRESETS
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+console = Console(highlight=False)
+JUMPS = ("one jump", "one jump and rest", "several jumps", "opposing jumps")
+#: Steps of a response (the answer line is one) -> the task's spec, and the budget and target of its model.
+TASKS = {
+    9: (ArithmeticSpec(), None, (0.3, 0.6)),
+    16: (ArithmeticSpec(15, 3, "random", 0.3), 1800, (0.2, 0.6)),
+    32: (ArithmeticSpec(31, 8, "random", 0.12), 1800, (0.1, 0.7)),
+}
+RESPONSE_TOKENS = 256
+
+
+def rows_of(settings: list[dict], cases: list[Case], repeats: int, **about) -> list[dict]:
+    """Measure settings on the same cases, and say so."""
+    rows = []
+    for chosen in settings:
+        rows.append({**about, **measure(chosen, cases, repeats)})
+        shown = {key: rows[-1][key] for key in ("hit_rate", "tokens", "confidence", "reentered", "engine_ms")}
+        console.print(*about.values(), name(chosen), *(f"{key}={value:.3g}" for key, value in shown.items()))
+    return rows
+
+
+def curves(args) -> list[dict]:
+    settings = ladder(("uniform", "bisection", "adaptive"), {})
+    settings += [{"search": "uniform", "n_mc": n, "value_model": "curve"} for n in (4, 8)]
+    return [
+        row
+        for steps in (4, 8, 16, 32, 64)
+        for kind in JUMPS
+        for row in rows_of(settings, simulated_cases(kind, steps, args.cases), 1, kind=kind, steps=steps)
+    ]
+
+
+def abstention(args) -> list[dict]:
+    """No critical step where nothing stands out, at the thresholds of the preset ``fast``."""
+    base = {key: PRESETS["fast"][key] for key in ("min_advantage", "min_confidence")}
+    settings = [{**base, "search": "uniform", "n_mc": 8}, {**base, "search": "adaptive", "n_mc": 8}]
+    settings += [{"preset": "fast"}, {"search": "uniform", "n_mc": 8}]
+    return [
+        row
+        for kind in ("flat", "drift", *JUMPS)
+        for row in rows_of(settings, simulated_cases(kind, 16, args.cases, seed=1), 1, kind=kind, steps=16)
+    ]
+
+
+def confidence(args) -> list[dict]:
+    """Stated against realized precision, over all kinds of jumps and lengths together."""
+    cases = [c for k in JUMPS for steps in (8, 16, 32) for c in simulated_cases(k, steps, args.cases, seed=2)]
+    settings = [
+        {"search": "uniform", "n_mc": 4},
+        {"search": "uniform", "n_mc": 4, "value_model": "curve"},
+        {"search": "bisection", "n_mc": 8, "value_model": "curve"},
+        {"search": "adaptive", "n_mc": 4, "search_budget": 16},
+        {"search": "adaptive", "n_mc": 4, "search_budget": 64},
+        {"search": "propose"},
+    ]
+    return rows_of(settings, cases, 1, kind="all jumps", steps=0)
+
+
+def learn_from(args) -> list[dict]:
+    """What each way to learn costs besides the search, and how biased its group is."""
+    cases = simulated_cases("one jump and rest", 16, 2 * args.cases, seed=3)
+    searches = [{"search": "uniform", "n_mc": 8}, {"search": "adaptive", "n_mc": 8}, {"search": "propose"}]
+    settings = [{**s, "learn_from": way} for s in searches for way in ("fresh", "reuse", "split", "all")]
+    return rows_of(settings, cases, 1, kind="one jump and rest", steps=16)
+
+
+def task_folder(args, steps: int) -> Path:
+    """Make the arithmetic task of so many steps, or find it made."""
+    from recipes.arithmetic.prepare import prepare
+
+    spec, budget, target = TASKS[steps]
+    folder = args.work / f"task-{steps}"
+    card, cached = prepare(folder, spec, target=target, steps=budget)
+    console.print(f"task of {steps} steps: {'found' if cached else 'made'}, accuracy {card['sampled']['accuracy']:.3f}")
+    return folder
+
+
+def vllm_prompts(folder: Path, engine):
+    """For each prompt of the test split: (sampler, scorer)."""
+    from verl_gpo.offline.engine import VLLMSampler
+    from verl_gpo.offline.task import FunctionScorer, load_reward, read_prompts
+
+    reward = load_reward(str(REPOSITORY / "recipes" / "arithmetic" / "reward.py"))
+    return [
+        (VLLMSampler(engine, p.token_ids(engine.tokenizer)), FunctionScorer(reward, engine.tokenizer, p))
+        for p in read_prompts(folder / "test.parquet")
+    ]
+
+
+def collect_pools(args, steps: int) -> dict[str, list[PooledResponse]]:
+    """Responses of both outcomes with continuations at each state, from real vLLM; kept in the work folder."""
+    from verl_gpo.core.steps import build_splitter
+    from verl_gpo.offline.engine import VLLMEngine
+
+    folder = task_folder(args, steps)
+
+    async def run() -> dict[str, list[PooledResponse]]:
+        engine = VLLMEngine(str(folder / "model"), max_model_len=512)
+        try:
+            prompts = vllm_prompts(folder, engine)
+            splitter = build_splitter("newline", None, engine.decode, min_step_tokens=4)
+            pools = {}
+            # A state costs as many tokens as there are steps behind it: fewer of the longest responses.
+            wanted = args.responses * 16 // max(16, steps)
+            for outcome in ("solved", "failed"):
+
+                async def one(index: int, outcome: str = outcome) -> PooledResponse | None:
+                    pooled = await pool_prompt(
+                        index, *prompts[index], splitter, RESPONSE_TOKENS, 8, args.draws, outcome
+                    )
+                    return pooled if pooled is not None and len(pooled.ends) == steps else None
+
+                path = args.work / f"pool-{steps}-{outcome}.jsonl"
+                pools[outcome] = await collect(path, range(len(prompts)), one, wanted)
+            return pools
+        finally:
+            engine.shutdown()
+
+    return asyncio.run(run())
+
+
+def arithmetic(args) -> list[dict]:
+    """Real responses, real continuations. Solved ones by ``argmax``: the gain that was hardest to get; failed ones by
+    ``argmin``: the first wrong line."""
+    import pyarrow.parquet as pq
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from recipes.arithmetic.values import model_values
+
+    rows = []
+    for steps in TASKS:
+        pools = collect_pools(args, steps)
+        folder = task_folder(args, steps)
+        questions = pq.read_table(folder / "test.parquet").column("extra_info").to_pylist()
+        model = AutoModelForCausalLM.from_pretrained(folder / "model").float().eval()
+        tokenizer = AutoTokenizer.from_pretrained(folder / "model")
+        for outcome, rule in (("solved", "argmax"), ("failed", "argmin")):
+            cases, blind = [], []
+            for response in pools[outcome]:
+                problem = parse_problem(questions[response.prompt]["question"])
+                text = tokenizer.decode(list(response.token_ids), skip_special_tokens=True)
+                cases.append(pooled_case(response, model_values(model, tokenizer, problem, text)))
+                blind.append(pooled_case(response.without_log_probs(), cases[-1].values))
+            about = {"kind": f"arithmetic, {outcome}", "steps": steps}
+            settings = ladder(("uniform", "bisection", "adaptive", "propose", "random"), {"rule": rule})
+            settings += [{"rule": rule, "search": "uniform", "n_mc": n, "value_model": "curve"} for n in (4, 8)]
+            rows += rows_of(settings, cases, args.repeats, **about, log_probs=True)
+            rows += rows_of(ladder(("adaptive",), {"rule": rule}), blind, args.repeats, **about, log_probs=False)
+    return rows
+
+
+def engine(args) -> list[dict]:
+    """Re-entry against plain rollouts at the same concurrency, on real vLLM."""
+    from scripts.bench_search_engine import compare
+
+    return asyncio.run(compare(args, task_folder(args, 16), vllm_prompts, RESPONSE_TOKENS))
+
+
+SECTIONS = {f.__name__: f for f in (curves, abstention, confidence, learn_from, arithmetic, engine)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="JSON file; sections that it holds already are kept unless named")
+    parser.add_argument("--table", type=Path, metavar="JSON", help="print the tables of a result")
+    parser.add_argument("--sections", default="", help=f"of {', '.join(SECTIONS)}; default: those missing")
+    parser.add_argument("--cases", type=int, default=100, help="simulated responses of each kind and length")
+    parser.add_argument("--responses", type=int, default=40, help="arithmetic responses of each outcome and length")
+    parser.add_argument("--draws", type=int, default=24, help="continuations at each of their states")
+    parser.add_argument("--repeats", type=int, default=4, help="searches of each arithmetic response")
+    parser.add_argument("--work", type=Path, default=REPOSITORY / "outputs" / "bench_search", help="tasks and pools")
+    args = parser.parse_args()
+    if args.table:
+        print(markdown(json.loads(args.table.read_text())))
+        return 0
+    if not args.out:
+        parser.error("--out or --table is needed")
+    result = json.loads(args.out.read_text()) if args.out.exists() else {}
+    wanted = args.sections.split(",") if args.sections else [s for s in SECTIONS if s not in result]
+    if unknown := set(wanted) - set(SECTIONS):
+        parser.error(f"--sections={','.join(unknown)}: must be of {', '.join(SECTIONS)}")
+    for section in wanted:
+        started = time.perf_counter()
+        rows = SECTIONS[section](args)
+        host = {"python": platform.python_version(), "machine": platform.machine()}
+        result[section] = {"rows": rows, "seconds": round(time.perf_counter() - started, 1), **host}
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(markdown(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""The section ``engine`` of ``bench_search.py``: re-entry on real vLLM against plain rollouts, as many in flight."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from verl_gpo.config import GPOConfig
+from verl_gpo.core.reentry import ReentryEngine
+from verl_gpo.core.steps import build_splitter
+from verl_gpo.core.types import Continuation, Tokens, Trajectory
+
+GROUP = 8
+IN_FLIGHT = 64
+#: Settings that are compared with plain rollouts: all of a prompt's requests at once, and in rounds.
+SETTINGS = (
+    {"search": "uniform", "n_mc": 4},
+    {"search": "adaptive", "n_mc": 8, "learn_from": "reuse"},
+    {"search": "propose", "learn_from": "all"},
+)
+
+
+@dataclass
+class Counted:
+    """A sampler that counts what its engine could have found in its prefix cache.
+
+    Whole blocks are cached, and the last token of a context is always computed. All of a re-entry's context was
+    computed when its root was, so all whole blocks could be found.
+    """
+
+    sampler: object
+    block_size: int
+    tokens: int = 0
+    requests: int = 0
+    cached: int = 0
+    cacheable: int = 0
+
+    async def sample(self, prefix: Tokens, max_tokens: int, seed: int) -> Continuation:
+        continuation = await self.sampler.sample(prefix, max_tokens, seed)
+        self.requests += 1
+        self.tokens += len(continuation.token_ids)
+        self.cached += continuation.cached_tokens or 0
+        self.cacheable += (continuation.context_tokens - 1) // self.block_size * self.block_size
+        return continuation
+
+
+async def compare(args, folder, vllm_prompts, response_tokens: int) -> list[dict]:
+    """Plain rollouts, then each setting on the groups that they gave, three times; the median of each counts."""
+    from verl_gpo.offline.engine import VLLMEngine
+
+    console = Console(highlight=False)
+    engine = VLLMEngine(str(folder / "model"), max_model_len=512)
+    try:
+        prompts = vllm_prompts(folder, engine)[: args.responses]
+        splitter = build_splitter("newline", None, engine.decode, min_step_tokens=4)
+        await _roots(prompts, response_tokens)  # warm
+        rows = []
+        for repeat in range(3):
+            groups, plain = await _roots(prompts, response_tokens)
+            rows.append({"kind": "plain rollouts", "repeat": repeat, "settings": {}, **plain})
+            for settings in SETTINGS:
+                config = GPOConfig.from_mapping({**settings, "max_in_flight": IN_FLIGHT})
+                row = await _reenter(
+                    ReentryEngine(config, splitter, response_tokens), prompts, groups, engine.block_size
+                )
+                row["throughput_ratio"] = row["tokens_per_second"] / plain["tokens_per_second"]
+                rows.append({"kind": "re-entry", "repeat": repeat, "settings": settings, **row})
+                console.print(settings, {key: round(value, 3) for key, value in row.items()})
+        return rows
+    finally:
+        engine.shutdown()
+
+
+async def _roots(prompts, response_tokens: int) -> tuple[list[list[Trajectory]], dict]:
+    slots = asyncio.Semaphore(IN_FLIGHT)
+
+    async def one(sampler, scorer) -> Trajectory:
+        async with slots:
+            continuation = await sampler.sample((), response_tokens, 0)
+        scored = await scorer.score((), continuation)
+        return Trajectory(continuation.token_ids, continuation.log_probs, scored.reward)
+
+    started = time.perf_counter()
+    groups = await asyncio.gather(
+        *(asyncio.gather(*(one(sampler, scorer) for _ in range(GROUP))) for sampler, scorer in prompts)
+    )
+    seconds = time.perf_counter() - started
+    tokens = sum(len(root.token_ids) for group in groups for root in group)
+    return [list(group) for group in groups], _rates(tokens, GROUP * len(prompts), seconds)
+
+
+async def _reenter(engine: ReentryEngine, prompts, groups, block_size: int) -> dict:
+    counted = [Counted(sampler, block_size) for sampler, _ in prompts]
+    started = time.perf_counter()
+    results = await asyncio.gather(
+        *(
+            engine.run(group, sampler, scorer, str(number))
+            for number, (group, sampler, (_, scorer)) in enumerate(zip(groups, counted, prompts, strict=True))
+        )
+    )
+    seconds = time.perf_counter() - started
+    row = _rates(sum(c.tokens for c in counted), sum(c.requests for c in counted), seconds)
+    row["cache_hits"] = sum(c.cached for c in counted) / max(sum(c.cacheable for c in counted), 1)
+    row["engine_share"] = sum(result.engine_seconds for result in results) / seconds
+    row["engine_ms_a_prompt"] = 1000 * sum(result.engine_seconds for result in results) / len(results)
+    return row
+
+
+def _rates(tokens: int, requests: int, seconds: float) -> dict:
+    return {
+        "tokens": tokens,
+        "requests": requests,
+        "seconds": seconds,
+        "tokens_per_second": tokens / seconds,
+        "requests_per_second": requests / seconds,
+    }

@@ -1,0 +1,161 @@
+"""The tables of ``bench_search.py``'s result, as Markdown."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+
+from verl_gpo.calibrate.report import name
+
+Row = dict
+#: Cheaper searches are compared with the paper's at so many continuations a state.
+BASELINE = 8
+
+
+def markdown(result: dict) -> str:
+    """All tables of the sections that a result holds."""
+    parts = []
+    for section, table in TABLES.items():
+        if section in result:
+            parts.append(table(result[section]["rows"]))
+    return "\n\n".join(parts)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" + "---:|" * (len(head) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
+
+
+def groups(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
+    """Rows by what they searched."""
+    found: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["kind"], row["steps"]), []).append(row)
+    return found
+
+
+def of(rows: Sequence[Row], search: str, log_probs: bool = True, **settings: object) -> list[Row]:
+    """A strategy's rows, cheapest first; settings that are not named must be the ladder's."""
+    mine = [
+        row
+        for row in rows
+        if row["settings"].get("search") == search
+        and row.get("log_probs", True) == log_probs
+        and row["settings"].get("value_model") == settings.get("value_model")
+    ]
+    return sorted(mine, key=lambda row: row["tokens"])
+
+
+def uniform_at(rows: Sequence[Row], tokens: float) -> float:
+    """Hit rate of the paper's search at so many tokens: between two measured settings, by the line between them."""
+    ladder = of(rows, "uniform")
+    if tokens <= ladder[0]["tokens"]:
+        # Fewer than one continuation a state: at best what one a state gives.
+        return ladder[0]["hit_rate"]
+    for cheap, dear in zip(ladder, ladder[1:], strict=False):
+        if tokens <= dear["tokens"]:
+            part = (tokens - cheap["tokens"]) / (dear["tokens"] - cheap["tokens"])
+            return cheap["hit_rate"] + part * (dear["hit_rate"] - cheap["hit_rate"])
+    return ladder[-1]["hit_rate"]
+
+
+def cheapest(rows: Sequence[Row], least: float) -> Row | None:
+    """The cheapest row that hits often enough."""
+    return next((row for row in rows if row["hit_rate"] >= least), None)
+
+
+def equal_hits(rows: Sequence[Row], columns: dict[str, Callable[[Sequence[Row]], list[Row]]]) -> str:
+    """Tokens that a strategy needs for the hit rate of the paper's search less 2 points, as a share of its tokens."""
+    table = []
+    for (kind, steps), mine in groups(rows).items():
+        base = next(row for row in of(mine, "uniform") if row["settings"]["n_mc"] == BASELINE)
+        cells = []
+        for pick in columns.values():
+            row = cheapest(pick(mine), base["hit_rate"] - 0.02)
+            cells.append("-" if row is None else f"{row['tokens'] / base['tokens']:.2f} ({row['hit_rate']:.2f})")
+        table.append((f"{kind}, {steps} steps", f"{base['hit_rate']:.2f}", f"{base['tokens']:,.0f}", *cells))
+    return _table((f"uniform, n_mc={BASELINE}", "hit rate", "tokens", *columns), table)
+
+
+def equal_tokens(rows: Sequence[Row], columns: dict[str, Callable[[Sequence[Row]], list[Row]]]) -> str:
+    """Each strategy's hit rate less that of the paper's search at the same tokens: least and most over its settings."""
+    table = []
+    for (kind, steps), mine in groups(rows).items():
+        cells = []
+        for pick in columns.values():
+            gains = [100 * (row["hit_rate"] - uniform_at(mine, row["tokens"])) for row in pick(mine)]
+            cells.append(f"{min(gains):+.0f} to {max(gains):+.0f}" if gains else "-")
+        table.append((f"{kind}, {steps} steps", *cells))
+    return _table(("points above uniform at equal tokens", *columns), table)
+
+
+CURVE_COLUMNS = {"bisection": lambda rows: of(rows, "bisection"), "adaptive": lambda rows: of(rows, "adaptive")}
+ARITHMETIC_COLUMNS = {
+    **CURVE_COLUMNS,
+    "adaptive, no log-probs": lambda rows: of(rows, "adaptive", log_probs=False),
+    "propose": lambda rows: of(rows, "propose"),
+    "uniform, value_model=curve": lambda rows: of(rows, "uniform", value_model="curve"),
+}
+
+
+def _comparison(columns: dict) -> Callable[[Sequence[Row]], str]:
+    return lambda rows: equal_hits(rows, columns) + "\n\n" + equal_tokens(rows, columns)
+
+
+def _abstention(rows: Sequence[Row]) -> str:
+    settings = list(dict.fromkeys(name(row["settings"]) for row in rows))
+    table = [
+        (kind, *(f"{row['reentered']:.0%}, {row['precision']:.2f}" for row in mine))
+        for (kind, _), mine in groups(rows).items()
+    ]
+    return _table(("re-entered, precision", *settings), table)
+
+
+def _confidence(rows: Sequence[Row]) -> str:
+    table = [
+        (
+            name(row["settings"]),
+            f"{row['hit_rate']:.3f}",
+            f"{row['confidence']:.3f}",
+            f"{row['calibration_error']:.3f}",
+            row["searches"],
+        )
+        for row in rows
+    ]
+    return _table(("setting", "hit rate", "mean confidence", "calibration error", "searches"), table)
+
+
+def _learn_from(rows: Sequence[Row]) -> str:
+    alone = {row["settings"]["search"]: row["tokens"] for row in rows if row["settings"]["learn_from"] == "fresh"}
+    table = []
+    for row in rows:
+        search, spent = row["settings"]["search"], row["tokens"] + row["extra_tokens"]
+        cells = (f"{spent / alone[search]:.2f}", f"{row['learnt_share']:.2f}", f"{row['bias']:+.3f}")
+        table.append((search, row["settings"]["learn_from"], *cells, f"{row['hit_rate']:.2f}"))
+    head = ("search", "learn_from", "tokens / search alone", "share learnt from", "bias of the group", "hit rate")
+    return _table(head, table)
+
+
+def _engine(rows: Sequence[Row]) -> str:
+    by_setting: dict[str, list[Row]] = {}
+    for row in rows:
+        by_setting.setdefault(name(row["settings"]) if row["settings"] else row["kind"], []).append(row)
+    table = []
+    for setting, mine in by_setting.items():
+
+        def middle(key: str, form: str, mine: list[Row] = mine) -> str:
+            return format(statistics.median(row[key] for row in mine), form) if key in mine[0] else ""
+
+        cells = (middle("tokens_per_second", ",.0f"), middle("throughput_ratio", ".2f"), middle("cache_hits", ".1%"))
+        table.append((setting, *cells, middle("engine_share", ".1%"), middle("engine_ms_a_prompt", ".1f")))
+    return _table(("", "tokens / s", "/ plain", "cache hits", "engine's own time", "ms a prompt"), table)
+
+
+TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
+    "curves": _comparison(CURVE_COLUMNS),
+    "arithmetic": _comparison(ARITHMETIC_COLUMNS),
+    "abstention": _abstention,
+    "confidence": _confidence,
+    "learn_from": _learn_from,
+    "engine": _engine,
+}

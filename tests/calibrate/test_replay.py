@@ -1,0 +1,135 @@
+"""Strategies on pooled responses whose values are known."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from verl_gpo.calibrate.curves import CURVES, TOKENS_PER_STEP, simulated_cases
+from verl_gpo.calibrate.pool import PooledResponse
+from verl_gpo.calibrate.replay import Outcome, calibration_error, pooled_case, replay
+from verl_gpo.config import GPOConfig
+
+# Three steps of two tokens. Whoever draws at s_1 fails and at s_2 succeeds, so V = .5 0 1 | 1, and step 1 is the best.
+RESPONSE = PooledResponse(
+    prompt=0,
+    token_ids=(1, 2, 3, 4, 5, 6),
+    log_probs=None,
+    ends=(2, 4, 6),
+    reward=1.0,
+    group_rewards=(1.0, 0.0),
+    group_tokens=(6, 6),
+    draws=(((4, 0.0),) * 8, ((2, 1.0),) * 8),
+    response_length=12,
+)
+
+
+def test_a_search_by_hand():
+    # Four draws at each of s_1 (4 tokens each) and s_2 (2 each): 8 requests, 24 tokens; then 3 rollouts from s_1.
+    outcome = replay(GPOConfig(n_mc=4, n_reentry=3), [pooled_case(RESPONSE)], repeats=2)
+    assert outcome.hit == [True, True] and outcome.regret == [0.0, 0.0] and outcome.abstained == 0
+    assert outcome.requests == [8, 8] and outcome.tokens == [24, 24] and outcome.extra_tokens == [12, 12]
+    assert outcome.learnt == [12 / 36] * 2
+    assert outcome.bias == [0.0, 0.0]  # rollouts from s_1 fail, and it is worth 0
+    summary = outcome.summary()
+    assert (summary["searches"], summary["hit_rate"], summary["precision"], summary["reentered"]) == (2, 1.0, 1.0, 1.0)
+
+
+def test_a_miss_costs_its_regret():
+    # In truth step 0 gains .5 and step 1 loses it again; the search sees a gain of 1 at step 1, worth -.5.
+    case = pooled_case(RESPONSE, values=(0.5, 1.0, 0.5, 0.5))
+    outcome = replay(GPOConfig(n_mc=4), [case])
+    assert (outcome.hit, outcome.regret) == ([False], [1.0])
+    assert replay(GPOConfig(n_mc=4), [case], tolerance=1.0).hit == [True]
+
+
+def test_a_search_that_abstains_is_a_miss_without_precision():
+    outcome = replay(GPOConfig(n_mc=4, min_advantage=0.99, rule="argmin"), [pooled_case(RESPONSE)], repeats=3)
+    summary = outcome.summary()
+    assert outcome.abstained == 3 and outcome.tokens == [24] * 3
+    assert (summary["hit_rate"], summary["reentered"]) == (0.0, 0.0) and math.isnan(summary["precision"])
+
+
+def test_every_second_draw_is_the_reference_and_the_search_never_sees_it():
+    # At s_1 the even draws fail and the odd ones succeed.
+    mixed = replace(RESPONSE, draws=(((4, 0.0), (4, 1.0)) * 4, ((2, 1.0),) * 8))
+    case = pooled_case(mixed)
+    assert case.values == (0.5, 0.0, 1.0, 1.0)
+    outcome = replay(GPOConfig(n_mc=4, n_reentry=4), [case])
+    # It sees V = .5 1 1 | 1 and chooses step 0, which in truth loses .5 where step 1 gains 1.
+    assert outcome.regret == [1.5]
+    assert pooled_case(mixed, values=(0.5, 0.5, 1.0, 1.0)).values == (0.5, 0.5, 1.0, 1.0)
+
+
+def test_a_state_that_nothing_is_known_of_does_not_spoil_the_rest():
+    # Everything was lost at s_2: its steps have no true value, and a search that asks there gets nothing.
+    gap = replace(RESPONSE, draws=(RESPONSE.draws[0], ()))
+    outcome = replay(GPOConfig(n_mc=2), [pooled_case(gap), pooled_case(RESPONSE)])
+    assert len(outcome.tokens) == 2 and not np.isnan(outcome.regret).any()
+
+
+def test_the_group_and_the_settings_of_anchors_are_the_cases_own():
+    case = pooled_case(RESPONSE)
+    assert [len(other.token_ids) for other in case.others] == [6] and case.others[0].reward == 0.0
+    config = GPOConfig(n_mc=4, anchors=0, anchor_outcome="failed", skip_groups="mixed")
+    assert replay(config, [case]).hit == [True]
+
+
+def test_a_replay_repeats_with_its_seed():
+    cases = simulated_cases("several jumps", 6, 4)
+    config = GPOConfig(search="adaptive", n_mc=4)
+
+    def facts(seed):
+        outcome = replay(config, cases, repeats=2, seed=seed)
+        return outcome.tokens, outcome.hit, outcome.confidence
+
+    assert facts(0) == facts(0) != facts(1)
+
+
+# Stated .95 .95 .25 .25 .25 .25; realized 1 0 0 0 1 0. The first decile: |.95 - .5| = .45 of weight 1/3; the second:
+# |.25 - .25| = 0. Together .15.
+def test_calibration_error_by_hand():
+    stated, hit = [0.95, 0.95, 0.25, 0.25, 0.25, 0.25], [True, False, False, False, True, False]
+    assert calibration_error(stated, hit) == pytest.approx(0.15)
+    assert calibration_error([*stated, math.nan], [*hit, True]) == pytest.approx(0.15)  # that stated nothing
+    assert calibration_error([1.0, 1.0], [True, True]) == 0.0
+    assert math.isnan(calibration_error([], [])) and math.isnan(calibration_error([math.nan], [True]))
+
+
+def test_a_summary_by_hand():
+    outcome = Outcome(
+        hit=[True, False],
+        regret=[0.0, 0.5],
+        confidence=[0.8, 0.4],
+        tokens=[10, 20, 30, 40],
+        requests=[1, 2, 3, 4],
+        extra_tokens=[4, 4, 0, 0],
+        learnt=[0.5],
+        bias=[-0.25],
+        abstained=2,
+        engine_seconds=0.008,
+    )
+    summary = outcome.summary()
+    assert (summary["hit_rate"], summary["precision"], summary["reentered"]) == (0.25, 0.5, 0.5)  # of 4, of 2
+    # Wilson, 1 of 4: centre (.25 + .480182) / 1.960365 = .372472; half = .999795 sqrt(.046875 + .060023) = .326885.
+    assert (summary["hit_low"], summary["hit_high"]) == pytest.approx((0.045587, 0.699358), abs=1e-4)
+    assert (summary["tokens"], summary["requests"], summary["extra_tokens"]) == (25.0, 2.5, 2.0)
+    assert (summary["regret"], summary["bias"], summary["engine_ms"]) == (0.25, -0.25, 2.0)
+    assert summary["calibration_error"] == pytest.approx(0.5 * 0.2 + 0.5 * 0.4)
+
+
+def test_an_empty_summary_is_no_error():
+    assert Outcome().summary()["searches"] == 0
+
+
+@pytest.mark.parametrize("steps", [3, 16])
+@pytest.mark.parametrize("kind", CURVES)
+def test_simulated_curves_are_values_and_end_at_an_outcome(kind, steps):
+    for case in simulated_cases(kind, steps, 20):
+        values = np.array(case.values)
+        assert values.shape == (steps + 1,) and (values >= 0).all() and (values <= 1).all()
+        assert case.root.reward == values[-1] in (0.0, 1.0)
+        assert len(case.ends) == steps and case.ends[-1] == len(case.root.token_ids) == steps * TOKENS_PER_STEP
+    first, again = (simulated_cases(kind, steps, 3, seed=4) for _ in range(2))
+    assert [case.values for case in first] == [case.values for case in again]

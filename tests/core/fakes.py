@@ -1,0 +1,128 @@
+"""What the tests of core share: responses, policies whose state values are known, and views made by hand."""
+
+import asyncio
+import random
+from collections import Counter
+
+from verl_gpo.config import GPOConfig
+from verl_gpo.core.reentry import ReentryEngine
+from verl_gpo.core.search.view import AnchorView
+from verl_gpo.core.types import Continuation, SamplingError, ScoredContinuation, ScoringError, Trajectory
+from verl_gpo.core.values import UNKNOWN, StateValue
+
+LENGTH = 12
+
+
+def pairs_of_tokens(token_ids, log_probs=None):
+    """A splitter: steps of two tokens."""
+    return [*range(2, len(token_ids), 2), len(token_ids)] if token_ids else []
+
+
+def root(tokens=8, reward=1.0, first=0):
+    return Trajectory(tuple(range(first, first + tokens)), (-1.0,) * tokens, reward)
+
+
+class FakePolicy:
+    """Sampler and scorer in one. The reward of a continuation is ``rewards[len(prefix)]``, taken in turn."""
+
+    def __init__(self, rewards, fail_sampling=(), fail_scoring=()):
+        self.rewards = {length: list(values) for length, values in rewards.items()}
+        self.fail_sampling, self.fail_scoring = set(fail_sampling), set(fail_scoring)
+        self.requests = []
+        self.in_flight = self.most_in_flight = 0
+
+    async def sample(self, prefix, max_tokens, seed):
+        self.requests.append((prefix, max_tokens, seed))
+        number = len(self.requests)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        await asyncio.sleep(0)
+        self.in_flight -= 1
+        if number in self.fail_sampling:
+            raise SamplingError("lost")
+        return Continuation((7, 8), (-0.5, -0.5), len(prefix), cached_tokens=len(prefix) // 2, source=number)
+
+    async def score(self, prefix, continuation):
+        await asyncio.sleep(0)
+        if continuation.source in self.fail_scoring:
+            raise ScoringError("broken reward")
+        values = self.rewards[len(prefix)]
+        return ScoredContinuation(continuation, values.pop(0) if len(values) > 1 else values[0])
+
+    def asked(self):
+        """Requests by length of their prefix."""
+        return Counter(len(prefix) for prefix, _, _ in self.requests)
+
+
+class CoinPolicy(FakePolicy):
+    """Succeeds after ``n`` tokens with probability ``values(n)``, and fails with a reward of ``low``.
+
+    Its answer depends on the prefix and the seed alone, never on the order of the requests: ``patience`` says how often
+    each of them waits before it is answered.
+    """
+
+    def __init__(self, values, low=0.0, high=1.0, patience=lambda: 0, failure_rate=0.0):
+        super().__init__({})
+        self.values, self.low, self.high = values, low, high
+        self.patience, self.failure_rate = patience, failure_rate
+
+    async def sample(self, prefix, max_tokens, seed):
+        assert max_tokens >= 1 and len(prefix) < LENGTH
+        self.requests.append((prefix, max_tokens, seed))
+        for _ in range(self.patience()):
+            await asyncio.sleep(0)
+        coin = random.Random(f"{prefix}/{seed}")
+        if coin.random() < self.failure_rate:
+            raise SamplingError("lost")
+        return Continuation((7,) * min(max_tokens, 2), source=coin)
+
+    async def score(self, prefix, continuation):
+        for _ in range(self.patience()):
+            await asyncio.sleep(0)
+        coin = continuation.source
+        if coin.random() < self.failure_rate:
+            raise ScoringError("broken reward")
+        success = coin.random() < self.values(len(prefix))
+        return ScoredContinuation(continuation, self.high if success else self.low)
+
+
+def run(policy, roots, seed="s", splitter=pairs_of_tokens, step_budget=None, **settings):
+    """One prompt through the engine."""
+    engine = ReentryEngine(GPOConfig.from_mapping(settings), splitter, LENGTH)
+    return asyncio.run(engine.run(roots, policy, policy, seed, step_budget))
+
+
+def view_of(means, log_probs=None, count=8, step_tokens=10, reward_range=(0.0, 1.0), longest=None, seed=0, **settings):
+    """An anchor by the means of ``V(s_0) .. V(s_K)``, the last its outcome; None where nothing was drawn yet."""
+    steps = len(means) - 1
+    tokens = steps * step_tokens
+    values = [UNKNOWN if mean is None else StateValue(mean, count) for mean in means[:-1]] + [StateValue(means[-1])]
+    return AnchorView(
+        GPOConfig.from_mapping(settings),
+        Trajectory(tuple(range(tokens)), log_probs, means[-1]),
+        tuple(range(step_tokens, tokens + 1, step_tokens)),
+        tokens - 1 if longest is None else longest,
+        float(tokens),
+        random.Random(seed),
+        values,
+        reward_range,
+    )
+
+
+def play(search, view, curve, lost=()):
+    """Let a strategy search to its end; each state answers with its true value, those in ``lost`` not at all.
+
+    Returns:
+        The states of each round.
+    """
+    rounds = []
+    while plan := list(search.plan(view)):
+        rounds.append(plan)
+        assert len(rounds) < 1000
+        values = list(view.values_K1)
+        for state in plan:
+            view.requested_K[state] += 1
+            if state > 0 and state not in lost:  # what is known of s_0 is the root group
+                values[state] = StateValue(curve[state], view.requested_K[state])
+        view.learn(values, view.reward_range)
+    return rounds
