@@ -29,6 +29,7 @@ from verl_gpo.calibrate.pool import PooledResponse, collect, pool_prompt
 from verl_gpo.calibrate.replay import Case, pooled_case
 from verl_gpo.calibrate.report import ladder, measure, name
 from verl_gpo.config import PRESETS
+from verl_gpo.core.learn import LEARN_FROM
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 console = Console(highlight=False)
@@ -93,7 +94,7 @@ def learn_from(args) -> list[dict]:
     """What each way to learn costs besides the search, and how biased its group is."""
     cases = simulated_cases("one jump and rest", 16, 2 * args.cases, seed=3)
     searches = [{"search": "uniform", "n_mc": 8}, {"search": "adaptive", "n_mc": 8}, {"search": "propose"}]
-    settings = [{**s, "learn_from": way} for s in searches for way in ("fresh", "reuse", "split", "all")]
+    settings = [{**s, "learn_from": way} for s in searches for way in LEARN_FROM]
     return rows_of(settings, cases, 1, kind="one jump and rest", steps=16)
 
 

@@ -187,11 +187,10 @@ def test_a_sequential_split_chooses_by_everything_and_learns_from_what_it_draws_
     assert sum(value.count for value in reentry.values[1:-1]) == result.usage["value"].requests
 
 
-@pytest.mark.parametrize("search", ["adaptive", "propose"])
-def test_a_sequential_reuse_tops_the_group_up_to_what_is_wanted(search):
+def test_a_sequential_reuse_tops_the_group_up_to_what_is_wanted():
     policy = CoinPolicy(lambda n: 0.2 if n < 6 else 1.0)
     roots = [root(tokens=10), root(reward=0.0, first=50)]
-    result = run(policy, roots, search=search, learn_from="reuse", n_mc=4, n_reentry=9, search_budget=24)
+    result = run(policy, roots, search="adaptive", learn_from="reuse", n_mc=4, n_reentry=9, search_budget=24)
     (reentry,) = result.reentries
     (group,) = reentry.groups
     assert group.state == reentry.critical.index

@@ -67,18 +67,23 @@ def best_steps(
     return np.where(exceeds, best, steps)
 
 
-def select_by_belief(labels_S: np.ndarray, curves_SK1: np.ndarray) -> CriticalStep | None:
+def select_by_belief(
+    labels_S: np.ndarray, curves_SK1: np.ndarray, among_K: Sequence[bool] | None = None
+) -> CriticalStep | None:
     """The step that is most probably critical.
 
     Args:
         labels_S: :func:`best_steps` of the curves.
         curves_SK1: the curves.
+        among_K: steps that may be chosen of those that the labels name; None for all.
 
     Returns:
         The step with its expected advantage, the first of equals; None where "no critical step" is more probable.
     """
     steps = curves_SK1.shape[1] - 1
     *share_K, share_none = np.bincount(labels_S, minlength=steps + 1) / max(len(labels_S), 1)
+    if among_K is not None:
+        share_K = [share * may for share, may in zip(share_K, among_K, strict=True)]
     best = int(np.argmax(share_K)) if share_K else 0
     if not share_K or share_none > share_K[best] or not share_K[best]:
         return None

@@ -44,8 +44,12 @@ SPLITTERS: dict[str, SplitterChoice] = {
         "line breaks, blank lines with the line before", None, lambda decode, _: NewlineSplitter(decode)
     ),
     "paragraph": SplitterChoice("blank lines", None, lambda decode, _: ParagraphSplitter(decode)),
-    "sentence": SplitterChoice("the ends of sentences, and line breaks", None, lambda decode, _: SentenceSplitter(decode)),
-    "code": SplitterChoice("line breaks, a fenced code block being one step", None, lambda decode, _: CodeSplitter(decode)),
+    "sentence": SplitterChoice(
+        "the ends of sentences, and line breaks", None, lambda decode, _: SentenceSplitter(decode)
+    ),
+    "code": SplitterChoice(
+        "line breaks, a fenced code block being one step", None, lambda decode, _: CodeSplitter(decode)
+    ),
     "tokens": SplitterChoice(
         "every so many tokens", "an integer of at least 1", lambda _, count: TokensSplitter(int(count))
     ),

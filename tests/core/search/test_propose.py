@@ -43,6 +43,19 @@ def test_a_refuted_proposal_gives_way_to_the_next():
     assert ProposeSearch().choose(view).index == 5
 
 
+def test_only_a_step_that_was_checked_is_chosen():
+    # The policy was unsure at steps 2 and 5, and one check is allowed. It refutes step 2, and step 5 stays unchecked.
+    view = view_of(UNKNOWN, unsure_at(2, 5), n_reentry=8, max_proposals=1)
+    (checked,) = play(ProposeSearch(), view, [1.0] * 9)
+    critical = ProposeSearch().choose(view)
+    assert critical is None or critical.index in (0, checked[0])
+
+
+def test_without_tokens_for_a_check_the_most_probable_step_is_chosen():
+    view = view_of(UNKNOWN, unsure_at(4))
+    assert ProposeSearch().choose(view).index == 4
+
+
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_no_more_proposals_than_allowed(most):
     # Values that contradict each other: after each check another step looks best.

@@ -2,14 +2,15 @@
 
 The belief (:mod:`verl_gpo.core.curve`) knows the outcome, the root group's mean and the rollout's log-probs before a
 single continuation is drawn. Its most probable step is proposed; ``n_reentry`` continuations from the state that it
-resets to are drawn, and the belief looks again. Where it now prefers another step, that one is checked, too.
+resets to are drawn, and the belief looks again. Where it now prefers another step, that one is checked, too. Of the
+steps that were checked the most probable one is critical; so no group is drawn twice, and none that nobody asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..critical import select_by_belief
+from ..critical import CriticalStep, select_by_belief
 from .view import AnchorView, ByBelief
 
 
@@ -29,3 +30,10 @@ class ProposeSearch(ByBelief):
         if state == 0 or view.requested_K[state]:
             return []
         return [state] * view.config.n_reentry
+
+    def choose(self, view: AnchorView) -> CriticalStep | None:
+        if not any(view.requested_K):  # there were no tokens for a check
+            return view.select(by_belief=True)
+        resets = map(view.reset_state, range(view.steps))
+        checked_K = [state == 0 or (state < view.steps and view.requested_K[state] > 0) for state in resets]
+        return view.select(by_belief=True, among_K=checked_K)

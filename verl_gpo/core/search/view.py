@@ -111,11 +111,12 @@ class AnchorView:
         config = self.config
         return best_steps(curves_SK1, config.rule, self.eligible_K, config.min_advantage, self._generator)
 
-    def select(self, by_belief: bool) -> CriticalStep | None:
+    def select(self, by_belief: bool, among_K: Sequence[bool] | None = None) -> CriticalStep | None:
         """The critical step by what is known now, or None; with its confidence, and abstaining below the threshold.
 
         Args:
             by_belief: take the most probable step; otherwise the paper's choice, the largest difference of two means.
+            among_K: steps that may be chosen by belief; None for all that are eligible.
         """
         config = self.config
         if RULES[config.rule] is None:
@@ -125,7 +126,7 @@ class AnchorView:
         curves_SK1 = self.curves()
         labels_S = self.labels(curves_SK1)
         if by_belief:
-            critical = select_by_belief(labels_S, curves_SK1)
+            critical = select_by_belief(labels_S, curves_SK1, among_K)
         else:
             critical = select_critical_step(
                 step_advantages(self.values_K1), config.rule, config.min_advantage, eligible_K=self.eligible_K
