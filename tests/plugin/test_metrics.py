@@ -8,7 +8,7 @@ import pytest
 from verl_gpo.core.critical import CriticalStep
 from verl_gpo.core.draw import Usage
 from verl_gpo.core.learn import BranchGroup
-from verl_gpo.core.reentry import GroupResult, Reentry
+from verl_gpo.core.result import GroupResult, Reentry
 from verl_gpo.core.types import Continuation, ScoredContinuation
 from verl_gpo.core.values import UNKNOWN, StateValue
 from verl_gpo.plugin.metrics import accuracy, prompt_record, step_metrics

@@ -9,6 +9,6 @@ Read in this order:
 - :mod:`~verl_gpo.core.critical`   values to the critical step and its confidence, or none
 - :mod:`~verl_gpo.core.search`     where to sample next: one file a strategy
 - :mod:`~verl_gpo.core.learn`      which continuations are learnt from
-- :mod:`~verl_gpo.core.reentry`    the engine: search, pick, reset, resample (with ``anchors``, ``draw``, ``budget``)
+- :mod:`~verl_gpo.core.reentry`    the engine, all of it together (``anchors``, ``group``, ``draw``, ``budget``)
 - :mod:`~verl_gpo.core.advantage`  groups of rewards to token advantages
 """

@@ -40,22 +40,20 @@ class SplitterChoice:
 
 #: To add a splitter, add its row (and its cases to the tests): configuration and errors read the table.
 SPLITTERS: dict[str, SplitterChoice] = {
-    "newline": SplitterChoice(
-        "line breaks, blank lines with the line before", None, lambda decode, _: NewlineSplitter(decode)
-    ),
+    "newline": SplitterChoice("line breaks", None, lambda decode, _: NewlineSplitter(decode)),
     "paragraph": SplitterChoice("blank lines", None, lambda decode, _: ParagraphSplitter(decode)),
     "sentence": SplitterChoice(
         "the ends of sentences, and line breaks", None, lambda decode, _: SentenceSplitter(decode)
     ),
     "code": SplitterChoice(
-        "line breaks, a fenced code block being one step", None, lambda decode, _: CodeSplitter(decode)
+        "line breaks; a fenced code block is one step", None, lambda decode, _: CodeSplitter(decode)
     ),
     "tokens": SplitterChoice(
         "every so many tokens", "an integer of at least 1", lambda _, count: TokensSplitter(int(count))
     ),
     "regex": SplitterChoice("the end of each match of a pattern", "a Python regular expression", RegexSplitter),
     "low_prob": SplitterChoice(
-        "tokens that were less probable than a threshold, and begin the next step",
+        "tokens less probable than a threshold, which begin a step",
         "a number above 0 and below 1",
         lambda _, threshold: LowProbSplitter(float(threshold)),
     ),

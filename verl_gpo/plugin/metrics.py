@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..core.reentry import GroupResult
+from ..core.result import GroupResult
 
 #: The tag that holds a prompt's record.
 TAG = "gpo"

@@ -28,7 +28,8 @@ from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 from ..config import GPOConfig
 from ..core.advantage import reentry_uid
 from ..core.budget import TokenBudget
-from ..core.reentry import GroupResult, ReentryEngine
+from ..core.reentry import ReentryEngine
+from ..core.result import GroupResult
 from ..core.steps import build_splitter
 from ..core.types import Trajectory
 from .client import LLMClientSampler, RewardLoopScorer

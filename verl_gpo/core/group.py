@@ -1,0 +1,137 @@
+"""What is known of one prompt while its anchors are searched, and what comes of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from ..config import GPOConfig
+from .critical import CriticalStep
+from .learn import branch_groups, missing_continuations, takes_part_in_choice
+from .result import Reentry
+from .search import SEARCHES, AnchorView, Search
+from .types import ScoredContinuation, Splitter, Tokens, Trajectory
+from .values import UNKNOWN, StateValue, group_value, monte_carlo_value, observed_value
+
+
+class Group:
+    """The anchors of one prompt, and every continuation drawn, by prefix.
+
+    Args:
+        config: see :class:`verl_gpo.config.GPOConfig`.
+        splitter: response tokens to step ends.
+        response_length: most tokens of a response, kept prefix included.
+        roots_N: the group's rollouts.
+        anchors: indices of those that are searched.
+        seed: of all random choices.
+    """
+
+    def __init__(
+        self,
+        config: GPOConfig,
+        splitter: Splitter,
+        response_length: int,
+        roots_N: Sequence[Trajectory],
+        anchors: list[int],
+        seed: str,
+    ):
+        self._config = config
+        self._rewards = [root.reward for root in roots_N]
+        self._root_value = group_value(self._rewards)
+        self._samples: dict[Tokens, list[ScoredContinuation]] = {}
+        self._values: dict[Tokens, StateValue] = {}
+        self._sequential = SEARCHES[config.search].sequential
+        self.anchors = anchors
+        expected = sum(len(root.token_ids) for root in roots_N) / len(roots_N)
+        budget = config.prefix_budget(response_length)
+        self.views = []
+        for anchor in anchors:
+            root = roots_N[anchor]
+            ends = tuple(splitter(root.token_ids, root.log_probs))
+            rng = random.Random(f"{seed}/{anchor}")
+            self.views.append(AnchorView(config, root, ends, budget, expected, rng, *self._known(root, ends)))
+
+    def _known(self, root: Trajectory, ends: tuple[int, ...]) -> tuple[list[StateValue], tuple[float, float]]:
+        inner = [self._values.get(root.token_ids[:end], UNKNOWN) for end in ends[:-1]]
+        values = [self._root_value, *inner, observed_value(root.reward)] if ends else [self._root_value]
+        return values, (min(0.0, *self._rewards), max(1.0, *self._rewards))
+
+    def plan(self, search: Search, tokens_left: float) -> dict[Tokens, int]:
+        """The next round: prefix -> continuations. Anchors that agree up to a state share what is drawn there."""
+        plan: dict[Tokens, int] = {}
+        for view in self.views:
+            states = search.plan(view) if view.steps else ()
+            wanted: dict[Tokens, int] = {}
+            for state in states:
+                tokens_left -= view.continuation_tokens(state)
+                if tokens_left < 0:
+                    break
+                prefix = view.prefix(state)
+                wanted[prefix] = wanted.get(prefix, 0) + 1
+                view.requested_K[state] += 1
+            for prefix, count in wanted.items():
+                plan[prefix] = max(plan.get(prefix, 0), count)
+        return plan
+
+    def learn(self, drawn: dict[Tokens, tuple[ScoredContinuation, ...]]) -> None:
+        """Take note of a round's continuations."""
+        for prefix, samples in drawn.items():
+            known = self._samples.setdefault(prefix, [])
+            known.extend(samples)
+            self._rewards.extend(sample.reward for sample in samples)
+            seen = [
+                sample
+                for number, sample in enumerate(known)
+                if takes_part_in_choice(self._config.learn_from, self._sequential, number)
+            ]
+            self._values[prefix] = monte_carlo_value(seen)
+        for view in self.views:
+            view.learn(*self._known(view.root, view.ends_K))
+
+    def missing(self, search: Search, chosen: Sequence[CriticalStep | None], left: float) -> dict[Tokens, int]:
+        """Continuations to draw from the reset states after the choice, as far as the tokens left go."""
+        plan: dict[Tokens, int] = {}
+        for view, critical in zip(self.views, chosen, strict=True):
+            if critical is None:
+                continue
+            state = view.reset_state(critical.index)
+            prefix = view.prefix(state)
+            drawn = len(self._samples.get(prefix, ()))
+            config = self._config
+            count = missing_continuations(config.learn_from, search.sequential, state, drawn, config.n_reentry)
+            affordable = int(min(count, left // view.continuation_tokens(state)))
+            count = affordable if affordable + drawn > 1 else 0  # a group of one has nothing to be compared with
+            left -= count * view.continuation_tokens(state)
+            plan[prefix] = max(plan.get(prefix, 0), count)
+        return {prefix: count for prefix, count in plan.items() if count}
+
+    def results(
+        self,
+        search: Search,
+        chosen: Sequence[CriticalStep | None],
+        added: dict[Tokens, tuple[ScoredContinuation, ...]],
+    ) -> list[Reentry]:
+        """What came of each anchor.
+
+        A state that anchors share is learnt from once: with the first that resets to it, or else the first that has it.
+        """
+        reentries = []
+        taken: set[Tokens] = set()
+        owners: dict[Tokens, int] = {}  # of reset states
+        for anchor, view, critical in zip(self.anchors, self.views, chosen, strict=True):
+            if critical is not None:
+                owners.setdefault(view.prefix(view.reset_state(critical.index)), anchor)
+        for anchor, view, critical in zip(self.anchors, self.views, chosen, strict=True):
+            reset = None if critical is None else view.reset_state(critical.index)
+            drawn = {}
+            for state in range(view.steps):
+                prefix = view.prefix(state)
+                if prefix in taken or owners.get(prefix, anchor) != anchor:
+                    continue
+                if prefix in self._samples or state == reset:
+                    drawn[state] = (prefix, self._samples.get(prefix, ()))
+            new = () if reset is None else added.get(view.prefix(reset), ())
+            groups = branch_groups(self._config.learn_from, search.sequential, drawn, reset, new)
+            taken.update(group.prefix for group in groups)
+            reentries.append(Reentry(anchor, view.ends_K, tuple(view.values_K1), critical, groups))
+        return reentries

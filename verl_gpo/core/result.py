@@ -1,0 +1,49 @@
+"""What the re-entry engine returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .critical import CriticalStep
+from .draw import Usage
+from .learn import BranchGroup
+from .types import ScoredContinuation
+from .values import StateValue
+
+
+@dataclass(frozen=True)
+class Reentry:
+    """One anchor response: where it was cut, what its states are worth, and what is learnt from.
+
+    Attributes:
+        anchor: index of the response in the group.
+        ends: ``(K,)`` exclusive token positions of the steps' ends.
+        values: ``(K + 1,)`` state values as the choice saw them; unknown where nothing was drawn.
+        critical: the critical step, or None.
+        groups: rollouts from reset states, a group each; failed ones are missing.
+    """
+
+    anchor: int
+    ends: tuple[int, ...]
+    values: tuple[StateValue, ...]
+    critical: CriticalStep | None
+    groups: tuple[BranchGroup, ...] = ()
+
+    @property
+    def rollouts(self) -> tuple[ScoredContinuation, ...]:
+        return tuple(rollout for group in self.groups for rollout in group.rollouts)
+
+
+@dataclass
+class GroupResult:
+    """All re-entries of one prompt and their cost, by phase ``value`` (Monte Carlo) and ``reenter``.
+
+    ``skipped`` says why the prompt was not examined, ``effort`` what was done (:attr:`TokenBudget.effort`), and
+    ``engine_seconds`` what the engine itself computed.
+    """
+
+    reentries: list[Reentry] = field(default_factory=list)
+    usage: dict[str, Usage] = field(default_factory=lambda: {"value": Usage(), "reenter": Usage()})
+    skipped: str | None = None
+    effort: str = "search"
+    engine_seconds: float = 0.0
