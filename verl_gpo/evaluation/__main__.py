@@ -1,0 +1,117 @@
+"""Evaluate a model on benchmarks, or compare two evaluations.
+
+    python -m verl_gpo.evaluation --model M --benchmarks aime24,math500 --data-dir DATA --out RUN
+    python -m verl_gpo.evaluation compare RUN_A RUN_B
+
+Samples are kept in ``RUN/samples``: called again, the command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from . import compare, summary
+from .generate import draw
+from .launch import device_groups, locked, run_processes, visible_devices
+from .run import check_record, check_samples, complete, write_record
+from .samples import Sample, merge, missing
+from .settings import Plan, make_plan, parse_args
+
+#: Failures that are printed.
+_SHOWN = 5
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console)
+
+
+def _merge(plan: Plan) -> list[Sample]:
+    merged = [sample for name in plan.benchmarks for sample in merge(plan.out, name)]
+    check_samples(plan, merged)
+    return merged
+
+
+def _draw(plan: Plan, argv: Sequence[str], lock: int, todo: int, console: Console) -> list[str]:
+    """Draw what is missing: in this process, or with one for each engine where there are several."""
+    groups = device_groups(visible_devices(), plan.tensor_parallel, plan.engines)[:todo]
+    with ExitStack() as stack:
+
+        def started(total: int) -> Callable[[], None]:
+            # Not before the engine, which may fork: the bar has a thread.
+            progress = stack.enter_context(_progress(console))
+            bar = progress.add_task("samples", total=total)
+            return lambda: progress.advance(bar)
+
+        if len(groups) == 1:
+            return draw(plan, 0, 1, started)
+        progress = stack.enter_context(_progress(console))
+        bar = progress.add_task(f"samples, {len(groups)} engines", total=todo)
+        return run_processes(
+            argv, plan.out, list(plan.benchmarks), groups, lock, lambda done: progress.update(bar, completed=done)
+        )
+
+
+def evaluate(plan: Plan, argv: Sequence[str], console: Console) -> int:
+    """Draw what is missing, and report. Returns the exit status.
+
+    Raises:
+        ValueError: the folder holds something else, or is in use.
+    """
+    with locked(plan.out) as lock:
+        check_record(plan)
+        done = _merge(plan)
+        record = write_record(plan)
+        todo = missing(plan.sizes, (sample.task for sample in done))
+        failures = []
+        if todo:
+            try:
+                failures = _draw(plan, argv, lock, len(todo), console)
+            finally:
+                _merge(plan)
+        found, lacking = complete(plan.out, record)
+    if found:
+        summary.write(plan.out, record, {name: summary.measure(rows) for name, rows in found.items()}, console)
+    for failure in failures[:_SHOWN]:
+        print(f"verl_gpo: {failure}", file=sys.stderr)
+    if len(failures) > _SHOWN:
+        print(f"verl_gpo: {len(failures) - _SHOWN} more failures", file=sys.stderr)
+    mine = [said for name, said in lacking.items() if name in plan.benchmarks]
+    for said in (said for name, said in lacking.items() if name not in plan.benchmarks):
+        print(f"verl_gpo: warning: {said}: left out", file=sys.stderr)
+    if mine:
+        print(f"verl_gpo: {', '.join(mine)}; call the command again to go on", file=sys.stderr)
+    return 1 if mine else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv[:1] == ["compare"]:
+        return compare.main(argv[1:])
+    args = parse_args(argv)
+    try:
+        plan = make_plan(args)
+        if args.shard:
+            shard, shards = map(int, args.shard.split("/"))
+            check_record(plan)
+            failures = draw(plan, shard, shards, lambda total: lambda: None)
+            print("\n".join(failures), file=sys.stderr)
+            return 1 if failures else 0
+        for said in plan.warnings:
+            print(f"verl_gpo: warning: {said}", file=sys.stderr)
+        return evaluate(plan, argv, Console(highlight=False))
+    except ValueError as error:
+        print(f"verl_gpo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("verl_gpo: interrupted; call the command again to go on", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""Which model is this? Two checkpoints may have had the same path."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+_WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.gguf")
+_CONFIG = ("config.json", "generation_config.json")
+_TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "chat_template*", "*.model")
+#: Places of a weight file that are read, and bytes at each: the whole would be minutes for a large model.
+_PLACES, _BYTES = 64, 4096
+
+
+def identify(model: str) -> dict[str, str]:
+    """``model`` and ``tokenizer``, values that change with them.
+
+    A folder is known by its contents: configuration and tokenizer files (the chat template is among them) in full,
+    weights by their sizes and 64 pieces of each file. It may be moved or copied. A model on the hub is known by its
+    name.
+
+    Raises:
+        ValueError: a folder without a model, or without a chat template.
+    """
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        if model.startswith(("/", ".", "~")) or model.count("/") != 1:
+            raise ValueError(f"--model={model}: no such folder, and no OWNER/NAME of the hub")
+        return {"model": model, "tokenizer": model}
+    if not (folder / "config.json").is_file():
+        raise ValueError(
+            f"--model={model}: no config.json, so no Hugging Face folder; verl's checkpoints become one with "
+            "python -m verl.model_merger merge"
+        )
+    if not _has_chat_template(folder):
+        raise ValueError(f"--model={model}: its tokenizer has no chat template, which prompts are written with")
+    weights, config, tokenizer = (_digest(_files(folder, names)) for names in (_WEIGHTS, _CONFIG, _TOKENIZER))
+    return {"model": f"{weights}-{config}", "tokenizer": tokenizer}
+
+
+def _has_chat_template(folder: Path) -> bool:
+    if any(folder.glob("chat_template*")):
+        return True
+    try:
+        return bool(json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("chat_template"))
+    except (OSError, ValueError):
+        return False
+
+
+def _files(folder: Path, patterns: Iterable[str]) -> list[Path]:
+    return sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+
+
+def _digest(files: list[Path]) -> str:
+    result = hashlib.sha256()
+    for path in files:
+        size = path.stat().st_size
+        result.update(f"{path.name} {size}\n".encode())
+        sampled = any(path.match(pattern) for pattern in _WEIGHTS)
+        with path.open("rb") as file:
+            if not sampled or size <= _PLACES * _BYTES:
+                result.update(file.read())
+                continue
+            for place in range(_PLACES):
+                file.seek(place * (size - _BYTES) // (_PLACES - 1))
+                result.update(file.read(_BYTES))
+    return result.hexdigest()[:12]

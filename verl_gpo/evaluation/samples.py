@@ -1,0 +1,153 @@
+"""The samples on disk: what is there, what is missing, and whose work that is.
+
+``samples/NAME.jsonl`` holds a benchmark's samples, one a line. An engine appends to a file of its own,
+``NAME.shard-I-of-N.jsonl``, which the next merge takes in: whatever one wrote before it crashed is kept, and another
+number of engines can go on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+
+class Task(NamedTuple):
+    """One sample to be drawn."""
+
+    benchmark: str
+    index: int
+    sample: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One response.
+
+    Attributes:
+        benchmark, index, sample: which benchmark, row of its file, and sample of that row, from 0.
+        response: the text that was graded, special tokens left out.
+        prediction: the answer read from it, "" for none; None where the reward function reports none.
+        score, accuracy: see :class:`~verl_gpo.evaluation.grading.Verdict`.
+        tokens: length, the end token included.
+        finish: ``stop``, or ``length`` if it was cut off.
+        problem: hash of the row's data source, chat and ground truth.
+        settings: hash of what the sample was drawn and graded with.
+    """
+
+    benchmark: str
+    index: int
+    sample: int
+    response: str
+    prediction: str | None
+    score: float
+    accuracy: float
+    tokens: int
+    finish: str
+    problem: str
+    settings: str
+
+    @property
+    def task(self) -> Task:
+        return Task(self.benchmark, self.index, self.sample)
+
+    def to_line(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=True) + "\n"
+
+
+def digest(*parts: Any) -> str:
+    """Sixteen hexadecimal digits of anything that JSON can write."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_of(out: Path, benchmark: str, shard: tuple[int, int] | None = None) -> Path:
+    """A benchmark's file, or that of one engine's share."""
+    part = f".shard-{shard[0]}-of-{shard[1]}" if shard else ""
+    return out / "samples" / f"{benchmark.replace(':', '_')}{part}.jsonl"
+
+
+def read_samples(path: Path) -> list[Sample]:
+    """Samples of a file, none if it is not there. A last line that was cut off is left out.
+
+    Raises:
+        ValueError: another line is no sample; the message names it.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    samples = []
+    for number, line in enumerate(lines[:-1], start=1):  # what follows the last line break is "" or cut off
+        try:
+            samples.append(Sample(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            # A file system may have written the line break, and not all before it.
+            if number == len(lines) - 1:
+                break
+            raise ValueError(f"{path}, line {number}: not a sample ({error}); remove the line to go on") from error
+    return samples
+
+
+def write_samples(path: Path, samples: Iterable[Sample]) -> None:
+    """Write a file at once: it is the old one or the new one whenever the machine stops."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    with new.open("w", encoding="ascii") as file:
+        file.writelines(sample.to_line() for sample in samples)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)
+
+
+def merge(out: Path, benchmark: str) -> list[Sample]:
+    """Take the engines' files into the benchmark's own, each sample once, and return all."""
+    own = file_of(out, benchmark)
+    shares = sorted(own.parent.glob(f"{own.stem}.shard-*.jsonl"))
+    samples = {sample.task: sample for path in reversed([own, *shares]) for sample in read_samples(path)}
+    ordered = [samples[task] for task in sorted(samples)]
+    if shares:
+        write_samples(own, ordered)
+        for path in shares:
+            path.unlink()
+    return ordered
+
+
+def missing(benchmarks: Mapping[str, tuple[int, int]], done: Iterable[Task]) -> list[Task]:
+    """What is still to be drawn; ``benchmarks`` maps names to (problems, samples of each)."""
+    found = set(done)
+    every = (Task(name, i, n) for name, (problems, k) in benchmarks.items() for i in range(problems) for n in range(k))
+    return [task for task in every if task not in found]
+
+
+def deal(tasks: Sequence[Task], shard: int, shards: int) -> list[Task]:
+    """One engine's share. Dealt out sample by sample, so that all get as many, and as many of the hard problems."""
+    return list(tasks[shard::shards])
+
+
+class Writer:
+    """Appends samples to one engine's files, as a context."""
+
+    def __init__(self, out: Path, shard: tuple[int, int]):
+        self._out, self._shard = out, shard
+        self._files: dict[str, IO[str]] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.close()
+
+    def write(self, sample: Sample) -> None:
+        if sample.benchmark not in self._files:
+            path = file_of(self._out, sample.benchmark, self._shard)
+            write_samples(path, read_samples(path))  # without a line that was cut off, which would spoil the next one
+            self._files[sample.benchmark] = self._stack.enter_context(path.open("a", encoding="ascii"))
+        file = self._files[sample.benchmark]
+        file.write(sample.to_line())
+        file.flush()  # no fsync: it would hold up the engine, and what a power cut takes is drawn again

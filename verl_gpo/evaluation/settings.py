@@ -1,0 +1,247 @@
+"""The command line of an evaluation, checked before an engine starts, and what its samples depend on."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import graders
+from ..calibrate.settings import read_settings
+from ..core.types import ScoringError
+from ..data.registry import DATASETS, REASONING_GYM
+from ..data.write import read_manifest
+from ..graders.gym import installed
+from ..graders.pool import GraderError, shared
+from ..graders.score import UnknownDataSource, compute_score, grader_of
+from ..offline.task import Prompt, load_reward, read_prompts
+from . import protocol
+from .grading import grade
+from .model import identify
+from .samples import digest
+
+#: Settings of vLLM that change its speed, and not what it samples from.
+_SPEED = frozenset(
+    ["gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens", "enforce_eager", "enable_prefix_caching"]
+    + ["block_size", "swap_space", "cpu_offload_gb", "distributed_executor_backend", "disable_custom_all_reduce"]
+)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Prompts of one benchmark, and how often each is sampled."""
+
+    name: str
+    path: Path
+    prompts: list[Prompt]
+    k: int
+    problems: list[str]  # hashes, in the order of the prompts
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An evaluation that can start.
+
+    Attributes:
+        settings: all that a sample depends on besides its problem, by name.
+        engine: arguments of :class:`~verl_gpo.offline.engine.VLLMEngine`.
+        warnings: what is to be said before the start.
+    """
+
+    model: str
+    out: Path
+    benchmarks: dict[str, Benchmark]
+    reward: Callable[..., Any]
+    settings: dict[str, Any]
+    engine: dict[str, Any]
+    max_tokens: int
+    seed: int
+    tensor_parallel: int
+    engines: int | None
+    concurrency: int
+    warnings: list[str]
+
+    @property
+    def hash(self) -> str:
+        return digest(self.settings)
+
+    @property
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Name to (problems, samples of each)."""
+        return {name: (len(benchmark.prompts), benchmark.k) for name, benchmark in self.benchmarks.items()}
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m verl_gpo.evaluation",
+        description="Evaluate a model on benchmarks. `compare RUN_A RUN_B` compares two runs.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--model", required=True, help="Hugging Face folder or name")
+    parser.add_argument("--benchmarks", required=True, help="comma-separated: names of data sets, or NAME=FILE.parquet")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; called again, it goes on")
+    parser.add_argument("--data-dir", type=Path, default=Path("data"), help="benchmarks are DIR/NAME/test.parquet")
+    parser.add_argument("--reward", help="FILE.py or FILE.py:FUNCTION instead of the shared grader")
+    parser.add_argument("--k", type=int, help="samples of each problem (default: the protocol's)")
+    parser.add_argument("--limit", type=int, help="only the first problems of each benchmark")
+    parser.add_argument("--temperature", type=float, default=protocol.TEMPERATURE, help="0 is greedy")
+    parser.add_argument("--top-p", type=float, default=protocol.TOP_P)
+    parser.add_argument("--max-tokens", type=int, default=protocol.MAX_TOKENS, help="most tokens of a response")
+    parser.add_argument("--max-model-len", type=int, help="prompt and response (default: the model's)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tensor-parallel-size", type=int, default=1, help="GPUs of one engine")
+    parser.add_argument("--engines", type=int, help="engines side by side (default: as many as the GPUs allow)")
+    parser.add_argument("--concurrency", type=int, default=512, help="requests that an engine is given at once")
+    parser.add_argument("--engine", action="append", default=[], metavar="KEY=VALUE", help="setting of vLLM's engine")
+    parser.add_argument("--shard", help=argparse.SUPPRESS)  # I/N: this process is one of the engines
+    return parser.parse_args(argv)
+
+
+def make_plan(args: argparse.Namespace) -> Plan:
+    """Check everything that can be checked without an engine.
+
+    Raises:
+        ValueError: names the option or file, what is wrong and what is allowed.
+    """
+    _check(args)
+    engine = read_settings(args.engine)
+    for key, option in (("tensor_parallel_size", "--tensor-parallel-size"), ("max_model_len", "--max-model-len")):
+        if key in engine:
+            raise ValueError(f"--engine {key}: give it as {option}")
+    identity = identify(args.model)
+    reward, reward_id = _reward(args.reward)
+    warnings: list[str] = []
+    benchmarks = _benchmarks(args, warnings)
+    for benchmark in benchmarks.values():
+        _check_reward(benchmark, reward, args.reward is None, warnings)
+    settings = {
+        **identity,
+        "temperature": args.temperature,
+        "top_p": args.top_p,
+        "max_tokens": args.max_tokens,
+        "max_model_len": args.max_model_len,
+        "seed": args.seed,
+        "reward": reward_id,
+        "engine": {key: value for key, value in sorted(engine.items()) if key not in _SPEED},
+    }
+    if args.tensor_parallel_size > 1:
+        engine["tensor_parallel_size"] = args.tensor_parallel_size
+    engine |= {"max_model_len": args.max_model_len, "temperature": args.temperature, "top_p": args.top_p}
+    return Plan(
+        args.model,
+        args.out,
+        benchmarks,
+        reward,
+        settings,
+        engine,
+        args.max_tokens,
+        args.seed,
+        args.tensor_parallel_size,
+        args.engines,
+        args.concurrency,
+        warnings,
+    )
+
+
+def _check(args: argparse.Namespace) -> None:
+    for key in ("k", "limit", "max_tokens", "max_model_len", "tensor_parallel_size", "engines", "concurrency"):
+        value = getattr(args, key)
+        if value is not None and value < 1:
+            raise ValueError(f"--{key.replace('_', '-')}={value}: must be at least 1")
+    if not args.temperature >= 0:
+        raise ValueError(f"--temperature={args.temperature}: must be 0, which is greedy, or more")
+    if not 0 < args.top_p <= 1:
+        raise ValueError(f"--top-p={args.top_p}: must be above 0 and at most 1")
+    if args.temperature == 0 and (args.k or 1) > 1:
+        raise ValueError(f"--k={args.k}: must be 1 at --temperature=0, where all samples of a problem are the same")
+
+
+def _reward(where: str | None) -> tuple[Callable[..., Any], str]:
+    """The reward function, and a name that changes with its code."""
+    if where is None:
+        files = sorted(Path(graders.__file__).parent.glob("*.py"))
+        return compute_score, f"verl_gpo.graders@{_hash(files)}"
+    try:
+        function = load_reward(where)
+    except ValueError as error:
+        raise ValueError(f"--{error}") from error
+    except Exception as error:  # the file runs code of its own
+        raise ValueError(f"--reward={where!r}: cannot be loaded ({error!r})") from error
+    path, _, name = where.partition(":")
+    return function, f"{Path(path).name}:{name or 'compute_score'}@{_hash([Path(path)])}"
+
+
+def _hash(files: Sequence[Path]) -> str:
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+def _benchmarks(args: argparse.Namespace, warnings: list[str]) -> dict[str, Benchmark]:
+    benchmarks: dict[str, Benchmark] = {}
+    for item in args.benchmarks.split(","):
+        name, given, file = item.strip().partition("=")
+        if given and not re.fullmatch(r"[\w-]+", name):
+            raise ValueError(f"--benchmarks={item}: the name before = must be of letters, digits, _ and -")
+        path = Path(file).expanduser() if given else _prepared(name, args.data_dir.expanduser(), warnings)
+        if any(name.replace(":", "_") == other.replace(":", "_") for other in benchmarks):
+            raise ValueError(f"--benchmarks={args.benchmarks}: {name} is named twice")
+        try:
+            prompts = read_prompts(path, args.limit)
+        except ValueError as error:
+            raise ValueError(f"--benchmarks={item}: {error}") from error
+        if not prompts:
+            raise ValueError(f"--benchmarks={item}: {path} has no rows")
+        k = args.k or (1 if args.temperature == 0 else protocol.samples_of(name))
+        problems = [digest(p.data_source, p.messages, p.ground_truth) for p in prompts]
+        benchmarks[name] = Benchmark(name, path, prompts, k, problems)
+    return benchmarks
+
+
+def _prepared(name: str, data: Path, warnings: list[str]) -> Path:
+    """Where ``prepare`` has written a benchmark of the registry."""
+    kind, _, task = name.partition(":")
+    if not (kind == REASONING_GYM and task) and (name not in DATASETS or "test" not in DATASETS[name].splits):
+        known = ", ".join(n for n, entry in DATASETS.items() if "test" in entry.splits)
+        raise ValueError(
+            f"--benchmarks={name}: no such benchmark; known are {known}, {REASONING_GYM}:TASK, or NAME=FILE.parquet"
+        )
+    folder = data / name.replace(":", "_")
+    path = folder / "test.parquet"
+    command = f"python -m verl_gpo.data.prepare --dataset {name} --out {folder}"
+    if not path.is_file():
+        raise ValueError(f"--benchmarks={name}: no {path}; write it with: {command}")
+    manifest = read_manifest(folder)
+    if manifest and manifest["dataset"] != name:
+        raise ValueError(f"--benchmarks={name}: {folder} holds {manifest['dataset']}; write it with: {command} --force")
+    warnings += [f"{name} is incomplete: {said}" for said in (manifest or {}).get("partial", [])]
+    return path
+
+
+def _check_reward(benchmark: Benchmark, reward: Callable[..., Any], shared_grader: bool, warnings: list[str]) -> None:
+    """Grade an empty response to the first row of each data source: better now than after all were drawn."""
+    for prompt in {prompt.data_source: prompt for prompt in reversed(benchmark.prompts)}.values():
+        try:
+            if shared_grader:
+                kind = grader_of(prompt.data_source)
+                if kind == "math":
+                    shared()  # is math-verify there?
+                elif kind == REASONING_GYM and not installed():
+                    warnings.append(f"{benchmark.name}: graded by exact match, for want of the package reasoning-gym")
+            grade(reward, prompt, "")
+        except UnknownDataSource as error:
+            raise ValueError(f"--benchmarks={benchmark.name}: {error}; or give --reward FILE.py") from error
+        except (ScoringError, GraderError, ValueError) as error:
+            raise ValueError(f"--benchmarks={benchmark.name}, row {prompt.index}: {error}") from error
+
+
+def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Settings that are not the same, with both values."""
+    return {
+        key: (there.get(key), here.get(key))
+        for key in dict.fromkeys([*there, *here])
+        if json.dumps(there.get(key), sort_keys=True) != json.dumps(here.get(key), sort_keys=True)
+    }
