@@ -13,7 +13,7 @@ from verl_gpo.core.reentry import ReentryEngine
 from verl_gpo.core.steps import build_splitter
 from verl_gpo.core.types import Continuation, Tokens, Trajectory
 
-GROUP = 8
+PROMPTS, GROUP = 64, 8
 IN_FLIGHT = 64
 #: Settings that are compared with plain rollouts: all of a prompt's requests at once, and in rounds.
 SETTINGS = (
@@ -54,7 +54,7 @@ async def compare(args, folder, vllm_prompts, response_tokens: int) -> list[dict
     console = Console(highlight=False)
     engine = VLLMEngine(str(folder / "model"), max_model_len=512)
     try:
-        prompts = vllm_prompts(folder, engine)[: args.responses]
+        prompts = vllm_prompts(folder, engine)[:PROMPTS]
         splitter = build_splitter("newline", None, engine.decode, min_step_tokens=4)
         await _roots(prompts, response_tokens)  # warm
         rows = []

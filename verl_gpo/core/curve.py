@@ -75,23 +75,29 @@ class ValueCurve:
             Shares of the reward's range. Shape ``(size, K + 1)``.
         """
         likelihood_KG = np.outer(successes_K, _LOG_SUCCESS) + np.outer(counts_K - successes_K, _LOG_FAILURE)
-        curves = np.empty((size, self.steps + 1), dtype=np.intp)
-        curves[:, -1] = self._outcome
-        filtered, message = [], np.ones(len(GRID))
+        filtered_KG = np.empty_like(likelihood_KG)
+        message = np.ones(len(GRID))
         for k in range(self.steps):
             # In logarithms, so that much evidence against a value does not make it impossible.
             here = np.log(np.maximum(message, 1e-300)) + likelihood_KG[k]
-            filtered.append(np.exp(here - here.max()))
-            message = self._kernels_KGG[k] @ filtered[-1]
-        for k in reversed(range(self.steps)):
-            weights_GG = self._kernels_KGG[k] * filtered[k]
+            filtered_KG[k] = np.exp(here - here.max())
+            message = self._kernels_KGG[k] @ filtered_KG[k]
+        cumulative_KGG = np.cumsum(self._kernels_KGG * filtered_KG[:, None, :], axis=-1)
+        blocked_KG = cumulative_KGG[..., -1] == 0.0
+        if blocked_KG.any():
             # Where the evidence leaves no way to what follows, it is the evidence that gives way.
-            weights_GG = np.where(weights_GG.any(axis=1, keepdims=True), weights_GG, self._kernels_KGG[k])
-            cumulative_GG = np.cumsum(weights_GG, axis=1)
-            after = curves[:, k + 1]
-            draws = rng.random(size) * cumulative_GG[after, -1]
-            curves[:, k] = (cumulative_GG[after] < draws[:, None]).sum(axis=1)
-        return GRID[np.minimum(curves, len(GRID) - 1)]
+            cumulative_KGG[blocked_KG] = np.cumsum(self._kernels_KGG[blocked_KG], axis=-1)
+        cumulative_KGG /= cumulative_KGG[..., -1:]
+        # Row r's distribution function is lifted by r, so that one sorted array serves all rows.
+        cumulative_KGG += np.arange(len(GRID))[:, None]
+        draws_KS = 1.0 - (1.0 - 1e-9) * rng.random((self.steps, size))  # never 0, which is the row before's end
+        curves_KS = np.empty((self.steps + 1, size), dtype=np.intp)
+        curves_KS[-1] = self._outcome
+        for k in reversed(range(self.steps)):
+            after = curves_KS[k + 1]
+            position = cumulative_KGG[k].ravel().searchsorted(after + draws_KS[k])
+            curves_KS[k] = position - after * len(GRID)
+        return GRID[curves_KS].T
 
 
 def step_uncertainty(ends_K: Sequence[int], log_probs_T: Sequence[float] | None) -> tuple[np.ndarray, np.ndarray]:

@@ -39,7 +39,7 @@ class GroupResult:
     """All re-entries of one prompt and their cost, by phase ``value`` (Monte Carlo) and ``reenter``.
 
     ``skipped`` says why the prompt was not examined, ``effort`` what was done (:attr:`TokenBudget.effort`), and
-    ``engine_seconds`` what the engine itself computed.
+    ``engine_seconds`` the CPU time that the engine itself took.
     """
 
     reentries: list[Reentry] = field(default_factory=list)

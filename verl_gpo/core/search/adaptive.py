@@ -59,24 +59,27 @@ def informative(success_SJ: np.ndarray, labels_S: np.ndarray, cost_J: np.ndarray
     Returns:
         Columns of ``success_SJ``, a column as often as it was picked.
     """
-    labels, members_S = np.unique(labels_S, return_inverse=True)
-    count_M = np.bincount(members_S).astype(float)
-    member_MS = (members_S == np.arange(len(labels))[:, None]).astype(float)
-    share_M = count_M / count_M.sum()
-    outcomes_SO = np.ones((len(labels_S), 1))  # probability of each joint outcome of the draws picked so far
+    _, members_S, count_M = np.unique(labels_S, return_inverse=True, return_counts=True)
+    member_MS = (members_S == np.arange(len(count_M))[:, None]).astype(float)
+    share_M = count_M / len(labels_S)
+    outcomes_OS = np.ones((1, len(labels_S)))  # probability of each joint outcome of the draws picked so far
     known, chosen = 0.0, []
     for _ in range(picks):
-        # Append each candidate's success and failure: (S, O, J) each.
-        joint_SOJ = np.concatenate(
-            [outcomes_SO[:, :, None] * success_SJ[:, None], outcomes_SO[:, :, None] * (1 - success_SJ)[:, None]], axis=1
-        )
-        overall_OJ = joint_SOJ.mean(axis=0)
-        given_MOJ = (member_MS @ joint_SOJ.reshape(len(labels_S), -1)).reshape(len(labels), *overall_OJ.shape)
-        given_MOJ = (given_MOJ + _SHRINKAGE * overall_OJ) / (count_M[:, None, None] + _SHRINKAGE)
-        information_J = _entropy(overall_OJ) - np.tensordot(share_M, _entropy(given_MOJ), axes=1)
+        # Of each label's curves, summed: the probability of each outcome so far, and of it with a success appended.
+        weight_MOS = member_MS[:, None] * outcomes_OS
+        success_MOJ = weight_MOS @ success_SJ
+        failure_MOJ = weight_MOS.sum(axis=-1)[..., None] - success_MOJ
+        joint_MOJ = np.concatenate([success_MOJ, np.maximum(failure_MOJ, 0.0)], axis=1)
+        overall_OJ = joint_MOJ.sum(axis=0) / len(labels_S)
+        given_MOJ = (joint_MOJ + _SHRINKAGE * overall_OJ) / (count_M[:, None, None] + _SHRINKAGE)
+        information_J = _entropy(overall_OJ) - share_M @ _entropy(given_MOJ)
         best = int(((information_J - known) / cost_J).argmax())
         chosen.append(best)
-        known, outcomes_SO = information_J[best], joint_SOJ[:, :, best]
+        success_S = success_SJ[:, best]
+        known, outcomes_OS = (
+            information_J[best],
+            np.concatenate([outcomes_OS * success_S, outcomes_OS * (1 - success_S)]),
+        )
     return chosen
 
 
