@@ -1,0 +1,169 @@
+"""What traces cost: seconds and bytes a record, and the share of a training step that they take.
+
+    python scripts/bench_traces.py --out scripts/results/bench_traces.json
+
+A record of 16 steps with 8 continuations at each of 8 states, every text 1,000 tokens long, decoded by a byte-level BPE
+tokenizer that is trained on this repository's own text and sampled from it by a Markov chain. A step is taken to last
+as long as it takes to sample the records' continuations, at a rate of tokens that the result states, with one worker
+that traces all prompts; a real step also optimizes and has several workers, so the share is an upper bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import random
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from verl_gpo.core.critical import CriticalStep
+from verl_gpo.core.learn import BranchGroup
+from verl_gpo.core.result import GroupResult, Reentry
+from verl_gpo.core.types import Continuation, ScoredContinuation, Trajectory
+from verl_gpo.core.values import UNKNOWN, group_value, monte_carlo_value, observed_value
+from verl_gpo.report.trace_record import trace_record
+from verl_gpo.report.trace_writer import LEVEL, TraceWriter, json_line
+from verl_gpo.report.traces import count_traces
+
+ROOT = Path(__file__).parents[1]
+STEPS, STATES, CONTINUATIONS, TOKENS = 16, 8, 8, 1000
+ROOTS = 8
+
+
+class Language:
+    """A tokenizer and texts of the length that is asked for."""
+
+    def __init__(self, seed: int = 0, vocabulary: int = 4000):
+        files = sorted([*ROOT.glob("verl_gpo/**/*.py"), *ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+        corpus = [path.read_text(encoding="utf-8") for path in files]
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(vocab_size=vocabulary, initial_alphabet=alphabet, show_progress=False)
+        tokenizer.train_from_iterator(corpus, trainer)
+        self.tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+        self._rng = random.Random(seed)
+        self._next: dict[int, list[int]] = defaultdict(list)
+        for text in corpus:
+            ids = tokenizer.encode(text).ids
+            for before, after in zip(ids, ids[1:], strict=False):
+                self._next[before].append(after)
+        self._starts = sorted(self._next)
+
+    def text(self, length: int) -> tuple[int, ...]:
+        """Token ids, each drawn from those that follow the one before it in the corpus."""
+        ids = [self._rng.choice(self._starts)]
+        while len(ids) < length:
+            ids.append(self._rng.choice(self._next[ids[-1]] or self._starts))
+        return tuple(ids)
+
+    def decode(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def prompt(language: Language, rng: random.Random) -> tuple[list[Trajectory], GroupResult]:
+    """The roots of one prompt and what the engine would return for them."""
+    roots = [Trajectory(language.text(TOKENS), None, float(rng.random() < 0.5)) for _ in range(ROOTS)]
+    ends = tuple(TOKENS * (k + 1) // STEPS for k in range(STEPS))
+    values = [group_value([root.reward for root in roots]), *[UNKNOWN] * (STEPS - 1), observed_value(roots[0].reward)]
+    for state in range(1, STEPS, STEPS // STATES):
+        samples = [
+            ScoredContinuation(
+                Continuation(language.text(TOKENS), cached_tokens=ends[state]), float(rng.random() < 0.5)
+            )
+            for _ in range(CONTINUATIONS)
+        ]
+        values[state] = monte_carlo_value(samples)
+    step = rng.randrange(0, STEPS - 1, STEPS // STATES) + 1
+    group = BranchGroup(step, roots[0].token_ids[: ends[step - 1]], values[step].samples, True)
+    critical = CriticalStep(step, -0.5, rng.random())
+    return roots, GroupResult([Reentry(0, ends, tuple(values), critical, (group,))])
+
+
+def synthetic_records(count: int, seed: int = 0, language: Language | None = None) -> Iterator[dict]:
+    """Records of this size, of eight prompts a training step."""
+    language, rng = language or Language(seed), random.Random(seed)
+    for number in range(count):
+        roots, result = prompt(language, rng)
+        text = language.decode(list(language.text(200)))
+        about = {"uid": f"{number:08x}", "global_step": 1 + number // 8, "sample_index": number}
+        yield trace_record(roots, result, language.decode, text, **about, rule="argmin", search="uniform")
+
+
+def best(function: Callable[[], object], repeats: int = 5) -> float:
+    """Least CPU seconds of several calls: other work on the machine only ever adds."""
+    seconds = []
+    for _ in range(repeats):
+        started = time.thread_time()
+        function()
+        seconds.append(time.thread_time() - started)
+    return min(seconds)
+
+
+def measure(records: int, tokens_per_second: float) -> dict:
+    """The figures of the result file."""
+    language, rng = Language(), random.Random(0)
+    prompts = [prompt(language, rng) for _ in range(records)]
+    text = language.decode(list(language.text(200)))
+
+    def build(roots: list[Trajectory], result: GroupResult) -> dict:
+        return trace_record(roots, result, language.decode, text, uid="0", global_step=1)
+
+    record = build(*prompts[0])
+    line = json_line(record)
+    seconds = {
+        "decode_and_build": best(lambda: build(*prompts[0])),
+        "json": best(lambda: json_line(record)),
+        "gzip": best(lambda: gzip.compress(line, LEVEL)),
+    }
+    calls = []
+    with tempfile.TemporaryDirectory() as folder:
+        writer = TraceWriter(folder, "bench")
+        for roots, result in prompts:
+            started = time.perf_counter()
+            writer.write(lambda roots=roots, result=result: build(roots, result))
+            calls.append(time.perf_counter() - started)
+        writer.close(120)
+        size = sum(path.stat().st_size for path in Path(folder).iterdir())
+        if count_traces(folder) != records or writer.dropped or writer.failed:
+            raise SystemExit(f"{count_traces(folder)} of {records} records were written")
+    sampled = STATES * CONTINUATIONS * TOKENS
+    step = sampled / tokens_per_second
+    thread = sum(seconds.values())
+    return {
+        "cores": os.cpu_count(),
+        "record": {"steps": STEPS, "states": STATES, "continuations": CONTINUATIONS, "tokens_of_a_text": TOKENS},
+        "bytes_raw": len(line),
+        "bytes_a_record": round(size / records),
+        "seconds_in_the_caller": sorted(calls)[len(calls) // 2],
+        "seconds_in_the_thread": {**seconds, "all": thread},
+        "step": {"tokens_per_second": tokens_per_second, "seconds_a_prompt": step},
+        "share_of_a_step_in_the_caller": sorted(calls)[len(calls) // 2] / step,
+        "share_of_a_step_if_nothing_overlapped": thread / step,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=30, help="records that are written (default: 30)")
+    parser.add_argument("--tokens-per-second", type=float, default=20_000, help="of the rollout (default: 20,000)")
+    parser.add_argument("--out", type=Path, help="write the raw result to this JSON file")
+    arguments = parser.parse_args()
+    result = measure(arguments.records, arguments.tokens_per_second)
+    print(json.dumps(result, indent=1))
+    if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""One self-contained HTML page: what runs cost and reached, and the trajectories that were traced.
+
+All data are embedded as compressed base64, so that nothing a model wrote can end a script or begin a tag, and the page
+decompresses only what it shows: an index of all trajectories when it opens, their bodies in blocks on demand. Its
+policy (CSP) forbids requests and every script without the page's nonce. The page's own code is in ``web/``.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import html
+import json
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from .figures import run_figures, run_table
+from .runs import RunGroup
+from .trace_record import SCHEMA_VERSION
+from .trace_writer import plain
+from .traces import trajectories
+
+SCRIPTS = ("unpack.js", "table.js", "trajectory.js", "viewer.js", "plots.js", "main.js")
+#: Trajectories of one block: decompressed together, in some milliseconds.
+BLOCK = 20
+#: Longest text of a prompt or of one step, in characters.
+MAX_TEXT = 8000
+
+#: A trajectory's mapping to what is known of it beyond its trace: ``true_critical``, ``true_values``.
+Truth = Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
+
+
+def build_page(
+    records: Sequence[Mapping[str, Any]],
+    groups: Sequence[RunGroup],
+    title: str = "GPO report",
+    total: int | None = None,
+    continuation_chars: int = 300,
+    truth: Truth | None = None,
+    plotly: str | None = None,
+) -> str:
+    """The page's HTML.
+
+    Args:
+        records: traces to show.
+        groups: runs to compare.
+        title: of the page.
+        total: how many traces there are, if these are a sample.
+        continuation_chars: longest text of a continuation; of longer ones the ends are kept.
+        truth: adds what is known of a trajectory.
+        plotly: plotly's bundle; None: that of the installed package.
+    """
+    rows = [row for record in records for row in trajectories(record)]
+    if truth is not None:
+        rows = [row | dict(truth(row) or {}) for row in rows]
+    order = ("global_step", "sample_index", "anchor")
+    rows.sort(key=lambda row: [row[key] if isinstance(row.get(key), int) else -1 for key in order])
+    figures = run_figures(groups)
+    data = {
+        "index": {
+            "rows": [index_entry(row) for row in rows],
+            "block": BLOCK,
+            "sampled": [len(records), total] if total and total > len(records) else None,
+        },
+        "runs": {"figures": figures, "table": run_table(groups) if groups else []},
+    }
+    for start in range(0, len(rows), BLOCK):
+        block = [body(row, continuation_chars) for row in rows[start : start + BLOCK]]
+        data[f"block-{start // BLOCK}"] = block
+    packed = {name: pack(json.dumps(plain(value), separators=(",", ":"))) for name, value in data.items()}
+    if figures:
+        packed["plotly"] = pack(plotly if plotly is not None else plotly_bundle())
+    blobs = "\n".join(f'<script type="text/plain" id="data-{name}">{text}</script>' for name, text in packed.items())
+    parts = {
+        "title": html.escape(title),
+        "nonce": secrets.token_urlsafe(16),
+        "schema": str(SCHEMA_VERSION),
+        "style": _web("page.css"),
+        "script": "\n".join(map(_web, SCRIPTS)),
+        "data": blobs,
+    }
+    # One pass: what is put in is not looked at again.
+    return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], _web("page.html"))
+
+
+def plotly_bundle() -> str:
+    """The script of the installed plotly."""
+    from plotly.offline import get_plotlyjs
+
+    return get_plotlyjs()
+
+
+def pack(text: str) -> str:
+    """Text as base64 of its gzip."""
+    return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
+
+
+def _web(name: str) -> str:
+    return resources.files(__package__).joinpath("web", name).read_text(encoding="utf-8")
+
+
+def index_entry(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the list and its filters know of a trajectory."""
+    critical = row["critical"] or {}
+    # Null says that there is no critical step; where nobody knows, the field is missing.
+    known = {"true": row["true_critical"]} if "true_critical" in row else {}
+    return {
+        "uid": row.get("uid"),
+        "step": row.get("global_step"),
+        "anchor": row["anchor"],
+        "source": row.get("data_source"),
+        "reward": row["reward"],
+        "solved": row["solved"],
+        "steps": len(row["steps"]),
+        "critical": critical.get("step"),
+        "confidence": critical.get("confidence"),
+        "advantage": critical.get("advantage"),
+        **known,
+        "text": clip(" ".join(row["prompt"][-2000:].split()), 160)[0],
+    }
+
+
+def body(row: Mapping[str, Any], continuation_chars: int) -> dict[str, Any]:
+    """What the viewer shows of a trajectory; texts beyond their bounds are clipped."""
+
+    def state(state: Mapping[str, Any]) -> dict[str, Any]:
+        continuations = [clipped(item, continuation_chars) for item in state["continuations"]]
+        return {**state, "continuations": continuations}
+
+    prompt, cut = clip(row["prompt"], MAX_TEXT)
+    steps = [clipped(step, MAX_TEXT) for step in row["steps"]]
+    return {**row, "prompt": prompt, "prompt_cut": cut, "steps": steps, "states": list(map(state, row["states"]))}
+
+
+def clipped(item: Mapping[str, Any], limit: int) -> dict[str, Any]:
+    text, cut = clip(item["text"], limit)
+    return {**item, "text": text, "cut": cut} if cut else dict(item)
+
+
+def clip(text: str, limit: int) -> tuple[str, int]:
+    """At most ``limit`` characters of a text and an ellipsis, from both of its ends, and how many were left out."""
+    cut = len(text) - limit
+    if cut <= 0:
+        return text, 0
+    head = limit - limit // 3
+    return f"{text[:head]} … {text[len(text) - limit // 3 :]}", cut
