@@ -1,10 +1,10 @@
 """How large the report is, and how long it takes to build and to open.
 
-    VERL_GPO_CHROMIUM=chromium python scripts/bench_report.py --out scripts/results/bench_report.json
+    python scripts/bench_report.py --out scripts/results/bench_report.json
 
-2,000 trajectories of the size that ``bench_traces.py`` writes, beside the arithmetic recipe's runs. Needs playwright
-and its Chromium, or the one that is named. Opening ends when the list, or the table of the runs, stands; the
-viewer when the first trajectory is shown with its curve; the plots when the first is drawn. The best of several times.
+2,000 trajectories of the size that ``bench_traces.py`` writes, beside the arithmetic recipe's runs, in the Chromium
+that ``chromium.py`` finds. Opening ends: ``viewer`` when the first trajectory is shown with its curve, ``runs`` when
+their table stands, ``plots`` when the first is drawn. The best of several times.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 
 from scripts.bench_traces import synthetic_records
+from scripts.chromium import find
 from verl_gpo.report.page import build_page
 from verl_gpo.report.runs import read_runs
 
@@ -45,6 +46,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, help="write the raw result to this JSON file")
     arguments = parser.parse_args()
+    chromium = find()
+    if chromium is None:
+        parser.error("no Chromium; get one by python scripts/chromium.py")
     distinct = list(synthetic_records(min(DISTINCT, arguments.trajectories)))
     records = [distinct[i % len(distinct)] | {"uid": f"{i:08x}"} for i in range(arguments.trajectories)]
     runs = read_runs([str(RESULTS / "gpo"), str(RESULTS / "grpo")])
@@ -61,9 +65,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         file = Path(folder) / "report.html"
         file.write_text(html, encoding="utf-8")
-        browser = playwright.chromium.launch(
-            executable_path=os.environ.get("VERL_GPO_CHROMIUM"), args=["--no-sandbox", "--disable-gpu"]
-        )
+        browser = chromium.launch(playwright)
         result["browser"] = f"Chromium {browser.version}"
         result["seconds_to_open"] = {
             name: min(seconds_to_open(browser, file.as_uri() + mark, shown) for _ in range(arguments.repeats))

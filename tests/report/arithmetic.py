@@ -46,7 +46,7 @@ class Policy:
             state = operation.slipped(state) if operation.is_hard and rng.random() < SLIP else operation.right(state)
             written.append(f"{operation.label}{operation.sign}{''.join(map(str, state))}")
         written.append(f"= {''.join(map(str, state))}")
-        return Continuation(encode("\n".join(written)), None, len(prefix) + 40, len(prefix), source=0.25)
+        return Continuation(encode("\n".join(written)), None, len(prefix) + 40, len(prefix), seconds=0.25)
 
     async def score(self, prefix, continuation):
         return ScoredContinuation(continuation, self.reward(decode(prefix + continuation.token_ids)))
@@ -73,9 +73,7 @@ def records(count, seed=0, prompts_a_step=8, **settings):
             "rule": RULE,
             "search": "uniform",
         }
-        made.append(
-            trace_record(roots, result, decode, problem.prompt, lambda sample: sample.continuation.source, **about)
-        )
+        made.append(trace_record(roots, result, decode, problem.prompt, **about))
     return made
 
 

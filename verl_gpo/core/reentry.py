@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..config import GPOConfig
 from .anchors import choose_anchors, is_skipped
@@ -47,6 +47,7 @@ class ReentryEngine:
         scorer: Scorer,
         seed: str = "",
         step_budget: TokenBudget | None = None,
+        on_choice: Callable[[], None] = lambda: None,
     ) -> GroupResult:
         """Search the group's anchors for critical steps and sample new rollouts from the reset states.
 
@@ -56,6 +57,7 @@ class ReentryEngine:
             scorer: scores this prompt's responses.
             seed: names the prompt; together with ``config.seed`` it fixes every random choice of the engine.
             step_budget: what this training step may spend; the engine counts its tokens against it.
+            on_choice: called between the phases ``value`` and ``reenter``, for those who show progress.
 
         Returns:
             One :class:`Reentry` for each anchor. Anchors without tokens have no steps and so no critical one.
@@ -93,6 +95,7 @@ class ReentryEngine:
         started = time.perf_counter()
         with _Stopwatch(result):
             chosen = [search.choose(view) if view.steps else None for view in group.views]
+        on_choice()
         missing = group.missing(search, chosen, budget.left)
         added = await draw.together(missing, 0, result.usage["reenter"]) if missing else {}
         result.reentries = group.results(search, chosen, added)

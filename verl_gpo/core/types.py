@@ -62,6 +62,7 @@ class Continuation:
         context_tokens: tokens of prompt and prefix that the request carried.
         cached_tokens: how many of them the engine found in its prefix cache, or None where it does not say.
         source: whatever the sampler wants to find again.
+        seconds: from the request to its answer, or None where nobody measured it.
     """
 
     token_ids: Tokens
@@ -69,6 +70,7 @@ class Continuation:
     context_tokens: int = 0
     cached_tokens: int | None = None
     source: Any = field(default=None, compare=False, repr=False)
+    seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from typing import Any
 
 from ..core.types import Continuation, SamplingError, Tokens
@@ -81,6 +82,7 @@ class VLLMEngine:
             SamplingError: the engine refused the request, or returned nothing.
         """
         own = {"seed": seed} if self._seeded and seed is not None else {}
+        started = time.perf_counter()
         output = None
         try:
             async for finished in self._llm.generate(
@@ -96,7 +98,8 @@ class VLLMEngine:
         best = output.outputs[0]
         token_ids = tuple(best.token_ids)
         log_probs = tuple(entry[token].logprob for entry, token in zip(best.logprobs, token_ids, strict=True))
-        return Continuation(token_ids, log_probs, len(context), output.num_cached_tokens, best.finish_reason)
+        seconds = time.perf_counter() - started
+        return Continuation(token_ids, log_probs, len(context), output.num_cached_tokens, best.finish_reason, seconds)
 
     def shutdown(self) -> None:
         """Stop the engine's process."""

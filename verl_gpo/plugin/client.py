@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Any
 from uuid import uuid4
 
@@ -46,6 +47,7 @@ class LLMClientSampler:
             params["seed"] = seed
             request_id = f"{request_id}-{seed}"
         context = self._prompt_ids + list(prefix)
+        started = time.perf_counter()
         try:
             output = await asyncio.wait_for(
                 self._client.generate(request_id=request_id, prompt_ids=context, sampling_params=params, **self._media),
@@ -62,6 +64,7 @@ class LLMClientSampler:
             context_tokens=len(context),
             cached_tokens=output.extra_fields.get("num_cached_tokens"),
             source=output,
+            seconds=time.perf_counter() - started,
         )
 
 

@@ -7,7 +7,7 @@ to the response.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..core.result import GroupResult, Reentry
@@ -88,7 +88,6 @@ def trace_record(
     result: GroupResult,
     decode: Decode,
     prompt_text: str,
-    seconds_of: Callable[[ScoredContinuation], float | None] | None = None,
     **about: Any,
 ) -> dict[str, Any]:
     """The record of one prompt.
@@ -98,7 +97,6 @@ def trace_record(
         result: what it returned.
         decode: text of a list of ids, special tokens kept, without clean-up of spaces.
         prompt_text: the prompt as the model saw it.
-        seconds_of: how long a continuation took, where somebody measured it.
         about: further fields: ``uid``, ``global_step``, ``rule``... (:data:`FIELDS`), or any that JSON can hold. A
             ``reward_range`` that is missing is the engine's own: from 0 to 1, or as far as the rewards reach.
 
@@ -119,9 +117,7 @@ def trace_record(
         "effort": result.effort,
         "engine_seconds": result.engine_seconds,
         "usage": {phase: dict(vars(usage)) for phase, usage in result.usage.items()},
-        "anchors": [
-            _anchor(roots_N[reentry.anchor], reentry, decode, low, high, seconds_of) for reentry in result.reentries
-        ],
+        "anchors": [_anchor(roots_N[reentry.anchor], reentry, decode, low, high) for reentry in result.reentries],
     }
 
 
@@ -135,7 +131,6 @@ def _anchor(
     decode: Decode,
     low: float,
     high: float,
-    seconds_of: Callable[[ScoredContinuation], float | None] | None,
 ) -> dict[str, Any]:
     ends = reentry.ends
     starts = (0, *ends[:-1])
@@ -159,7 +154,7 @@ def _anchor(
                     "reward": sample.reward,
                     "tokens": len(sample.continuation.token_ids),
                     "cached_tokens": sample.continuation.cached_tokens,
-                    "seconds": seconds_of(sample) if seconds_of else None,
+                    "seconds": sample.continuation.seconds,
                     "valued": id(sample) in ids_valued,
                     "learnt": id(sample) in ids_learnt,
                 }
