@@ -7,7 +7,7 @@ import pytest
 from tests.evaluation.conftest import read_lines, write_sums
 from tests.evaluation.fakes import FakeEngine
 from verl_gpo.evaluation import summary
-from verl_gpo.evaluation.launch import locked
+from verl_gpo.offline.launch import locked
 
 
 def drawn():
@@ -111,7 +111,7 @@ def test_other_data_under_the_same_name_are_refused(evaluate, sums, tmp_path, ca
 def test_a_folder_in_use_is_refused(evaluate, tmp_path, capsys):
     with locked(tmp_path / "run"):
         assert evaluate() == 1
-    assert "another evaluation is writing there" in capsys.readouterr().err
+    assert "another call is writing there" in capsys.readouterr().err
     assert evaluate() == 0
 
 

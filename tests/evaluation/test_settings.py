@@ -9,8 +9,9 @@ from tests.evaluation.conftest import write_sums
 from tests.evaluation.fakes import FakeEngine
 from verl_gpo.data.registry import DATASETS
 from verl_gpo.evaluation import protocol
-from verl_gpo.evaluation.model import identify
-from verl_gpo.evaluation.settings import difference, make_plan, parse_args
+from verl_gpo.evaluation.settings import make_plan, parse_args
+from verl_gpo.offline.fingerprint import difference
+from verl_gpo.offline.model import identify
 
 WRONG = [
     (["--k", "0"], "--k=0: must be at least 1"),

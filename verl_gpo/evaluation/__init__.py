@@ -4,10 +4,9 @@
 - :mod:`~verl_gpo.evaluation.settings`    the command line, checked before an engine starts
 - :mod:`~verl_gpo.evaluation.samples`     the samples on disk: what is there, what is missing, whose work it is
 - :mod:`~verl_gpo.evaluation.generate`    one engine draws and grades its share
-- :mod:`~verl_gpo.evaluation.launch`      one process for each engine
 - :mod:`~verl_gpo.evaluation.statistics`  avg@k, pass@k, maj@k, intervals and tests; numpy only
 - :mod:`~verl_gpo.evaluation.summary`     table, ``summary.json`` and ``summary.png`` of a run
 - :mod:`~verl_gpo.evaluation.compare`     two runs on the same problems
 
-vLLM is reached through :mod:`verl_gpo.offline.engine` alone; verl and Ray are not.
+vLLM is reached through :mod:`verl_gpo.offline` alone, several engines too; verl and Ray are not.
 """

@@ -15,15 +15,17 @@ from contextlib import ExitStack
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..offline.launch import device_groups, locked, run_processes, visible_devices
 from . import compare, summary
 from .generate import draw
-from .launch import device_groups, locked, run_processes, visible_devices
 from .run import check_record, check_samples, complete, write_record
-from .samples import Sample, merge, missing
+from .samples import Sample, file_of, merge, missing
 from .settings import Plan, make_plan, parse_args
 
 #: Failures that are printed.
 _SHOWN = 5
+#: What a process of one engine runs.
+_COMMAND = (sys.executable, "-m", "verl_gpo.evaluation")
 
 
 def _progress(console: Console) -> Progress:
@@ -53,7 +55,12 @@ def _draw(plan: Plan, argv: Sequence[str], lock: int, todo: int, console: Consol
         progress = stack.enter_context(_progress(console))
         bar = progress.add_task(f"samples, {len(groups)} engines", total=todo)
         return run_processes(
-            argv, plan.out, list(plan.benchmarks), groups, lock, lambda done: progress.update(bar, completed=done)
+            [*_COMMAND, *argv],
+            plan.out,
+            lambda shard: [file_of(plan.out, name, shard) for name in plan.benchmarks],
+            groups,
+            lock,
+            lambda done: progress.update(bar, completed=done),
         )
 
 

@@ -20,9 +20,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from ..offline.fingerprint import difference
 from .run import complete, read_record
 from .samples import Sample
-from .settings import difference
 from .statistics import Paired, paired
 from .summary import percent
 

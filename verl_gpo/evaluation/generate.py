@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core.types import SamplingError, ScoringError
+from ..offline.fingerprint import digest
 from .grading import grade
-from .samples import Sample, Task, Writer, deal, digest, file_of, missing, read_samples
+from .samples import Sample, Task, Writer, deal, file_of, missing, read_samples
 from .settings import Plan
 
 

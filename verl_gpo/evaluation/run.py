@@ -9,8 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ..offline.fingerprint import refuse
 from .samples import Sample, file_of, read_samples
-from .settings import Plan, difference
+from .settings import Plan
 
 _FILE = "run.json"
 
@@ -61,10 +62,7 @@ def check_record(plan: Plan) -> None:
         if any((plan.out / "samples").glob("*.jsonl")):
             raise ValueError(f"--out={plan.out}: has samples, but no {_FILE} that says of what; choose another folder")
         return
-    differing = difference(record["settings"], plan.settings)
-    if differing:
-        said = ", ".join(f"{key} ({there!r} there, {here!r} here)" for key, (there, here) in differing.items())
-        raise ValueError(f"--out={plan.out}: holds samples of other settings: {said}; choose another folder")
+    refuse(plan.out, record["settings"], plan.settings, "samples")
 
 
 def check_samples(plan: Plan, samples: Iterable[Sample]) -> None:

@@ -7,14 +7,14 @@ number of engines can go on.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
+
+from ..offline import jsonl
 
 
 class Task(NamedTuple):
@@ -60,12 +60,6 @@ class Sample:
         return json.dumps(asdict(self), ensure_ascii=True) + "\n"
 
 
-def digest(*parts: Any) -> str:
-    """Sixteen hexadecimal digits of anything that JSON can write."""
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def file_of(out: Path, benchmark: str, shard: tuple[int, int] | None = None) -> Path:
     """A benchmark's file, or that of one engine's share."""
     part = f".shard-{shard[0]}-of-{shard[1]}" if shard else ""
@@ -73,35 +67,13 @@ def file_of(out: Path, benchmark: str, shard: tuple[int, int] | None = None) -> 
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """Samples of a file, none if it is not there. A last line that was cut off is left out.
-
-    Raises:
-        ValueError: another line is no sample; the message names it.
-    """
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")
-    samples = []
-    for number, line in enumerate(lines[:-1], start=1):  # what follows the last line break is "" or cut off
-        try:
-            samples.append(Sample(**json.loads(line)))
-        except (ValueError, TypeError) as error:
-            # A file system may have written the line break, and not all before it.
-            if number == len(lines) - 1:
-                break
-            raise ValueError(f"{path}, line {number}: not a sample ({error}); remove the line to go on") from error
-    return samples
+    """Samples of a file, as :func:`verl_gpo.offline.jsonl.read` reads them."""
+    return jsonl.read(path, lambda record: Sample(**record), "sample")
 
 
 def write_samples(path: Path, samples: Iterable[Sample]) -> None:
-    """Write a file at once: it is the old one or the new one whenever the machine stops."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    with new.open("w", encoding="ascii") as file:
-        file.writelines(sample.to_line() for sample in samples)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
+    """Write a file at once."""
+    jsonl.replace(path, (sample.to_line() for sample in samples))
 
 
 def merge(out: Path, benchmark: str) -> list[Sample]:

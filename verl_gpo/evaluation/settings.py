@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import graders
 from ..calibrate.settings import read_settings
 from ..core.types import ScoringError
 from ..data.registry import DATASETS, REASONING_GYM
 from ..data.write import read_manifest
 from ..graders.gym import installed
 from ..graders.pool import GraderError, shared
-from ..graders.score import UnknownDataSource, compute_score, grader_of
-from ..offline.task import Prompt, load_reward, read_prompts
+from ..graders.score import UnknownDataSource, grader_of
+from ..offline.fingerprint import SPEED, digest, identified_reward
+from ..offline.model import identify
+from ..offline.task import Prompt, read_prompts
 from . import protocol
 from .grading import grade
-from .model import identify
-from .samples import digest
-
-#: Settings of vLLM that change its speed, and not what it samples from.
-_SPEED = frozenset(
-    ["gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens", "enforce_eager", "enable_prefix_caching"]
-    + ["block_size", "swap_space", "cpu_offload_gb", "distributed_executor_backend", "disable_custom_all_reduce"]
-)
 
 
 @dataclass(frozen=True)
@@ -114,7 +105,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
         if key in engine:
             raise ValueError(f"--engine {key}: give it as {option}")
     identity = identify(args.model)
-    reward, reward_id = _reward(args.reward)
+    reward, reward_id = identified_reward(args.reward)
     warnings: list[str] = []
     benchmarks = _benchmarks(args, warnings)
     for benchmark in benchmarks.values():
@@ -127,7 +118,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
         "max_model_len": args.max_model_len,
         "seed": args.seed,
         "reward": reward_id,
-        "engine": {key: value for key, value in sorted(engine.items()) if key not in _SPEED},
+        "engine": {key: value for key, value in sorted(engine.items()) if key not in SPEED},
     }
     if args.tensor_parallel_size > 1:
         engine["tensor_parallel_size"] = args.tensor_parallel_size
@@ -159,25 +150,6 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(f"--top-p={args.top_p}: must be above 0 and at most 1")
     if args.temperature == 0 and (args.k or 1) > 1:
         raise ValueError(f"--k={args.k}: must be 1 at --temperature=0, where all samples of a problem are the same")
-
-
-def _reward(where: str | None) -> tuple[Callable[..., Any], str]:
-    """The reward function, and a name that changes with its code."""
-    if where is None:
-        files = sorted(Path(graders.__file__).parent.glob("*.py"))
-        return compute_score, f"verl_gpo.graders@{_hash(files)}"
-    try:
-        function = load_reward(where)
-    except ValueError as error:
-        raise ValueError(f"--{error}") from error
-    except Exception as error:  # the file runs code of its own
-        raise ValueError(f"--reward={where!r}: cannot be loaded ({error!r})") from error
-    path, _, name = where.partition(":")
-    return function, f"{Path(path).name}:{name or 'compute_score'}@{_hash([Path(path)])}"
-
-
-def _hash(files: Sequence[Path]) -> str:
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def _benchmarks(args: argparse.Namespace, warnings: list[str]) -> dict[str, Benchmark]:
@@ -236,12 +208,3 @@ def _check_reward(benchmark: Benchmark, reward: Callable[..., Any], shared_grade
             raise ValueError(f"--benchmarks={benchmark.name}: {error}; or give --reward FILE.py") from error
         except (ScoringError, GraderError, ValueError) as error:
             raise ValueError(f"--benchmarks={benchmark.name}, row {prompt.index}: {error}") from error
-
-
-def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Settings that are not the same, with both values."""
-    return {
-        key: (there.get(key), here.get(key))
-        for key in dict.fromkeys([*there, *here])
-        if json.dumps(there.get(key), sort_keys=True) != json.dumps(here.get(key), sort_keys=True)
-    }

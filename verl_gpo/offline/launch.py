@@ -1,4 +1,4 @@
-"""One process for each engine: which GPUs it has, and what becomes of its samples."""
+"""Several vLLM engines side by side, a process each: which GPUs one has, and what becomes of what it writes."""
 
 from __future__ import annotations
 
@@ -6,17 +6,13 @@ import contextlib
 import fcntl
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from .samples import file_of
-
 #: Seconds between two looks at what the engines have written.
 _POLL = 1.0
-_COMMAND = (sys.executable, "-m", "verl_gpo.evaluation")
 
 
 def visible_devices() -> list[str]:
@@ -48,7 +44,7 @@ def device_groups(devices: Sequence[str], tensor_parallel: int, engines: int | N
 
 @contextmanager
 def locked(out: Path) -> Iterator[int]:
-    """Keep other evaluations out of a folder; the processes that inherit the file number keep them out as well.
+    """Keep other calls out of a folder; the processes that inherit the file number keep them out as well.
 
     Raises:
         ValueError: one is at work there.
@@ -58,24 +54,26 @@ def locked(out: Path) -> Iterator[int]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise ValueError(f"--out={out}: another evaluation is writing there") from error
+            raise ValueError(f"--out={out}: another call is writing there") from error
         yield file.fileno()
 
 
 def run_processes(
-    argv: Sequence[str],
+    command: Sequence[str],
     out: Path,
-    benchmarks: Sequence[str],
+    parts: Callable[[tuple[int, int]], list[Path]],
     groups: Sequence[Sequence[str]],
     lock: int,
     tick: Callable[[int], None],
 ) -> list[str]:
-    """Run this command once for each group of GPUs, and wait for all, whatever becomes of some.
+    """Run a command once for each group of GPUs, and wait for all, whatever becomes of some.
 
     Args:
-        argv: the command line of this evaluation.
+        command: it is given ``--shard I/N`` besides.
+        out: its folder; what the processes print goes to ``logs`` in it.
+        parts: the files that process I of N writes a line to for each piece of work, given ``(I, N)``.
         lock: number of the locked file, which the processes inherit.
-        tick: called now and then with the number of samples that were written.
+        tick: called now and then with the number of lines that were written.
 
     Returns:
         What went wrong, a line for each process that did not end well.
@@ -90,14 +88,14 @@ def run_processes(
             with log.open("wb") as output:
                 processes.append(
                     subprocess.Popen(
-                        [*_COMMAND, *argv, "--shard", f"{shard}/{count}"],
+                        [*command, "--shard", f"{shard}/{count}"],
                         stdout=output,
                         stderr=subprocess.STDOUT,
                         env={**os.environ, **devices},
                         pass_fds=(lock,),
                     )
                 )
-        counter = _LineCounter([file_of(out, name, (s, count)) for name in benchmarks for s in range(count)])
+        counter = _LineCounter([path for shard in range(count) for path in parts((shard, count))])
         while any(process.poll() is None for process in processes):
             time.sleep(_POLL)
             tick(counter.count())
