@@ -88,6 +88,7 @@ def trace_record(
     result: GroupResult,
     decode: Decode,
     prompt_text: str,
+    rows: Sequence[ScoredContinuation] | None = None,
     **about: Any,
 ) -> dict[str, Any]:
     """The record of one prompt.
@@ -97,12 +98,16 @@ def trace_record(
         result: what it returned.
         decode: text of a list of ids, special tokens kept, without clean-up of spaces.
         prompt_text: the prompt as the model saw it.
+        rows: the continuations that became rows of the batch; None: all that the engine gave to learn from.
         about: further fields: ``uid``, ``global_step``, ``rule``... (:data:`FIELDS`), or any that JSON can hold. A
             ``reward_range`` that is missing is the engine's own: from 0 to 1, or as far as the rewards reach.
 
     Returns:
         Fields as in :data:`FIELDS`. NaN becomes null when the record is written.
     """
+    if rows is None:
+        rows = [rollout for reentry in result.reentries for rollout in reentry.rollouts]
+    learnt = {id(row) for row in rows}
     rewards = [root.reward for root in roots_N]
     drawn = [sample.reward for reentry in result.reentries for sample in _samples(reentry)]
     low, high = about.pop("reward_range", None) or (min(0.0, *rewards, *drawn), max(1.0, *rewards, *drawn))
@@ -117,7 +122,9 @@ def trace_record(
         "effort": result.effort,
         "engine_seconds": result.engine_seconds,
         "usage": {phase: dict(vars(usage)) for phase, usage in result.usage.items()},
-        "anchors": [_anchor(roots_N[reentry.anchor], reentry, decode, low, high) for reentry in result.reentries],
+        "anchors": [
+            _anchor(roots_N[reentry.anchor], reentry, decode, low, high, learnt) for reentry in result.reentries
+        ],
     }
 
 
@@ -131,17 +138,18 @@ def _anchor(
     decode: Decode,
     low: float,
     high: float,
+    ids_learnt: set[int],
 ) -> dict[str, Any]:
     ends = reentry.ends
     starts = (0, *ends[:-1])
     texts = step_texts(root.token_ids, ends, decode)
     advantages = step_advantages(reentry.values) if ends else []
-    learnt = {group.state: group for group in reentry.groups}
+    drawn_to_learn = {group.state: group.rollouts for group in reentry.groups}
 
     def state(k: int, value: StateValue) -> dict[str, Any]:
         prefix = root.token_ids[: starts[k]] if k < len(ends) else root.token_ids
-        rollouts = learnt[k].rollouts if k in learnt else ()
-        ids_learnt, ids_valued = {id(sample) for sample in rollouts}, {id(sample) for sample in value.samples}
+        rollouts = drawn_to_learn.get(k, ())
+        ids_valued = {id(sample) for sample in value.samples}
         bounds = value.interval(low, high) if value.known else (None, None)
         return {
             "value": value.mean if value.known else None,
