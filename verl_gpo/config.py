@@ -197,6 +197,15 @@ class GPOConfig:
         600.0, _number(0.0, exclusive=True), "Seconds after which one continuation or one reward counts as failed."
     )
     seed: int = _option(0, _integer(0), "Seed of the random rule, and of requests under full determinism.")
+    trace_dir: str = _option(
+        "",
+        _Allowed("must be a folder, or empty", lambda value: isinstance(value, str)),
+        "Folder for traces of what each search saw and chose, which `verl_gpo.report` shows; empty: none.",
+    )
+    trace_max_mb: int = _option(
+        1024, _integer(1), "Bound on the traces, all rollout workers together, in MiB; the oldest go first."
+    )
+    trace_every: int = _option(1, _integer(1), "One prompt in so many is traced.")
 
     def __post_init__(self) -> None:
         for option in fields(self):

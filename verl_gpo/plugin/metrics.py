@@ -66,6 +66,11 @@ def accuracy(output: Any) -> float:
     return float(info.get("acc", output.reward_score))
 
 
+def critical_positions(records: Iterable[Mapping[str, Any]]) -> list[float]:
+    """Where in its response each critical step is: 0 the first step, 1 the last."""
+    return [index / max(count - 1, 1) for record in records for index, count, *_ in record.get("critical", ())]
+
+
 def step_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """Summarize the records of one training step; {} without any.
 
@@ -94,7 +99,10 @@ def step_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
 
     critical = flat("critical")
     metrics["gpo/critical/found"] = float(len(critical))
-    average("gpo/critical/position", (index / max(count - 1, 1) for index, count, *_ in critical))
+    positions = critical_positions(records)
+    average("gpo/critical/position", positions)
+    for fifth in range(5 if positions else 0):
+        average(f"gpo/critical/fifth_{fifth + 1}", (min(int(position * 5), 4) == fifth for position in positions))
     average("gpo/critical/advantage", (advantage for _, _, advantage, _ in critical))
     average("gpo/critical/confidence", (confidence for *_, confidence in critical))
     average("gpo/steps", flat("steps"))

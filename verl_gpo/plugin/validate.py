@@ -64,7 +64,9 @@ def prepare(config: DictConfig) -> None:
     Raises:
         ConfigError: a setting that cannot work.
     """
-    check(config)
+    gpo = check(config)
+    if gpo.enable and gpo.trace_dir:
+        _prepare_folder(config, f"{BLOCK}.trace_dir", gpo.trace_dir)
     if not _joins_cluster(config):
         for key in _FILES:
             _check_files_exist(key, OmegaConf.select(config, key))
@@ -99,6 +101,20 @@ def _fork_workers(config: DictConfig) -> None:
 def reentry_selected(config: DictConfig) -> bool:
     """Whether the configuration selects GPO's rollout worker."""
     return OmegaConf.select(config, MANAGER_KEY) == MANAGER
+
+
+def _prepare_folder(config: DictConfig, key: str, value: str) -> None:
+    """Name a folder in full, since workers may run elsewhere, and refuse one that cannot be written to from here."""
+    folder = Path(value).expanduser().absolute()
+    OmegaConf.update(config, key, str(folder))
+    if _joins_cluster(config):
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(key, value, f"must be a folder that can be written to ({error})") from error
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(key, value, "must be a folder that can be written to")
 
 
 def _check_files_exist(key: str, value: Any) -> None:
