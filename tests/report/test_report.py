@@ -183,8 +183,8 @@ def test_a_run_shows_its_phases_and_steps(tmp_path):
         "starting the trainer",
         "loading the actor (FSDP)",
         "rolling out",
-        "step   0, validation 0.250",
-        "step   1, root accuracy 0.50, re-entry 0.75, critical steps 3, 1.2 s",
+        "step 0: validation 0.250",
+        "step 1: root accuracy 0.50, re-entry 0.75, 3 critical steps, 1.2 s",
     ]
     assert "noise" not in printed and "noise that nobody" in log.read_text()
     assert "exit status" not in printed
@@ -197,7 +197,7 @@ def test_metrics_of_an_earlier_run_are_not_shown(tmp_path):
     metrics.parent.mkdir()
     metrics.write_text(json.dumps({"step": 77, "data": {}}) + "\n")
     _, printed, _, _ = watch(tmp_path, TRAINING)
-    assert "step  77" not in printed
+    assert "step 77" not in printed
     assert sorted(RunLog.read(metrics).steps) == [0, 1]
 
 

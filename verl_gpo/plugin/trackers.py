@@ -1,6 +1,6 @@
 """What is more than a number, in the trackers that people use: where critical steps are, and some trajectories.
 
-verl's logger takes numbers; they go through it, as all ``gpo/*`` metrics do. It takes neither a histogram nor a table, so
+verl's logger takes numbers, and gets all ``gpo/*`` metrics. It takes neither a histogram nor a table, so
 these are handed to the tracker's own client, which verl has started in the same process (the trainer's), at the same
 step. Which trackers there are, the configuration says (``trainer.logger``).
 

@@ -1,25 +1,32 @@
 """``python -m verl_gpo.report.live --log L --metrics M --steps N -- COMMAND...``: run a training, show where it is.
 
-verl writes a thousand lines before its first step. They go to the log file; the terminal gets the phase of the
-start-up, a line for each training step, and, should the command fail, the end of the log and its exit status.
+verl writes a thousand lines before its first step. They go to the log file; the terminal gets the phases of the
+start-up, a bar with the phase of the current step, its rate and the expected end, a line for each training step, and,
+should the command fail, the end of the log and its exit status.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from .runlog import validation_accuracy
+from . import phases
+from .step_line import step_line
 
 READY = "rolling out"
+#: Training steps that the rate is the average of.
+RECENT = 10
 #: What a line of verl's log says of the start-up: (part of the line, the phase that begins).
 PHASES = (
     ("All configuration checks passed", "starting Ray"),
@@ -53,21 +60,17 @@ class Tail:
         return data[:complete].decode("utf-8", errors="replace").splitlines()
 
 
-def step_line(step: int, metrics: dict[str, Any]) -> str:
-    """One training step as a person would say it."""
-    parts = [f"step {step:>3}"]
-    validation = validation_accuracy(metrics)
-    if validation is not None:
-        parts.append(f"validation {validation:.3f}")
-    for key, text in (
-        ("gpo/accuracy/root", "root accuracy {:.2f}"),
-        ("gpo/accuracy/branch", "re-entry {:.2f}"),
-        ("gpo/critical/found", "critical steps {:.0f}"),
-        ("timing_s/step", "{:.1f} s"),
-    ):
-        if key in metrics:
-            parts.append(text.format(metrics[key]))
-    return ", ".join(parts)
+def pace(seconds: Sequence[float], left: int, now: datetime) -> str:
+    """Rate and expected end of a training whose steps so far took so many seconds. The first is left out, if not alone.
+
+    >>> pace([30.0, 10.0, 14.0], 5, datetime(2030, 1, 1, 12, 0))
+    '12.0 s/step, ends 12:01'
+    """
+    recent = (seconds[1:] or seconds)[-RECENT:]
+    if not recent:
+        return ""
+    rate = sum(recent) / len(recent)
+    return f"{rate:.1f} s/step, ends {now + timedelta(seconds=rate * left):%H:%M}"
 
 
 def run(command: list[str], log: Path, metrics: Path, steps: int, console: Console | None = None) -> int:
@@ -78,17 +81,30 @@ def run(command: list[str], log: Path, metrics: Path, steps: int, console: Conso
     metrics.parent.mkdir(parents=True, exist_ok=True)
     metrics.unlink(missing_ok=True)
     log_tail, metrics_tail = Tail(log), Tail(metrics)
-    phases: dict[str, float] = {}
+    startup: dict[str, float] = {}
+    taken: list[float] = []
+    finished = 0
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("{task.fields[pace]}"),
     )
-    with log.open("wb") as output, Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("importing verl", total=steps)
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+    with (
+        tempfile.TemporaryDirectory(prefix="verl_gpo_") as folder,
+        log.open("wb") as output,
+        Progress(*columns, console=console, transient=True) as progress,
+    ):
+        bar = progress.add_task("importing verl", total=steps, pace="")
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, phases.FOLDER: folder},
+        )
         try:
             running = True
             while running:
@@ -97,20 +113,26 @@ def run(command: list[str], log: Path, metrics: Path, steps: int, console: Conso
                     for sign, phase in PHASES:
                         if sign in line:
                             progress.update(bar, description=phase)
-                            phases[phase] = time.monotonic() - started
-                            console.print(f"{phases[phase]:5.0f} s  {phase}", highlight=False)
+                            startup[phase] = time.monotonic() - started
+                            console.print(f"{startup[phase]:5.0f} s  {phase}", highlight=False)
                 for line in metrics_tail.lines():
                     record = json.loads(line)
-                    progress.update(bar, description="training", completed=record["step"])
+                    finished = record["step"]
+                    taken += [record["data"]["timing_s/step"]] if "timing_s/step" in record["data"] else []
+                    rate = pace(taken, steps - finished, datetime.now())
+                    progress.update(bar, description="roll out", completed=finished, pace=rate)
                     seconds = time.monotonic() - started
-                    line = f"{seconds:5.0f} s  {step_line(record['step'], record['data'])}"
+                    line = f"{seconds:5.0f} s  {step_line(finished, record['data'])}"
                     console.print(line, highlight=False, soft_wrap=True)
+                step, prompts = phases.read(Path(folder))
+                if step > finished:
+                    progress.update(bar, description=phases.describe(prompts))
                 if running:
                     time.sleep(0.2)
         except BaseException:
             process.terminate()
             raise
-    phases_file(metrics).write_text(json.dumps(phases, indent=1) + "\n", encoding="utf-8")
+    phases_file(metrics).write_text(json.dumps(startup, indent=1) + "\n", encoding="utf-8")
     if process.returncode:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         reason = [line for line in lines if line.startswith("verl_gpo: ") and "=" in line and "->" not in line]

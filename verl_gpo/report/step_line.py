@@ -8,10 +8,10 @@ from typing import Any
 from .runlog import generated_tokens, validation_accuracy
 
 
-def step_line(metrics: Mapping[str, Any]) -> str:
+def step_line(step: int, metrics: Mapping[str, Any]) -> str:
     """What a training step did, from the metrics that verl logs for it. What was not logged is not said.
 
-    >>> step_line({"training/global_step": 3, "gpo/accuracy/root": 0.5, "timing_s/step": 12.34})
+    >>> step_line(3, {"gpo/accuracy/root": 0.5, "timing_s/step": 12.34})
     'step 3: root accuracy 0.50, 12.3 s'
     """
     parts = []
@@ -32,9 +32,7 @@ def step_line(metrics: Mapping[str, Any]) -> str:
     if failures:
         parts.append(f"{failures:.0f} requests failed")
     parts += _known(metrics, "timing_s/step", "{:.1f} s")
-    step = metrics.get("training/global_step")
-    line = ", ".join(parts) or "nothing logged"
-    return line if step is None else f"step {step:.0f}: {line}"
+    return f"step {step}: {', '.join(parts) or 'nothing logged'}"
 
 
 def _critical(metrics: Mapping[str, Any]) -> str:
