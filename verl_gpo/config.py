@@ -13,6 +13,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
 from .core.anchors import ANCHOR_OUTCOMES, SKIP_GROUPS
+from .core.batch import ROWS, reserved_rows
 from .core.critical import RULES
 from .core.learn import LEARN_FROM
 from .core.search import SEARCHES
@@ -176,12 +177,31 @@ class GPOConfig:
         "(those that took no part in the choice), or `all` states with continuations, a group each.",
     )
     n_reentry: int = _option(4, _integer(1), "Rollouts wanted from each reset state.")
+    rows: str = _option(
+        "added",
+        _one_of(ROWS),
+        "Re-entry rollouts are `added` to the `rollout.n` roots of a prompt, or `matched`: they take the place of "
+        "`n_reentry` roots, and where there is no re-entry further roots do. Batch and optimizer steps are then the "
+        "baseline's.",
+    )
     max_prefix_tokens: int = _option(
         0, _integer(0), "Longest prefix that is kept, in tokens; 0: up to one token less than the response length."
+    )
+    base_estimator: str = _option(
+        "grpo",
+        _Allowed("must be the name of an estimator", lambda value: isinstance(value, str) and bool(value)),
+        "What `adv_estimator=gpo` computes: `grpo`, or another estimator of verl's without a critic, on roots and "
+        "re-entry rollouts apart.",
     )
     reentry_weight: float = _option(1.0, _number(0.0), "Factor on the advantages of re-entry rollouts.")
     critical_weight: float = _option(
         1.0, _number(0.0), "With `learn_from=all`: further factor on the group of the critical step's reset state."
+    )
+    exp_beta: float = _option(
+        0.0,
+        _number(0.0),
+        "Above 0: advantages of re-entry rollouts are `exp(A/beta)` over its mean in the group, less 1 "
+        "(advantage-weighted regression), and not standardized.",
     )
     prompt_token_budget: int = _option(
         0, _integer(0), "Tokens that search and re-entry of one prompt may cost; 0: no limit."
@@ -212,6 +232,11 @@ class GPOConfig:
             value, allowed = getattr(self, option.name), option.metadata["allowed"]
             if not allowed.accepts(value):
                 raise ConfigError(f"{BLOCK}.{option.name}", value, allowed.text)
+        if self.rows == "matched":
+            if not self.anchors:
+                raise ConfigError(f"{BLOCK}.anchors", 0, "must be a number of responses with rows=matched")
+            if self.learn_from == "all":
+                raise ConfigError(f"{BLOCK}.learn_from", "all", "must be another with rows=matched: its rows vary")
         # A number is as good as its text: YAML makes a number of 512.
         object.__setattr__(self, "splitter_option", str(self.splitter_option))
         reason = check_option(self.splitter, self.splitter_option or None)
@@ -240,6 +265,11 @@ class GPOConfig:
         preset = given.get("preset", _default(cls, "preset"))
         base = PRESETS.get(preset, {}) if isinstance(preset, str) else {}
         return cls(**{**base, **given})
+
+    @property
+    def reserved_rows(self) -> int:
+        """Rows of each prompt, out of ``rollout.n``, that are kept for re-entry."""
+        return reserved_rows(self.rows, self.anchors, self.n_reentry)
 
     def adaptive_budget(self, steps: int) -> int:
         """Continuations that the adaptive search may draw for an anchor of so many steps."""

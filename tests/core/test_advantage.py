@@ -1,9 +1,13 @@
 """Group advantages: hand-computed groups of roots, branches and padding; equality with verl is tests/plugin's."""
 
+import math
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from verl_gpo.core.advantage import group_advantages, is_reentry_uid, reentry_uid
+from verl_gpo.core.advantage import exponential_advantages, group_advantages, is_reentry_uid, reentry_uid
 
 
 def outcome(rewards, mask=None):
@@ -89,3 +93,54 @@ def test_inputs_are_left_alone():
     before = rewards.clone()
     group_advantages(rewards, mask, ["p", "p"])
     assert torch.equal(rewards, before)
+
+
+# ---------------------------------------------------------------------------------- advantage-weighted regression
+
+
+def test_exponential_advantages_by_hand():
+    # A = .5 -.5, beta = .5: e^1 and e^-1 over their mean, less 1.
+    e, f = math.e, 1 / math.e
+    expected = [e / ((e + f) / 2) - 1, f / ((e + f) / 2) - 1]
+    assert exponential_advantages(torch.tensor([0.5, -0.5]), 0.5).tolist() == pytest.approx(expected)
+
+
+def test_exponential_advantages_of_equal_rewards_teach_nothing():
+    assert exponential_advantages(torch.zeros(3), 0.1).abs().max() == 0
+
+
+@given(st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=8), st.floats(0.05, 100))
+def test_exponential_advantages_are_centred_ordered_and_finite(rewards, beta):
+    advantages = torch.tensor(rewards) - torch.tensor(rewards).mean()
+    weights = exponential_advantages(advantages, beta)
+    assert weights.isfinite().all() and abs(weights.sum()) < 1e-4 and (weights >= -1).all()
+    order = advantages.argsort(stable=True)
+    assert (weights[order].diff() >= -1e-5).all()
+
+
+def test_a_high_temperature_gives_the_linear_form():
+    advantages = torch.tensor([0.75, -0.25, -0.25, -0.25])
+    assert torch.allclose(1e3 * exponential_advantages(advantages, 1e3), advantages, atol=1e-3)
+
+
+def test_its_gradient_is_that_of_regression_on_the_tilted_policy():
+    """On all actions, weighted by pi: E[w grad log pi] = grad of E_pi*[log pi], with pi* = pi exp(A/beta) / Z."""
+    logits = torch.tensor([0.3, -0.2, 1.0, 0.1], dtype=torch.float64, requires_grad=True)
+    rewards, beta = torch.tensor([1.0, 0.0, 0.0, 1.0], dtype=torch.float64), 0.7
+    policy = logits.softmax(0).detach()
+    advantages = rewards - (policy * rewards).sum()
+    tilted = policy * (advantages / beta).exp()
+    tilted = tilted / tilted.sum()
+    (regression,) = torch.autograd.grad((tilted * logits.log_softmax(0)).sum(), logits)
+    weights = (advantages / beta).exp() / (policy * (advantages / beta).exp()).sum() - 1
+    (ours,) = torch.autograd.grad((policy * weights * logits.log_softmax(0)).sum(), logits)
+    assert torch.allclose(ours, regression)
+
+
+def test_only_reentry_rows_are_tilted():
+    rewards, mask = torch.tensor([[1.0], [0.0], [1.0], [0.0]]), torch.ones(4, 1)
+    uids = ["p", "p", reentry_uid("p", 0, 2), reentry_uid("p", 0, 2)]
+    tilted = group_advantages(rewards, mask, uids, exp_beta=0.5, reentry_weight=3.0)
+    plain = group_advantages(rewards, mask, uids)
+    assert torch.equal(tilted[:2], plain[:2])
+    assert torch.allclose(tilted[2:, 0], 3 * exponential_advantages(torch.tensor([0.5, -0.5]), 0.5))

@@ -154,7 +154,7 @@ def test_a_record_of_a_result_and_its_summary():
         ],
         {"value": Usage(requests=2, tokens=20), "reenter": Usage(requests=1, tokens=2)},
     )
-    record = prompt_record([output(1.0), output(None)], result, 1.5)
+    record = prompt_record([output(1.0), output(None)], [branch], result, 1.5)
     assert record["root_tokens"] == 6 and record["root_rewards"] == [1.0]  # a root without reward counts its tokens
     assert record["branch_rewards"] == [0.25] and record["branch_accuracies"] == [1.0]
     assert record["steps"] == [3, 1] and record["critical"] == [(2, 3, 0.5, 0.9)]
@@ -167,11 +167,11 @@ def test_a_record_of_a_result_and_its_summary():
 
 
 def test_a_prompt_that_the_engine_skipped_is_not_counted_as_searched():
-    record = prompt_record([output(1.0)], GroupResult(skipped="skip_groups"), 1.0, skipped="skip_groups")
+    record = prompt_record([output(1.0)], [], GroupResult(skipped="skip_groups"), 1.0, skipped="skip_groups")
     metrics = step_metrics([record])
     assert metrics["gpo/prompts/skipped"] == 1.0 and "gpo/prompts/without_critical_step" not in metrics
 
 
 def test_a_record_without_a_result_is_not_counted_as_searched():
-    record = prompt_record([output(1.0)], None, 1.0, skipped="multi_turn")
+    record = prompt_record([output(1.0)], [], None, 1.0, skipped="multi_turn")
     assert "usage" not in record and record["skipped"] == "multi_turn"

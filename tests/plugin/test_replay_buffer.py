@@ -3,11 +3,13 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 import transfer_queue as tq
 from omegaconf import OmegaConf
+from tensordict import TensorDict
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
-from verl_gpo.plugin.metrics import TAG
+from verl_gpo.plugin.metrics import BRANCH_TAG, TAG
 from verl_gpo.plugin.replay_buffer import GPOReplayBuffer, GPOReplayBufferAsync, build_replay_buffer
 
 
@@ -84,3 +86,50 @@ def test_a_batch_without_records_has_no_metrics_of_ours(queue):
         tag.pop(TAG, None)
     _, metrics = build(poll_interval=0.0).sample(1, "train", 2)
     assert not [name for name in metrics if name.startswith("gpo/")]
+
+
+def test_rows_and_optimizer_steps_are_counted(queue):
+    settings = {"mini_batch_size": 1, "rollout_n": 3, "ppo_epochs": 2}
+    _, metrics = build(poll_interval=0.0, **settings).sample(1, "train", 2)
+    # Four rows in mini-batches of three, twice over.
+    assert metrics["gpo/rows"] == 4.0 and metrics["gpo/optimizer_steps"] == 4.0
+    _, metrics = build(poll_interval=0.0).sample(1, "train", 2)
+    assert "gpo/rows" not in metrics
+
+
+FILTER = {"filter_groups": {"enable": True, "metric": "reward", "max_inflight_gen_batches": 2}, "train_batch_size": 1}
+
+
+@pytest.fixture
+def rewards(queue, monkeypatch):
+    """p's roots are both wrong and its re-entry rollout is right; q's roots differ."""
+    queue.rows["p_2_0"] = {"status": "success", "seq_len": 9, BRANCH_TAG: True}
+    known = {"p_0_0": 0.0, "p_1_0": 0.0, "p_2_0": 1.0, "q_0_0": 1.0, "q_1_0": 0.0}
+
+    def get(keys, partition_id, select_fields):
+        assert select_fields == ["rm_scores"]
+        return TensorDict({"rm_scores": torch.tensor([[0.0, known[key]] for key in keys])}, batch_size=len(keys))
+
+    monkeypatch.setattr(tq, "kv_batch_get", get)
+    return known
+
+
+@pytest.mark.parametrize("trainer_mode", ["sync", "colocate_async"])
+def test_groups_are_filtered_by_their_roots(queue, rewards, trainer_mode):
+    buffer = build(trainer_mode, poll_interval=0.0, **FILTER)
+    buffer._sync_metadata_from_transfer_queue()
+    uids, counts = buffer._dapo_filtered_keys("train")
+    assert uids == {"p"} and dict(counts) == {0.0: 1}
+    assert "p_2_0" in buffer.partitions["train"]  # it is still there to be cleared with its prompt
+
+
+def test_a_filtered_prompt_goes_with_its_reentry_rollouts(queue, rewards, monkeypatch):
+    monkeypatch.setattr(tq, "kv_clear", lambda keys, partition_id: [queue.rows.pop(key) for key in keys])
+    batch, metrics = build("sync", poll_interval=0.0, **FILTER).sample(1, "train", 1)
+    assert sorted(batch.keys) == ["q_0_0", "q_1_0"] and not any(key.startswith("p") for key in queue.rows)
+    assert metrics["training/filter_groups/evicted_samples"] == 1
+
+
+def test_without_filter_nothing_is_filtered(queue, rewards):
+    batch, _ = build(poll_interval=0.0, filter_groups={"enable": False, "metric": "reward"}).sample(1, "train", 2)
+    assert len(batch.keys) == 5

@@ -122,14 +122,47 @@ BAD = {
     "score while the policy samples",
     (
         "trainer.v1.trainer_mode=separate_async",
-    ): "trainer.v1.trainer_mode='separate_async': must be one of sync, colocate_async with re-entry",
+    ): "trainer.v1.trainer_mode='separate_async': must be one of sync, colocate_async with re-entry: separate_async, "
+    "whose rollouts need accelerators of their own, has not been verified with it",
     (
         "algorithm.adv_estimator=remax",
     ): "algorithm.adv_estimator='remax': must be another with re-entry, say gpo, grpo, rloo or gae: remax takes its "
     "baseline from a greedy rollout of the prompt, and a reset state has none",
     (
         "algorithm.filter_groups.enable=true",
-    ): "algorithm.filter_groups.enable=True: must be false with re-entry: it would take branches for roots",
+        "trainer.v1.sampler.custom_sampler.name=null",
+    ): "trainer.v1.sampler.custom_sampler.name=None: must be build_replay_buffer, with path and sampler_kwargs as in "
+    "verl_gpo's gpo.yaml, for algorithm.filter_groups with re-entry: verl's own buffer would take re-entry rollouts "
+    "for roots",
+    (
+        "algorithm.filter_groups.enable=true",
+        "algorithm.gpo.skip_groups=mixed",
+    ): "algorithm.gpo.skip_groups='mixed': must be another with algorithm.filter_groups, which drops all groups but "
+    "the mixed ones",
+    ("algorithm.adv_estimator=reinforce_plus_plus",): "algorithm.adv_estimator='reinforce_plus_plus': must be gpo with "
+    "algorithm.gpo.base_estimator=reinforce_plus_plus: verl's own takes one baseline from all rows, so roots and "
+    "re-entry rollouts would share it",
+    (
+        "algorithm.adv_estimator=grpo_passk",
+    ): "algorithm.adv_estimator='grpo_passk': must be another with re-entry, say gpo or rloo: grpo_passk stops at a "
+    "group of one, and the rows that pad a batch may be one",
+    (
+        "algorithm.gpo.base_estimator=gae",
+    ): "algorithm.gpo.base_estimator='gae': must be one of grpo, rloo, opo, gpg, reinforce_plus_plus, "
+    "reinforce_plus_plus_baseline",
+    (
+        "algorithm.adv_estimator=rloo",
+        "algorithm.gpo.reentry_weight=2",
+    ): "algorithm.gpo.reentry_weight=2: is read by algorithm.adv_estimator=gpo only, and that is rloo",
+    (
+        "algorithm.gpo.base_estimator=rloo",
+        "algorithm.gpo.exp_beta=0.5",
+    ): "algorithm.gpo.exp_beta=0.5: must be 0 with base_estimator=rloo; grpo has it",
+    (
+        "algorithm.gpo.rows=matched",
+        f"{ROLLOUT}.n=5",
+    ): f"{ROLLOUT}.n=5: must be at least 6 with algorithm.gpo.rows=matched: 1 x 4 rows (anchors x n_reentry) of it are "
+    "kept for re-entry",
     ("trainer.use_v1=false",): "trainer.use_v1=False: must be true: re-entry runs in verl's v1 trainer",
     (
         f"{ROLLOUT}.enable_rollout_routing_replay=true",
@@ -154,6 +187,11 @@ def test_a_setting_that_cannot_work_is_refused_in_one_line(compose, run_override
         ("algorithm.gpo.splitter=tokens", "algorithm.gpo.splitter_option=64"),
         ("reward.reward_model.enable=true", "reward.reward_model.enable_resource_pool=true"),
         ("trainer.v1.trainer_mode=colocate_async",),
+        ("algorithm.filter_groups.enable=true",),
+        ("algorithm.gpo.rows=matched", f"{ROLLOUT}.n=6"),
+        ("algorithm.gpo.rows=matched", f"{ROLLOUT}.n=5", "algorithm.adv_estimator=gae"),
+        ("algorithm.gpo.base_estimator=reinforce_plus_plus", f"{ROLLOUT}.n=1"),
+        ("algorithm.gpo.exp_beta=0.5", "algorithm.gpo.reentry_weight=2"),
         # Without re-entry nothing of verl's is forbidden.
         ("algorithm.gpo.enable=false", "trainer.v1.trainer_mode=separate_async", "algorithm.filter_groups.enable=true"),
         ("algorithm.gpo.enable=false", "algorithm.adv_estimator=remax"),

@@ -16,7 +16,7 @@ from tensordict import NonTensorStack
 from verl.workers.rollout.replica import TokenOutput
 
 from verl_gpo.core.advantage import reentry_uid
-from verl_gpo.plugin.metrics import TAG, step_metrics
+from verl_gpo.plugin.metrics import BRANCH_TAG, TAG, step_metrics
 from verl_gpo.plugin.worker import ReentryWorker
 
 END = 257
@@ -95,7 +95,7 @@ class FakeClient:
 
     def answer(self, state, number):
         if state == "":
-            return (ANCHOR, WRONG, WRONG)[number]
+            return ANCHOR if number == 0 else WRONG
         if state == "aaaa\n":
             return "= 6" if number < N_MC else ("= 5", "x\n= 6", "= 5")[number - N_MC]
         return "= 5"
@@ -256,7 +256,8 @@ def test_reward_of_a_branch_stands_on_its_last_token(start):
 def test_all_rows_have_the_same_columns_and_tags(start):
     run = start().prompt()
     assert len({frozenset(row) for row in run.queue.rows().values()}) == 1
-    assert len({frozenset(run.queue.tags[key]) - {TAG} for key in run.queue.rows()}) == 1
+    assert len({frozenset(run.queue.tags[key]) - {TAG, BRANCH_TAG} for key in run.queue.rows()}) == 1
+    assert [BRANCH_TAG in run.queue.tags[f"p_{session}_0"] for session in range(5)] == [False] * 2 + [True] * 3
     extra = {frozenset(row["extra_fields"]) for row in run.queue.rows().values()}
     assert len(extra) == 1, extra
     assert {"rollout_log_probs", "rm_scores", "uid", "raw_prompt", "data_source"} <= set(run.queue.columns["p_0_0"])
@@ -390,6 +391,102 @@ def test_a_spent_budget_leaves_the_roots(start):
     run.worker._budget_of(3).spend(9)
     run.prompt()
     assert run.only_roots_are_left() and run.record["skipped"] == "step_token_budget"
+
+
+# ------------------------------------------------------------------------------------------------- matched rows
+
+# Five rows a prompt, three of them kept for re-entry: the roots are those of the other tests, sessions 0 and 1.
+MATCHED = ("algorithm.gpo.rows=matched", f"actor_rollout_ref.rollout.n={N + N_REENTRY}")
+
+
+def uids_of(run):
+    return {key: row["uid"] for key, row in run.queue.rows().items()}
+
+
+def test_matched_rows_are_as_many_as_without_reentry(start):
+    run = start(*MATCHED).prompt()
+    # Branches keep clear of the roots' sessions.
+    assert uids_of(run) == {"p_0_0": "p", "p_1_0": "p", **{f"p_{i}_0": RESET_UID for i in (5, 6, 7)}}
+    assert run.metrics["gpo/rollouts/root"] == 2.0 and run.metrics["gpo/rollouts/branch"] == 3.0
+
+
+def test_without_critical_step_further_roots_take_the_place(start):
+    run = start(*MATCHED)
+    run.client.answer = lambda state, number: "= 6" if state else WRONG
+    run.prompt()
+    assert uids_of(run) == {f"p_{i}_0": "p" for i in range(5)}
+    assert run.queue.tags["p"]["status"] == "finished"
+    assert run.metrics["gpo/rollouts/root"] == 5.0 and run.metrics["gpo/rollouts/branch"] == 0.0
+    assert run.record["root_tokens"] == 5 * len(ids(WRONG))  # further roots count
+    finished = [key for key, tag in run.queue.log if tag.get("status") == "finished"]
+    assert finished == ["p"] and run.queue.log[-1][0] == "p"  # nothing is written after the prompt is finished
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_what_reentry_lacks_is_filled_with_roots(start, lost):
+    """Of three re-entry rollouts one or two are lost. Two can be compared; one alone is of no use to a group."""
+    run = start(*MATCHED)
+    fails = lambda state, number: state == "aaaa\n" and number >= N_MC + N_REENTRY - lost  # noqa: E731
+    run.client.fail = lambda state, number: ConnectionError("lost") if fails(state, number) else None
+    run.client.answer = lambda state, number: FakeClient.answer(
+        run.client, state, min(number, 1) if not state else number
+    )
+    run.prompt()
+    roots, branches = (3, 2) if lost == 1 else (5, 0)
+    assert sorted(uids_of(run).values()) == sorted(["p"] * roots + [RESET_UID] * branches)
+    assert run.metrics["gpo/rollouts/branch"] == branches and run.metrics["gpo/rollouts/root"] == roots
+
+
+def test_a_critic_needs_no_second_rollout(start):
+    run = start("algorithm.adv_estimator=gae")
+    run.client.fail = lambda state, number: ConnectionError("lost") if state == "aaaa\n" and number > N_MC else None
+    run.prompt()
+    assert [row["uid"] for row in run.branches().values()] == [RESET_UID]
+
+
+def test_no_more_than_the_reserved_rows(start):
+    """Of the five continuations that were drawn at the reset state, three are learnt from."""
+    run = start(*MATCHED, "algorithm.gpo.learn_from=reuse", "algorithm.gpo.n_mc=5")
+    run.client.answer = lambda state, number: (
+        "= 5" if state not in ("", "aaaa\n") else ANCHOR if (state, number) == ("", 0) else WRONG
+    )
+    run.prompt()
+    assert sorted(uids_of(run).values()) == ["p"] * N + [RESET_UID] * N_REENTRY
+
+
+def test_a_further_root_that_fails_is_a_row_less(start):
+    run = start(*MATCHED)
+    run.client.answer = lambda state, number: "= 6" if state else WRONG
+    run.client.fail = lambda state, number: ConnectionError("lost") if (state, number) == ("", 3) else None
+    run.prompt()
+    assert len(uids_of(run)) == 4 and run.record["failed"] is True
+    assert run.queue.tags["p"]["status"] == "finished"
+
+
+def test_matched_rows_of_a_group_that_is_not_searched(start):
+    run = start(*MATCHED, "algorithm.gpo.skip_groups=mixed").prompt()
+    assert sorted(uids_of(run).values()) == ["p"] * 5 and run.record["skipped"] == "skip_groups"
+
+
+def test_matched_rows_are_all_roots_when_switched_off(start):
+    run = start(*MATCHED, "algorithm.gpo.enable=false")
+    run.client.answer = lambda state, number: WRONG
+    run.prompt()
+    assert uids_of(run) == {f"p_{i}_0": "p" for i in range(5)} and run.record["skipped"] == "off"
+
+
+# ------------------------------------------------------------------------------------------------- filter_groups
+
+
+@pytest.mark.parametrize("metric", ["reward", "acc"])
+def test_a_group_that_verl_will_drop_is_not_searched(start, metric):
+    on = ("algorithm.filter_groups.enable=true", f"algorithm.filter_groups.metric={metric}")
+    run = start(*on)
+    run.client.answer = lambda state, number: WRONG
+    run.prompt()
+    assert run.only_roots_are_left() and len(run.client.requests) == N
+    assert run.record["skipped"] == "filter_groups"
+    assert len(start(*on).prompt().branches()) == N_REENTRY  # a mixed group is
 
 
 # -------------------------------------------------------------------------------------------- what is left alone

@@ -7,7 +7,7 @@ root rows are compared with root rows only.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import torch
@@ -34,6 +34,33 @@ def _weight(uid: str, reentry_weight: float, critical_weight: float) -> float:
     return reentry_weight * (critical_weight if uid.endswith(_CRITICAL) else 1.0)
 
 
+def is_alone(uids_B: Sequence[str]) -> list[bool]:
+    """Which re-entry rows are the only ones of their group, and so have no baseline. Shape ``(rows,)``."""
+    counts = Counter(uids_B)
+    return [is_reentry_uid(uid) and counts[uid] == 1 for uid in uids_B]
+
+
+def reentry_weights(uids_B: Sequence[str], reentry_weight: float, critical_weight: float = 1.0) -> torch.Tensor:
+    """Factor on each row's advantages: 1 on roots, the weights on re-entry rows. Shape ``(rows,)``."""
+    return torch.tensor([_weight(uid, reentry_weight, critical_weight) for uid in uids_B])
+
+
+def exponential_advantages(advantages_G: torch.Tensor, beta: float) -> torch.Tensor:
+    """Advantages whose policy gradient is advantage-weighted regression from one reset state.
+
+    The policy that the offline methods aim at (theorem 5.3 of arXiv 2509.16456) is
+    ``pi*(y|s) = pi(y|s) exp(A/beta) / Z(s)`` with ``Z(s) = E[exp(A/beta)]``. Regression on it has the gradient
+    ``E[exp(A/beta)/Z grad log pi]``. The group's mean stands for ``Z``, and 1 is taken off as a baseline, which leaves
+    the expectation alone: ``exp(A/beta) / mean(exp(A/beta)) - 1``. For large ``beta`` that is ``A/beta``.
+
+    Args:
+        advantages_G: ``R - V(s_m)`` of the group's rows, shape ``(group,)``.
+        beta: temperature, in units of reward; above 0.
+    """
+    weights_G = torch.softmax(advantages_G / beta, dim=0) * len(advantages_G)
+    return weights_G - 1
+
+
 def group_advantages(
     rewards_BT: torch.Tensor,
     mask_BT: torch.Tensor,
@@ -41,6 +68,7 @@ def group_advantages(
     normalize_by_std: bool = True,
     reentry_weight: float = 1.0,
     critical_weight: float = 1.0,
+    exp_beta: float = 0.0,
     epsilon: float = 1e-6,
 ) -> torch.Tensor:
     """Outcome advantages ``(R - mean) / (std + epsilon)`` within each group (GRPO, arXiv 2402.03300).
@@ -59,6 +87,7 @@ def group_advantages(
         normalize_by_std: divide by the group's standard deviation (off: Dr.GRPO, arXiv 2503.20783).
         reentry_weight: factor on the advantages of re-entry rows: ``w * (R - V(s_m)) / std``.
         critical_weight: further factor on those from the state that a critical step resets to.
+        exp_beta: above 0, re-entry rows get :func:`exponential_advantages` of this temperature.
         epsilon: keeps the division finite.
 
     Returns:
@@ -79,7 +108,9 @@ def group_advantages(
         else:
             mean, std = torch.zeros_like(outcomes[0]), torch.ones_like(outcomes[0])
         advantages = outcomes - mean
-        if normalize_by_std:
+        if exp_beta and is_reentry_uid(uid):
+            advantages = exponential_advantages(advantages, exp_beta)
+        elif normalize_by_std:
             advantages = advantages / (std + epsilon)
         # A root group's advantages are left untouched to the last bit.
         advantages_B[rows] = advantages if weight == 1.0 else advantages * weight

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from verl.trainer.ppo.core_algos import register_adv_est
+from verl.trainer.ppo.core_algos import get_adv_estimator_fn, register_adv_est
 
 from ..config import GPOConfig
-from ..core.advantage import group_advantages
+from ..core.advantage import group_advantages, is_alone, is_reentry_uid, reentry_weights
+from .estimators import UNGROUPED_BASES
 
 
 @register_adv_est("gpo")
@@ -20,25 +21,51 @@ def compute_gpo_advantage(
     config: Any = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """verl's side of :func:`verl_gpo.core.advantage.group_advantages`.
+    """GRPO by reset state (:func:`verl_gpo.core.advantage.group_advantages`), or another of verl's estimators likewise.
 
     Args:
         token_level_rewards: shape ``(rows, response length)``.
         response_mask: shape ``(rows, response length)``.
         index: ``(rows,)`` group ids, the batch's ``uid`` column.
-        config: the block ``algorithm``; ``norm_adv_by_std_in_grpo`` and ``gpo``'s weights are read.
+        config: the block ``algorithm``: what the base estimator reads, and ``gpo``.
 
     Returns:
-        Advantages and returns, the same tensor, as in verl's ``grpo``.
+        Advantages and returns, as the base estimator gives them. Without re-entry rows they are its own, bit for bit;
+        under another base than ``grpo``, padding rows (with an empty mask) take no part in it.
     """
     config = config if config is not None else {}
     gpo = GPOConfig.from_mapping(config.get("gpo"))
-    advantages = group_advantages(
-        token_level_rewards,
-        response_mask,
-        index,
-        normalize_by_std=config.get("norm_adv_by_std_in_grpo", True),
-        reentry_weight=gpo.reentry_weight,
-        critical_weight=gpo.critical_weight if gpo.learn_from == "all" else 1.0,
-    )
-    return advantages, advantages
+    weights = (gpo.reentry_weight, gpo.critical_weight if gpo.learn_from == "all" else 1.0)
+    if gpo.base_estimator == "grpo":
+        normalize = config.get("norm_adv_by_std_in_grpo", True)
+        advantages = group_advantages(
+            token_level_rewards, response_mask, index, normalize, *weights, exp_beta=gpo.exp_beta
+        )
+        return advantages, advantages
+    return _apart(gpo.base_estimator, weights, token_level_rewards, response_mask, index, config)
+
+
+def _apart(
+    name: str, weights: tuple[float, float], rewards_BT: torch.Tensor, mask_BT: torch.Tensor, uids_B: Any, config: Any
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Apply one of verl's estimators to roots and to re-entry rows: what it takes from a batch, each gives itself."""
+    estimate = get_adv_estimator_fn(name)
+    advantages, returns = torch.zeros_like(rewards_BT), torch.zeros_like(rewards_BT)
+    alone = [False] * len(uids_B) if name in UNGROUPED_BASES else is_alone(uids_B)
+    # opo divides by a row's tokens, and gpg counts rows: padding would give NaN, or change the scale.
+    learnt = mask_BT.any(dim=-1).tolist()
+    for reentry in (False, True):
+        rows = [
+            row for row, uid in enumerate(uids_B) if is_reentry_uid(uid) == reentry and learnt[row] and not alone[row]
+        ]
+        if rows:
+            advantages[rows], returns[rows] = estimate(
+                token_level_rewards=rewards_BT[rows],
+                response_mask=mask_BT[rows],
+                index=np.asarray(uids_B)[rows],
+                config=config,
+            )
+    weights_B = reentry_weights(uids_B, *weights)
+    if (weights_B != 1).any():
+        advantages = advantages * weights_B.to(advantages).unsqueeze(-1)
+    return advantages, returns

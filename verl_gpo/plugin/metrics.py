@@ -11,13 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..core.result import GroupResult
+from ..core.types import ScoredContinuation
 
 #: The tag that holds a prompt's record.
 TAG = "gpo"
+#: The tag of a row that is a re-entry rollout.
+BRANCH_TAG = "gpo_branch"
 
 
 def prompt_record(
     roots: Sequence[Any],
+    branches: Sequence[ScoredContinuation],
     result: GroupResult | None,
     rollout_seconds: float,
     skipped: str | None = None,
@@ -27,6 +31,7 @@ def prompt_record(
 
     Args:
         roots: verl's ``AgentLoopOutput`` of each root rollout.
+        branches: the re-entry rollouts that became rows.
         result: the engine's result; None where it did not run or failed.
         rollout_seconds: from the prompt's start to its last root rollout.
         skipped: why the engine was not asked, if it was not.
@@ -41,7 +46,6 @@ def prompt_record(
         "failed": failed,
     }
     if result is not None:
-        branches = [rollout for reentry in result.reentries for rollout in reentry.rollouts]
         record["branch_rewards"] = [rollout.reward for rollout in branches]
         record["branch_accuracies"] = [accuracy(rollout.source) for rollout in branches]
         record["branch_tokens"] = sum(len(rollout.continuation.token_ids) for rollout in branches)

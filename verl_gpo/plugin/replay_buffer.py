@@ -2,22 +2,62 @@
 
 from __future__ import annotations
 
+import functools
+from collections import Counter
 from typing import Any
 
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
-from .metrics import TAG, step_metrics
+from ..core.batch import step_arithmetic
+from ..report.step_line import step_line
+from .metrics import BRANCH_TAG, TAG, critical_positions, step_metrics
+from .trackers import Trackers
 
 
 class _GPOMetrics:
-    """Adds the summary of the sampled prompts' records to what ``sample`` reports."""
+    """Adds the summary of the sampled prompts' records to what ``sample`` reports; filters groups by their roots."""
+
+    sampler_kwargs: Any
+    partitions: dict[str, dict[str, dict]]
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[KVBatchMeta, dict]:
         batch, metrics = super().sample(global_steps, partition_id, batch_size)  # type: ignore[misc]
         # Popped: padding rows copy the tags of the first row, and the workers have no use for them.
         records = [tag.pop(TAG) for tag in batch.tags if TAG in tag]
-        return batch, {**metrics, **step_metrics(records)}
+        if not records:
+            return batch, metrics
+        summary = step_metrics(records)
+        print(f"verl_gpo: {step_line(global_steps, summary)}", flush=True)
+        samples = [record["sample"] for record in records if record.get("sample")]
+        self._trackers.log(global_steps, critical_positions(records), samples)
+        return batch, {**metrics, **summary, **self._arithmetic(len(batch.keys))}
+
+    @functools.cached_property
+    def _trackers(self) -> Trackers:
+        settings = self.sampler_kwargs
+        return Trackers(settings.get("loggers"), settings.get("project_name"), settings.get("experiment_name"))
+
+    def _arithmetic(self, rows: int) -> dict[str, float]:
+        """``gpo/rows`` and ``gpo/optimizer_steps``, where the settings say how large a mini-batch is."""
+        settings = self.sampler_kwargs
+        if not (settings.get("mini_batch_size") and settings.get("rollout_n")):
+            return {}
+        step = step_arithmetic(rows, settings.mini_batch_size * settings.rollout_n, settings.get("ppo_epochs") or 1)
+        return {"gpo/rows": float(step.rows), "gpo/optimizer_steps": float(step.optimizer_steps)}
+
+    def _dapo_filtered_keys(self, partition_id: str) -> tuple[set[str], Counter]:
+        """verl's own rule for ``filter_groups``, shown the root rows only.
+
+        Reason: verl takes every row of a prompt for a member of its group, and re-entry rollouts have another baseline.
+        Remove when: verl groups by the ``uid`` column here, as its estimators do.
+        """
+        rows = self.partitions[partition_id]
+        self.partitions[partition_id] = {key: tag for key, tag in rows.items() if not tag.get(BRANCH_TAG)}
+        try:
+            return super()._dapo_filtered_keys(partition_id)  # type: ignore[misc]
+        finally:
+            self.partitions[partition_id] = rows
 
 
 class GPOReplayBuffer(_GPOMetrics, ReplayBuffer):
@@ -33,10 +73,17 @@ def build_replay_buffer(*, trainer_mode: str, sampler_kwargs: Any, **kwargs: Any
 
     Args:
         trainer_mode: verl's trainer mode; all but "sync" are asynchronous.
-        sampler_kwargs: the configuration block of that name; ``poll_interval`` is read.
+        sampler_kwargs: the configuration block of that name: ``poll_interval``; what verl tells its own buffer about
+            ``filter_groups``; what a mini-batch is.
         **kwargs: verl's other arguments, passed on.
     """
     buffer_class = GPOReplayBuffer if trainer_mode == "sync" else GPOReplayBufferAsync
+    filter_groups = sampler_kwargs.get("filter_groups") or {}
+    if filter_groups.get("enable"):
+        kwargs["filter_groups_metric"] = filter_groups.get("metric")
+        kwargs["max_inflight_gen_batches"] = filter_groups.get("max_inflight_gen_batches") or 1
+        kwargs["train_batch_size"] = sampler_kwargs.get("train_batch_size")
+        kwargs["gen_batch_size"] = 1  # as verl's dataloader has it then
     return buffer_class(
         trainer_mode=trainer_mode,
         sampler_kwargs=sampler_kwargs,

@@ -16,12 +16,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..config import BLOCK, ConfigError, GPOConfig
 from .detect import cpu_platform_wanted
+from .estimators import BASES, BY_GROUP, REFUSED, needs_group
 
 MANAGER = "verl_gpo.plugin.worker.ReentryManager"
 MANAGER_KEY = "actor_rollout_ref.rollout.agent.agent_loop_manager_class"
 
-#: Estimators that compare the rollouts of a group: a group of one has nothing to compare with.
-GROUP_ESTIMATORS = ("gpo", "grpo", "grpo_vectorized", "grpo_passk", "rloo", "rloo_vectorized", "opo", "gpg")
 _FILES = (
     "data.train_files",
     "data.val_files",
@@ -29,6 +28,7 @@ _FILES = (
     "reward.custom_reward_function.path",
 )
 TRAINER_MODES = ("sync", "colocate_async")
+SAMPLER = "build_replay_buffer"
 
 
 def install() -> None:
@@ -147,22 +147,30 @@ def check(config: DictConfig) -> GPOConfig:
     estimator = get("algorithm.adv_estimator")
     n = get("actor_rollout_ref.rollout.n")
     uses_gpo = estimator == "gpo" or reentry_selected(config)
-    if uses_gpo and estimator in GROUP_ESTIMATORS and isinstance(n, int) and n < 2:
+    grouped = needs_group(estimator, gpo.base_estimator)
+    if uses_gpo and grouped and estimator in BY_GROUP and isinstance(n, int) and n < 2:
         refuse(
             "actor_rollout_ref.rollout.n", f"must be at least 2 with adv_estimator={estimator}: it compares rollouts"
         )
+    _check_estimator_settings(gpo, estimator)
     if not reentry_selected(config) or not gpo.enable:
         return gpo
 
     if not get("trainer.use_v1"):
         refuse("trainer.use_v1", "must be true: re-entry runs in verl's v1 trainer")
     if get("trainer.v1.trainer_mode") not in TRAINER_MODES:
-        refuse("trainer.v1.trainer_mode", f"must be one of {', '.join(TRAINER_MODES)} with re-entry")
-    if estimator == "remax":
         refuse(
-            "algorithm.adv_estimator",
-            "must be another with re-entry, say gpo, grpo, rloo or gae: remax takes its baseline from a greedy rollout "
-            "of the prompt, and a reset state has none",
+            "trainer.v1.trainer_mode",
+            f"must be one of {', '.join(TRAINER_MODES)} with re-entry: separate_async, whose rollouts need "
+            "accelerators of their own, has not been verified with it",
+        )
+    if estimator in REFUSED:
+        refuse("algorithm.adv_estimator", REFUSED[estimator])
+    if gpo.reserved_rows and isinstance(n, int) and n < gpo.reserved_rows + (2 if grouped else 1):
+        refuse(
+            "actor_rollout_ref.rollout.n",
+            f"must be at least {gpo.reserved_rows + (2 if grouped else 1)} with {BLOCK}.rows=matched: {gpo.anchors} x "
+            f"{gpo.n_reentry} rows (anchors x n_reentry) of it are kept for re-entry",
         )
     response_length = get("data.max_response_length")
     if gpo.max_prefix_tokens >= response_length:
@@ -181,11 +189,41 @@ def check(config: DictConfig) -> GPOConfig:
             "reward.reward_model.enable_resource_pool",
             "must be true with re-entry: a colocated reward model cannot score while the policy samples",
         )
+    sampler = "trainer.v1.sampler"
     if get("algorithm.filter_groups.enable"):
-        refuse("algorithm.filter_groups.enable", "must be false with re-entry: it would take branches for roots")
+        if get(f"{sampler}.custom_sampler.name") != SAMPLER or not get(f"{sampler}.sampler_kwargs.filter_groups"):
+            refuse(
+                f"{sampler}.custom_sampler.name",
+                f"must be {SAMPLER}, with path and sampler_kwargs as in verl_gpo's gpo.yaml, for "
+                "algorithm.filter_groups with re-entry: verl's own buffer would take re-entry rollouts for roots",
+            )
+        if gpo.skip_groups == "mixed":
+            raise ConfigError(
+                f"{BLOCK}.skip_groups",
+                gpo.skip_groups,
+                "must be another with algorithm.filter_groups, which drops all groups but the mixed ones",
+            )
     if get("actor_rollout_ref.rollout.enable_rollout_routing_replay"):
         refuse(
             "actor_rollout_ref.rollout.enable_rollout_routing_replay",
             "must be false with re-entry: a continuation does not carry its prefix's routing",
         )
     return gpo
+
+
+def _check_estimator_settings(gpo: GPOConfig, estimator: str) -> None:
+    """Refuse settings that nothing would read."""
+    if gpo.base_estimator not in BASES:
+        raise ConfigError(f"{BLOCK}.base_estimator", gpo.base_estimator, f"must be one of {', '.join(BASES)}")
+    if estimator != "gpo":
+        for name in ("base_estimator", "reentry_weight", "critical_weight", "exp_beta"):
+            if getattr(gpo, name) != getattr(GPOConfig, name):
+                raise ConfigError(
+                    f"{BLOCK}.{name}",
+                    getattr(gpo, name),
+                    f"is read by algorithm.adv_estimator=gpo only, and that is {estimator}",
+                )
+    if gpo.exp_beta and gpo.base_estimator != "grpo":
+        raise ConfigError(
+            f"{BLOCK}.exp_beta", gpo.exp_beta, f"must be 0 with base_estimator={gpo.base_estimator}; grpo has it"
+        )

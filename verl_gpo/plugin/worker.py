@@ -8,7 +8,8 @@ through the same LLM client and the same reward loop. Each new rollout becomes a
 - column ``uid``: its own group id, so that every estimator that groups by uid gives it the baseline of its reset state;
 - the kept prefix stands in the response with mask 0 and its original log-probs: context, not loss.
 
-Whatever is stored under a prompt is trained on, so only what ``learn_from`` picks is stored.
+Whatever is stored under a prompt is trained on, so only what ``learn_from`` picks is stored. With ``rows=matched`` the
+prompt starts with fewer roots, and gets the rest of its ``n`` rows here: re-entry rollouts, or else further roots.
 """
 
 from __future__ import annotations
@@ -31,9 +32,13 @@ from ..core.budget import TokenBudget
 from ..core.reentry import ReentryEngine
 from ..core.result import GroupResult
 from ..core.steps import build_splitter
-from ..core.types import Trajectory
+from ..core.types import ScoredContinuation, Trajectory
 from .client import LLMClientSampler, RewardLoopScorer
-from .metrics import TAG, prompt_record
+from .estimators import needs_group
+from .metrics import BRANCH_TAG, TAG, prompt_record
+from .progress import Progress
+from .tracing import PromptTraces, this_worker
+from .trackers import sample_row, wanted
 
 logger = logging.getLogger(__name__)
 
@@ -42,17 +47,22 @@ PARTITION = "train"
 
 @dataclass
 class _RootGroup:
-    """The root rollouts of one prompt, as they come in."""
+    """The root rollouts of one prompt, as they come in: ``expected`` of them, of ``size`` rows in all."""
 
     expected: int
+    size: int
     started: float = field(default_factory=time.perf_counter)
     settled: int = 0
     failed: bool = False
     #: session id -> (output, the columns that verl stores beside it)
     rollouts: dict[int, tuple[AgentLoopOutput | list[AgentLoopOutput], dict[str, Any]]] = field(default_factory=dict)
 
-    def not_reentered_because(self) -> str | None:
-        """Why this group cannot be re-entered, if it cannot."""
+    def not_reentered_because(self, filter_metric: str | None) -> str | None:
+        """Why this group is not re-entered, if it is not.
+
+        Args:
+            filter_metric: what ``algorithm.filter_groups`` drops groups by, where it is on.
+        """
         outputs = [output for output, _ in self.rollouts.values()]
         if self.failed or len(outputs) < self.expected:
             return "root_failed"
@@ -61,7 +71,16 @@ class _RootGroup:
         # A continuation is one generation. Behind a tool call the environment would have to be restored as well.
         if any(output.num_turns > 2 or 0 in output.response_mask for output in outputs):
             return "multi_turn"
+        if filter_metric is not None and len({_filtered_by(output, filter_metric) for output in outputs}) == 1:
+            return "filter_groups"  # verl is going to drop it, re-entry rollouts and all
         return None
+
+
+def _filtered_by(output: AgentLoopOutput, metric: str) -> float | None:
+    """The quantity that ``algorithm.filter_groups`` compares, as verl reads it."""
+    if metric == "reward":
+        return output.reward_score
+    return (output.extra_fields.get("reward_extra_info") or {}).get(metric)
 
 
 # A Ray actor class cannot be subclassed, and the class inside it is reachable by this private name only.
@@ -77,24 +96,41 @@ class ReentryWorker(_AgentLoopWorker):
         splitter = build_splitter(
             self._gpo.splitter,
             self._gpo.splitter_option or None,
-            # Positions count: nothing may be left out or tidied up.
-            lambda ids: self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False),
+            self._decode,
             self._gpo.min_step_tokens,
             self._gpo.max_steps,
         )
         self._engine = ReentryEngine(self._gpo, splitter, self.rollout_config.response_length)
         self._groups: dict[str, _RootGroup] = {}
+        algorithm = self.config.algorithm
+        self._needs_group = needs_group(algorithm.adv_estimator, self._gpo.base_estimator)
+        filter_groups = algorithm.get("filter_groups") or {}
+        self._filter_metric = filter_groups.get("metric") if filter_groups.get("enable") else None
         self._step, self._step_budget = -1, TokenBudget()
+        name = this_worker()
+        self._traces = PromptTraces(self._gpo, self.tokenizer, name, self.rollout_config.agent.num_workers)
+        self._progress = Progress(name)
+        self._samples_wanted, self._sampled_step = bool(wanted(self.config.trainer.get("logger"))), -1
+
+    def _decode(self, token_ids: list[int]) -> str:
+        # Positions count: nothing may be left out or tidied up.
+        return self.tokenizer.decode(token_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
     async def _run_prompt(self, prompt: dict, sampling_params: dict, trajectory: dict, trace: bool = False) -> None:
         uid = prompt["uid"]
         # A greedy rollout (ReMax's baseline) is no member of a group.
         if not trajectory["validate"] and prompt.get("__do_sample__", True):
-            self._groups[uid] = _RootGroup(int(prompt.get("__rollout_n__", self.rollout_config.n)))
+            size = int(prompt.get("__rollout_n__", self.rollout_config.n))
+            reserved = self._gpo.reserved_rows if self._gpo.enable else 0
+            roots = size - reserved if size > reserved else size
+            prompt["__rollout_n__"] = roots
+            self._groups[uid] = _RootGroup(roots, size)
+            self._progress.enter(int(trajectory["step"]), uid, "rollout")
         try:
             await super()._run_prompt(prompt, sampling_params, trajectory, trace)
         finally:
-            self._groups.pop(uid, None)
+            if self._groups.pop(uid, None) is not None:
+                self._progress.enter(int(trajectory["step"]), uid, "done")
 
     async def _run_agent_loop(self, sampling_params: dict, trajectory: dict, **kwargs: Any) -> Any:
         group = self._groups.get(kwargs["uid"])
@@ -108,7 +144,7 @@ class ReentryWorker(_AgentLoopWorker):
         finally:
             group.settled += 1
             if group.settled == group.expected:
-                await self._reenter(kwargs["uid"], group, sampling_params, trajectory)
+                await self._complete(group, sampling_params, trajectory, kwargs)
 
     async def _agent_loop_postprocess(self, output: Any, validate: bool, **kwargs: Any) -> None:
         await super()._agent_loop_postprocess(output, validate, **kwargs)
@@ -116,35 +152,55 @@ class ReentryWorker(_AgentLoopWorker):
         if group is not None and output:
             group.rollouts[kwargs["session_id"]] = (output, kwargs)
 
-    async def _reenter(self, uid: str, group: _RootGroup, sampling_params: dict, trajectory: dict) -> None:
-        """Re-enter one prompt. Whatever happens here, its root rollouts stay as they are."""
+    async def _complete(self, group: _RootGroup, sampling_params: dict, trajectory: dict, kwargs: dict) -> None:
+        """Re-enter one prompt, and fill it up with roots. Whatever happens here, its root rollouts stay as they are."""
+        uid = kwargs["uid"]
         rollout_seconds = time.perf_counter() - group.started
         # Switched off, the roots are still counted: the baseline twin has the same metrics.
-        skipped = group.not_reentered_because() if self._gpo.enable else "off"
-        failed, result = False, None
+        skipped = group.not_reentered_because(self._filter_metric) if self._gpo.enable else "off"
+        failed, result, branches = False, None, []
         if skipped is None:
             try:
-                result = await self._search_and_store(uid, group, sampling_params, trajectory)
+                result, branches = await self._search_and_store(uid, group, sampling_params, trajectory)
                 skipped = result.skipped
             except Exception:
                 failed = True
                 logger.exception("re-entry failed for prompt %s; its root rollouts are kept", uid)
+        missing = group.size - group.expected - len(branches)
+        if missing > 0:
+            failed |= await self._add_roots(group, missing, sampling_params, trajectory, kwargs)
         if not group.rollouts:
             return
         session = min(group.rollouts)
         roots = [output for output, _ in group.rollouts.values() if not isinstance(output, list)]
         try:
-            await tq.async_kv_put(
-                key=f"{uid}_{session}_0",
-                partition_id=PARTITION,
-                tag={TAG: prompt_record(roots, result, rollout_seconds, skipped, failed)},
-            )
+            record = prompt_record(roots, branches, result, rollout_seconds, skipped, failed)
+            record["sample"] = self._sample(group, result, int(trajectory["step"]))
+            await tq.async_kv_put(key=f"{uid}_{session}_0", partition_id=PARTITION, tag={TAG: record})
         except Exception:
             logger.exception("no gpo metrics for prompt %s", uid)
 
+    async def _add_roots(
+        self, group: _RootGroup, count: int, sampling_params: dict, trajectory: dict, kwargs: dict
+    ) -> bool:
+        """Roll out further root sessions of a prompt; True if one of them failed."""
+        roll_out = super()._run_agent_loop
+        outcomes = await asyncio.gather(
+            *(
+                roll_out(sampling_params, trajectory, **{**kwargs, "session_id": session})
+                for session in range(group.expected, group.expected + count)
+            ),
+            return_exceptions=True,
+        )
+        errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        for error in errors:
+            logger.error("a root rollout of prompt %s failed", kwargs["uid"], exc_info=error)
+        return bool(errors)
+
     async def _search_and_store(
         self, uid: str, group: _RootGroup, sampling_params: dict, trajectory: dict
-    ) -> GroupResult:
+    ) -> tuple[GroupResult, list[ScoredContinuation]]:
+        """The engine's result, and the re-entry rollouts that became rows."""
         pairs = [group.rollouts[session] for session in sorted(group.rollouts)]
         trajectories = [
             Trajectory(
@@ -162,9 +218,23 @@ class ReentryWorker(_AgentLoopWorker):
         scorer = RewardLoopScorer(self, root, columns, self._gpo.request_timeout)
         seed = f"{trajectory['step']}/{trajectory['sample_index']}"
         budget = self._budget_of(int(trajectory["step"]))
-        result = await self._engine.run(trajectories, sampler, scorer, seed, budget)
-        await self._store(uid, group.expected, trajectories, result, columns)
-        return result
+        step = int(trajectory["step"])
+        self._progress.enter(step, uid, "value")
+        result = await self._engine.run(
+            trajectories, sampler, scorer, seed, budget, lambda: self._progress.enter(step, uid, "reenter")
+        )
+        rows = await self._store(uid, group.size, trajectories, result, columns)
+        self._traces.write(trajectories, result, rows, trajectory, columns)
+        return result, rows
+
+    def _sample(self, group: _RootGroup, result: GroupResult | None, step: int) -> dict[str, Any] | None:
+        """One trajectory a training step for the trackers' table, where there is one."""
+        if not self._samples_wanted or result is None or step == self._sampled_step:
+            return None
+        outputs = [group.rollouts[session][0] for session in sorted(group.rollouts)]
+        row = sample_row(outputs, result, self._decode)
+        self._sampled_step = self._sampled_step if row is None else step
+        return row
 
     def _budget_of(self, step: int) -> TokenBudget:
         """This worker's part of a training step's budget: the prompts are dealt out evenly, so the parts are equal."""
@@ -176,29 +246,31 @@ class ReentryWorker(_AgentLoopWorker):
 
     async def _store(
         self, uid: str, n: int, roots: list[Trajectory], result: GroupResult, columns: dict[str, Any]
-    ) -> None:
-        """Write each new rollout as a session of its own, then give all of them their group ids."""
-        rows: list[tuple[AgentLoopOutput, str]] = []
+    ) -> list[ScoredContinuation]:
+        """Write re-entry rollouts as sessions of their own, from ``n`` on, then give all of them their group ids."""
+        rows: list[tuple[ScoredContinuation, str]] = []
         for reentry in result.reentries:
             prefix_log_probs = roots[reentry.anchor].log_probs
             for group in reentry.groups:
                 group_id = reentry_uid(uid, reentry.anchor, group.state, group.critical)
-                for rollout in group.rollouts:
-                    output = rollout.source
+                rollouts = group.rollouts[: self._gpo.n_reentry] if self._gpo.reserved_rows else group.rollouts
+                if len(rollouts) < 2 and self._needs_group:
+                    continue
+                for rollout in rollouts:
                     if prefix_log_probs is not None and rollout.continuation.log_probs is not None:
                         kept = prefix_log_probs[: len(group.prefix)]
-                        output.response_logprobs = [*kept, *rollout.continuation.log_probs]
-                    rows.append((output, group_id))
+                        rollout.source.response_logprobs = [*kept, *rollout.continuation.log_probs]
+                    rows.append((rollout, group_id))
         if not rows:
-            return
+            return []
         sessions = range(n, n + len(rows))
         keys = [f"{uid}_{session}_0" for session in sessions]
         # verl's own method, not this class's: a branch is no root rollout.
         put = super()._agent_loop_postprocess
         written = await asyncio.gather(
             *(
-                put(output, False, **{**columns, "session_id": session})
-                for session, (output, _) in zip(sessions, rows, strict=True)
+                put(rollout.source, False, **{**columns, "session_id": session})
+                for session, (rollout, _) in zip(sessions, rows, strict=True)
             ),
             return_exceptions=True,
         )
@@ -211,12 +283,14 @@ class ReentryWorker(_AgentLoopWorker):
                 keys=keys,
                 partition_id=PARTITION,
                 fields=list_of_dict_to_tensordict([{"uid": group_id} for _, group_id in rows]),
+                tags=[{BRANCH_TAG: True}] * len(rows),
             )
         except BaseException:
             # Rows that stayed in the prompt's own group must not be trained on.
             stored = [key for key, error in zip(keys, written, strict=True) if not isinstance(error, BaseException)]
             await tq.async_kv_clear(keys=stored, partition_id=PARTITION)
             raise
+        return [rollout for rollout, _ in rows]
 
 
 class ReentryManager(AgentLoopManagerTQ):
