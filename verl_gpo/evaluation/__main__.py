@@ -9,13 +9,11 @@ Samples are kept in ``RUN/samples``: called again, the command goes on where it 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..offline.launch import device_groups, locked, run_processes, visible_devices
+from ..offline.launch import device_groups, locked, spread, visible_devices
 from . import compare, summary
 from .generate import draw
 from .run import check_record, check_samples, complete, write_record
@@ -28,11 +26,6 @@ _SHOWN = 5
 _COMMAND = (sys.executable, "-m", "verl_gpo.evaluation")
 
 
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console)
-
-
 def _merge(plan: Plan) -> list[Sample]:
     merged = [sample for name in plan.benchmarks for sample in merge(plan.out, name)]
     check_samples(plan, merged)
@@ -42,26 +35,17 @@ def _merge(plan: Plan) -> list[Sample]:
 def _draw(plan: Plan, argv: Sequence[str], lock: int, todo: int, console: Console) -> list[str]:
     """Draw what is missing: in this process, or with one for each engine where there are several."""
     groups = device_groups(visible_devices(), plan.tensor_parallel, plan.engines)[:todo]
-    with ExitStack() as stack:
-
-        def started(total: int) -> Callable[[], None]:
-            # Not before the engine, which may fork: the bar has a thread.
-            progress = stack.enter_context(_progress(console))
-            bar = progress.add_task("samples", total=total)
-            return lambda: progress.advance(bar)
-
-        if len(groups) == 1:
-            return draw(plan, 0, 1, started)
-        progress = stack.enter_context(_progress(console))
-        bar = progress.add_task(f"samples, {len(groups)} engines", total=todo)
-        return run_processes(
-            [*_COMMAND, *argv],
-            plan.out,
-            lambda shard: [file_of(plan.out, name, shard) for name in plan.benchmarks],
-            groups,
-            lock,
-            lambda done: progress.update(bar, completed=done),
-        )
+    return spread(
+        lambda started: draw(plan, 0, 1, started),
+        [*_COMMAND, *argv],
+        plan.out,
+        lambda shard: [file_of(plan.out, name, shard) for name in plan.benchmarks],
+        groups,
+        lock,
+        todo,
+        "samples",
+        console,
+    )
 
 
 def evaluate(plan: Plan, argv: Sequence[str], console: Console) -> int:

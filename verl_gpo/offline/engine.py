@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import time
@@ -79,7 +80,7 @@ class VLLMEngine:
             ``source`` says why it ended, in vLLM's words: ``stop``, or ``length`` for a response that was cut off.
 
         Raises:
-            SamplingError: the engine refused the request, or returned nothing.
+            SamplingError: the engine refused the request, broke it off, or returned nothing.
         """
         own = {"seed": seed} if self._seeded and seed is not None else {}
         started = time.perf_counter()
@@ -96,6 +97,8 @@ class VLLMEngine:
         if output is None or not output.outputs[0].token_ids:
             raise SamplingError("the engine returned no tokens")
         best = output.outputs[0]
+        if best.finish_reason not in ("stop", "length"):  # what was written so far has no outcome
+            raise SamplingError(f"the engine broke off: finish reason {best.finish_reason}")
         token_ids = tuple(best.token_ids)
         log_probs = tuple(entry[token].logprob for entry, token in zip(best.logprobs, token_ids, strict=True))
         seconds = time.perf_counter() - started
@@ -107,10 +110,18 @@ class VLLMEngine:
 
 
 class VLLMSampler:
-    """One prompt's :class:`~verl_gpo.core.types.Sampler`."""
+    """One prompt's :class:`~verl_gpo.core.types.Sampler`.
 
-    def __init__(self, engine: VLLMEngine, prompt_ids: list[int]):
-        self._engine, self._prompt_ids = engine, prompt_ids
+    Args:
+        timeout: seconds after which a continuation counts as lost; None for no bound.
+    """
+
+    def __init__(self, engine: VLLMEngine, prompt_ids: list[int], timeout: float | None = None):
+        self._engine, self._prompt_ids, self._timeout = engine, prompt_ids, timeout
 
     async def sample(self, prefix: Tokens, max_tokens: int, seed: int) -> Continuation:
-        return await self._engine.generate([*self._prompt_ids, *prefix], max_tokens, seed)
+        request = self._engine.generate([*self._prompt_ids, *prefix], max_tokens, seed)
+        try:
+            return await asyncio.wait_for(request, self._timeout)
+        except asyncio.TimeoutError as error:
+            raise SamplingError(f"no continuation within {self._timeout:g} s") from error

@@ -39,7 +39,7 @@ def read(path: Path, build: Callable[[dict[str, Any]], T], thing: str) -> list[T
 def replace(path: Path, lines: Iterable[str]) -> None:
     """Write a file at once: it is the old one or the new one whenever the machine stops."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
+    new = path.with_suffix(f".{os.getpid()}.new")
     with new.open("w", encoding="utf-8") as file:
         file.writelines(lines)
         file.flush()

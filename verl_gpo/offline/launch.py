@@ -8,8 +8,11 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 #: Seconds between two looks at what the engines have written.
 _POLL = 1.0
@@ -43,19 +46,63 @@ def device_groups(devices: Sequence[str], tensor_parallel: int, engines: int | N
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[int]:
+def locked(out: Path, name: str = ".lock") -> Iterator[int]:
     """Keep other calls out of a folder; the processes that inherit the file number keep them out as well.
+
+    Args:
+        name: of the file that is locked, where a call needs but a part of the folder for itself.
 
     Raises:
         ValueError: one is at work there.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as file:
+    with (out / name).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise ValueError(f"--out={out}: another call is writing there") from error
         yield file.fileno()
+
+
+def spread(
+    draw_here: Callable[[Callable[[int], Callable[[], None]]], list[str]],
+    command: Sequence[str],
+    out: Path,
+    parts: Callable[[tuple[int, int]], list[Path]],
+    groups: Sequence[Sequence[str]],
+    lock: int,
+    todo: int,
+    things: str,
+    console: Console,
+) -> list[str]:
+    """Do the work in this process where there is one engine, else with a process for each; with a progress bar.
+
+    Args:
+        draw_here: does all the work. It calls what it is given with the number of pieces once the engine is there, and
+            what that returns after each piece.
+        command, out, parts, groups, lock: see :func:`run_processes`.
+        todo: pieces of work.
+        things: what they are called.
+
+    Returns:
+        What went wrong, a line each.
+    """
+    with ExitStack() as stack:
+
+        def bar(label: str, total: int) -> tuple[Progress, int]:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            progress = stack.enter_context(Progress(*columns, console=console))
+            return progress, progress.add_task(label, total=total)
+
+        def started(total: int) -> Callable[[], None]:
+            # Not before the engine, which may fork: the bar has a thread.
+            progress, task = bar(things, total)
+            return lambda: progress.advance(task)
+
+        if len(groups) == 1:
+            return draw_here(started)
+        progress, task = bar(f"{things}, {len(groups)} engines", todo)
+        return run_processes(command, out, parts, groups, lock, lambda done: progress.update(task, completed=done))
 
 
 def run_processes(

@@ -90,13 +90,19 @@ class FunctionScorer:
         compute_score: called as verl calls it, in a thread, so that a slow one does not hold up the engine.
         tokenizer: decodes responses, special tokens left out.
         prompt: the row that the reward function is given.
+        timeout: seconds after which a reward counts as lost; None for no bound.
     """
 
-    def __init__(self, compute_score: Callable[..., Any], tokenizer: Any, prompt: Prompt):
+    def __init__(self, compute_score: Callable[..., Any], tokenizer: Any, prompt: Prompt, timeout: float | None = None):
         self._compute_score, self._tokenizer, self._prompt = compute_score, tokenizer, prompt
+        self._timeout = timeout
 
     async def score(self, prefix: Tokens, continuation: Continuation) -> ScoredContinuation:
-        return ScoredContinuation(continuation, await asyncio.to_thread(self.reward, prefix + continuation.token_ids))
+        reward = asyncio.to_thread(self.reward, prefix + continuation.token_ids)
+        try:
+            return ScoredContinuation(continuation, await asyncio.wait_for(reward, self._timeout))
+        except asyncio.TimeoutError as error:
+            raise ScoringError(f"no reward within {self._timeout:g} s") from error
 
     def reward(self, token_ids: Tokens) -> float:
         """Reward of a complete response.

@@ -1,0 +1,136 @@
+"""A build's folder: what it was drawn with, the pairs, and what they cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from . import jsonl, schema
+from .explore import METHODS
+from .fingerprint import refuse
+from .pairs import Pair, Tally, select, unpair
+from .plan import REPORT, Plan
+from .records import Record, file_of, within_budget
+
+_RUN = "run.json"
+
+
+def check_run(plan: Plan) -> None:
+    """Refuse to mix records of different settings in one folder.
+
+    Raises:
+        ValueError: names what differs, there and here.
+    """
+    try:
+        there = json.loads((plan.out / _RUN).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if any(plan.out.glob(f"{file_of(plan.out).stem}*.jsonl")):
+            raise ValueError(f"--out={plan.out}: has records, but no {_RUN} that says of what") from None
+        return
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{plan.out / _RUN}: cannot be read ({error})") from error
+    refuse(plan.out, there["settings"], plan.settings, "records")
+
+
+def write_run(plan: Plan) -> None:
+    """Write ``run.json``: model, data and settings."""
+    record = {"model": plan.model, "prompts": len(plan.prompts), "settings": plan.settings}
+    jsonl.replace(plan.out / _RUN, [json.dumps(record, indent=1) + "\n"])
+
+
+def check_records(plan: Plan, records: Iterable[Record]) -> None:
+    """Refuse records of other data or settings.
+
+    Raises:
+        ValueError: names the row.
+    """
+    for record in records:
+        if record.settings != plan.hash:
+            raise ValueError(f"{file_of(plan.out)}: row {record.index} was drawn with other settings")
+        if record.index < len(plan.problems) and record.problem != plan.problems[record.index]:
+            raise ValueError(f"--data: row {record.index} is not the one that --out={plan.out} holds records of")
+
+
+def write_pairs(plan: Plan, records: Sequence[Record], tokenizer: Any, console: Console) -> dict[str, Any]:
+    """Choose the pairs, write them in every schema with ``report.json``, and print the report."""
+    wanted = [r for r in records if r.index < len(plan.prompts) and r.visit < plan.visits]
+    used = within_budget(wanted, plan.token_budget)
+    tally = Tally()
+    pairs = list(select(used, plan.method == "plain", plan.selection, tally))
+    singles = unpair(pairs)
+    rows = schema.pair_rows(pairs, plan.prompts, tokenizer) | schema.unpaired_rows(singles, plan.prompts, tokenizer)
+    schema.write(plan.out, rows)
+    report = summarise(plan, used, pairs, tally)
+    report["tokens"]["unused"] = sum(record.cost for record in records) - report["tokens"]["total"]
+    report["unpaired"] = {
+        "desirable": sum(single.label for single in singles),
+        "undesirable": sum(not single.label for single in singles),
+    }
+    exact = [row["text_exact"] for row in rows["pairs"]]
+    report["text_exact"] = sum(exact) / len(exact) if exact else None
+    jsonl.replace(plan.out / REPORT, [json.dumps(report, indent=1) + "\n"])
+    _print(report, plan.out, console)
+    return report
+
+
+def summarise(plan: Plan, records: Sequence[Record], pairs: Sequence[Pair], tally: Tally) -> dict[str, Any]:
+    """What the records that are used cost, and what came of them; JSON."""
+    prompts = {record.index for record in records}
+    tokens = {purpose: sum(r.tokens[purpose] for r in records) for purpose in ("root", "value", "reenter")}
+    roots = [rollout.reward for record in records for rollout in record.roots]
+    prefixes = [len(pair.state.prefix) for pair in pairs]
+    return {
+        "method": plan.method,
+        "selection": asdict(plan.selection),
+        "token_budget": plan.token_budget or None,
+        "tokens": {**tokens, "total": sum(tokens.values())},
+        "prompts": len(prompts),
+        "visits": len(records),
+        "root_reward": float(np.mean(roots)) if roots else None,
+        "states": tally.states,
+        "states_with_pairs": tally.states_with_pairs,
+        "rollouts_at_states": tally.rollouts,
+        "truncated": tally.truncated,
+        "repeated": tally.repeated,
+        "duplicate_pairs": tally.duplicate_pairs,
+        "failures": sum(record.failures for record in records),
+        "pairs": len(pairs),
+        "pairs_per_prompt": len(pairs) / len(prompts) if prompts else 0.0,
+        "prompts_with_pairs": len(tally.prompts_with_pairs) / len(prompts) if prompts else 0.0,
+        "prefix_tokens": float(np.mean(prefixes)) if prefixes else None,
+        "pair_tokens": sum(len(p.chosen.token_ids) + len(p.rejected.token_ids) for p in pairs),
+    }
+
+
+def _print(report: dict[str, Any], out: Path, console: Console) -> None:
+    tokens = report["tokens"]
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(f"pairs of {METHODS[report['method']].partition(':')[0]}")
+    table.add_column("", justify="right")
+    rows = [
+        ("prompts", f"{report['prompts']:,}"),
+        ("pairs", f"{report['pairs']:,}"),
+        ("pairs a prompt", f"{report['pairs_per_prompt']:.2f}"),
+        ("prompts with pairs", f"{100 * report['prompts_with_pairs']:.1f}%"),
+        ("states, and of them with pairs", f"{report['states']:,}, {report['states_with_pairs']:,}"),
+        ("rollouts there", f"{report['rollouts_at_states']:,}"),
+        ("cut off, repeated", f"{report['truncated']:,}, {report['repeated']:,}"),
+        ("tokens, all", f"{tokens['total']:,}"),
+        ("tokens, root rollouts", f"{tokens['root']:,}"),
+        ("tokens, search", f"{tokens['value']:,}"),
+        ("tokens, rollouts from reset states", f"{tokens['reenter']:,}"),
+        ("tokens drawn beyond the budget, not used", f"{tokens['unused']:,}"),
+        ("rollouts and rewards lost", f"{report['failures']:,}"),
+    ]
+    for name, value in rows:
+        table.add_row(name, value)
+    console.print(table)
+    console.print(f"written: {out}/pairs.parquet, unpaired.parquet, {REPORT}", soft_wrap=True)

@@ -1,0 +1,122 @@
+"""What is drawn for one prompt: root rollouts, and rollouts from reset states."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+from ..config import GPOConfig
+from ..core.budget import TokenBudget
+from ..core.draw import Draw, Usage
+from ..core.reentry import ReentryEngine
+from ..core.result import Reentry
+from ..core.types import Sampler, SamplingError, ScoredContinuation, Scorer, Splitter, Trajectory
+from .records import Record, Rollout, State, Task
+
+#: name -> what its pairs are of.
+METHODS: dict[str, str] = {
+    "gpo": "rollouts from the state before the critical step",
+    "random": "rollouts from the state before a random step: the paper's ablation",
+    "plain": "whole responses: the baseline",
+}
+
+
+class Explorer:
+    """Draws the records of a build. All prompts share the bound on requests in flight.
+
+    Args:
+        method: a key of :data:`METHODS`.
+        config: of the search and the re-entry; for ``plain`` only its seed and bounds are used.
+        splitter: response tokens to step ends.
+        response_length: most tokens of a response, kept prefix included.
+        roots: rollouts from each prompt.
+        settings: hash that the records carry.
+    """
+
+    def __init__(
+        self, method: str, config: GPOConfig, splitter: Splitter, response_length: int, roots: int, settings: str
+    ):
+        self._engine = None if method == "plain" else ReentryEngine(config, splitter, response_length)
+        self._config = config
+        self._response_length = response_length
+        self._roots = roots
+        self._settings = settings
+        self._slots = asyncio.Semaphore(config.max_in_flight)
+
+    async def explore(
+        self, task: Task, problem: str, prompt_ids: list[int], sampler: Sampler, scorer: Scorer
+    ) -> Record:
+        """Visit one prompt.
+
+        Raises:
+            SamplingError: not one root rollout came back with a reward.
+        """
+        seed = f"{task.visit}/{task.index}"
+        usage = Usage()
+        draw = Draw(
+            sampler, scorer, self._response_length, f"{self._config.seed}/{seed}/roots", self._slots, TokenBudget()
+        )
+        drawn = (await draw.together({(): self._roots}, 0, usage))[()]
+        if not drawn:
+            raise SamplingError(
+                f"no root rollout: {usage.sampling_failures} were lost, {usage.scoring_failures} without a reward"
+            )
+        roots = tuple(_rollout(sample) for sample in drawn)
+        tokens = {"root": usage.tokens, "value": 0, "reenter": 0}
+        failures = usage.sampling_failures + usage.scoring_failures
+        states: list[State] = []
+        if self._engine is not None:
+            trajectories = [Trajectory(s.continuation.token_ids, s.continuation.log_probs, s.reward) for s in drawn]
+            result = await self._engine.run(trajectories, sampler, scorer, seed)
+            for reentry in result.reentries:
+                states += self._states(reentry, roots)
+            for phase, spent in result.usage.items():
+                tokens[phase] += spent.tokens
+                failures += spent.sampling_failures + spent.scoring_failures
+        return Record(
+            task.index,
+            task.visit,
+            problem,
+            tuple(prompt_ids),
+            roots,
+            tuple(states),
+            tokens,
+            failures,
+            self._settings,
+        )
+
+    def _states(self, reentry: Reentry, roots: tuple[Rollout, ...]) -> list[State]:
+        critical, steps = reentry.critical, len(reentry.ends)
+
+        def state(step: int, prefix: tuple[int, ...], is_critical: bool, rollouts: tuple[Rollout, ...]) -> State:
+            known = critical if is_critical else None
+            return State(
+                prefix,
+                step,
+                steps,
+                is_critical,
+                _finite(known.advantage) if known else None,
+                _finite(known.confidence) if known else None,
+                rollouts,
+            )
+
+        states = [
+            state(group.state, group.prefix, group.critical, tuple(_rollout(sample) for sample in group.rollouts))
+            for group in reentry.groups
+        ]
+        # The roots are the rollouts that were drawn at s_0. An online trainer learns from them as a group of their own,
+        # so the engine leaves them out; here nobody does.
+        if critical is not None and self._config.learn_from in ("reuse", "all"):
+            at_start = critical.index + (self._config.reset == "after") == 0
+            if at_start and not any(group.state == 0 for group in reentry.groups):
+                states.append(state(0, (), True, roots))
+        return states
+
+
+def _rollout(sample: ScoredContinuation) -> Rollout:
+    continuation = sample.continuation
+    return Rollout(continuation.token_ids, sample.reward, str(continuation.source))
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None

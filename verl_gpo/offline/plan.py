@@ -1,0 +1,226 @@
+"""The command line of a build, checked before an engine starts, and what its records depend on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..calibrate.settings import read_settings
+from ..config import BLOCK, ConfigError, GPOConfig
+from ..core.types import ScoringError
+from .explore import METHODS
+from .fingerprint import SPEED, digest, identified_reward
+from .model import identify
+from .pairs import RULES, TRUNCATED, Selection
+from .task import FunctionScorer, Prompt, read_prompts
+
+REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A build that can start.
+
+    Attributes:
+        problems: hashes of the prompts.
+        visits: how often each prompt is visited at most.
+        token_budget: tokens that the records that are used may cost together; 0 for no bound.
+        settings: all that a record depends on besides its prompt, by name.
+        engine: arguments of :class:`~verl_gpo.offline.engine.VLLMEngine`.
+    """
+
+    model: str
+    out: Path
+    prompts: list[Prompt]
+    problems: list[str]
+    reward: Callable[..., Any]
+    method: str
+    config: GPOConfig
+    roots: int
+    visits: int
+    token_budget: int
+    response_length: int
+    selection: Selection
+    settings: dict[str, Any]
+    engine: dict[str, Any]
+    tensor_parallel: int
+    engines: int | None
+    concurrency: int
+
+    @property
+    def hash(self) -> str:
+        return digest(self.settings)
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m verl_gpo.offline.build",
+        description="Build preference pairs from a model and a verl parquet file.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--model", required=True, help="Hugging Face folder or name")
+    parser.add_argument("--data", required=True, help="parquet file in verl's schema")
+    parser.add_argument("--reward", help="FILE.py or FILE.py:FUNCTION instead of the shared grader")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the build; called again, it goes on")
+    parser.add_argument("--method", choices=list(METHODS), default="gpo", help="what the pairs are of")
+    parser.add_argument("--roots", type=int, default=8, help="rollouts from each prompt")
+    parser.add_argument("--prompts", type=int, help="only the first prompts of the file (default: all)")
+    parser.add_argument("--visits", type=int, default=1, help="how often each prompt is visited at most")
+    parser.add_argument(
+        "--token-budget",
+        metavar="TOKENS|DIR",
+        help="stop at so many generated tokens, or at as many as the build in DIR has used (default: no bound)",
+    )
+    parser.add_argument("--response-length", type=int, default=1024, help="most tokens of a response, prefix included")
+    parser.add_argument("--max-model-len", type=int, help="prompt and response (default: the model's)")
+    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--top-p", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--select", choices=list(RULES), default="balanced", help="which continuations are paired")
+    parser.add_argument("--max-pairs", type=int, default=0, help="most pairs of a state; 0: no bound")
+    parser.add_argument("--min-gap", type=float, default=0.0, help="rewards of a pair differ by more than this")
+    parser.add_argument(
+        "--truncated", choices=list(TRUNCATED), default="rejected", help="what a continuation that was cut off may be"
+    )
+    parser.add_argument("--tensor-parallel-size", type=int, default=1, help="GPUs of one engine")
+    parser.add_argument("--engines", type=int, help="engines side by side (default: as many as the GPUs allow)")
+    parser.add_argument("--concurrency", type=int, default=64, help="prompts that an engine is at work on at once")
+    parser.add_argument("--engine", action="append", default=[], metavar="KEY=VALUE", help="setting of vLLM's engine")
+    parser.add_argument("--shard", metavar="I/N", help="draw share I of N, from 0, and no more; for several machines")
+    parser.add_argument("--merge", action="store_true", help="draw nothing; take all shares in and write the pairs")
+    parser.add_argument("gpo", nargs="*", metavar="KEY=VALUE", help=f"settings of {BLOCK}")
+    return parser.parse_args(argv)
+
+
+def make_plan(args: argparse.Namespace) -> Plan:
+    """Check everything that can be checked without an engine.
+
+    Raises:
+        ValueError: names the option or file, what is wrong and what is allowed.
+    """
+    _check(args)
+    engine = read_settings(args.engine)
+    for key, option in (("tensor_parallel_size", "--tensor-parallel-size"), ("max_model_len", "--max-model-len")):
+        if key in engine:
+            raise ValueError(f"--engine {key}: give it as {option}")
+    overrides, config = _config(args)
+    identity = identify(args.model)
+    reward, reward_id = identified_reward(args.reward)
+    try:
+        prompts = read_prompts(args.data, args.prompts)
+    except ValueError as error:
+        raise ValueError(f"--{error}") from error
+    if not prompts:
+        raise ValueError(f"--data={args.data}: has no rows")
+    for prompt in prompts:
+        if not all(isinstance(message.get("content"), str) for message in prompt.messages):
+            raise ValueError(f"--data={args.data}, row {prompt.index}: a message's content must be text")
+    _check_reward(args.reward, reward, prompts)
+    settings = {
+        **identity,
+        "method": args.method,
+        "gpo": overrides,
+        "roots": args.roots,
+        "response_length": args.response_length,
+        "max_model_len": args.max_model_len,
+        "temperature": args.temperature,
+        "top_p": args.top_p,
+        "seed": args.seed,
+        "reward": reward_id,
+        "engine": {key: value for key, value in sorted(engine.items()) if key not in SPEED},
+    }
+    if args.tensor_parallel_size > 1:
+        engine["tensor_parallel_size"] = args.tensor_parallel_size
+    engine |= {"max_model_len": args.max_model_len, "temperature": args.temperature, "top_p": args.top_p}
+    return Plan(
+        args.model,
+        args.out,
+        prompts,
+        [digest(p.data_source, p.messages, p.ground_truth) for p in prompts],
+        reward,
+        args.method,
+        config,
+        args.roots,
+        args.visits,
+        _budget(args.token_budget),
+        args.response_length,
+        Selection(args.select, args.max_pairs, args.min_gap, args.truncated),
+        settings,
+        engine,
+        args.tensor_parallel_size,
+        args.engines,
+        args.concurrency,
+    )
+
+
+def _check(args: argparse.Namespace) -> None:
+    least = {"roots": 2 if args.method == "plain" else 1, "response_length": 2, "max_pairs": 0, "seed": 0}
+    least |= dict.fromkeys(("prompts", "visits", "max_model_len", "tensor_parallel_size", "engines", "concurrency"), 1)
+    for key, bound in least.items():
+        value = getattr(args, key)
+        if value is not None and value < bound:
+            raise ValueError(f"--{key.replace('_', '-')}={value}: must be at least {bound}")
+    if not args.temperature > 0:
+        raise ValueError(f"--temperature={args.temperature}: must be above 0, or all continuations of a state agree")
+    if not 0 < args.top_p <= 1:
+        raise ValueError(f"--top-p={args.top_p}: must be above 0 and at most 1")
+    if not args.min_gap >= 0:
+        raise ValueError(f"--min-gap={args.min_gap}: must be 0 or more")
+    if args.shard:
+        shard, _, shards = args.shard.partition("/")
+        if not (shard.isdigit() and shards.isdigit() and int(shard) < int(shards)):
+            raise ValueError(f"--shard={args.shard}: must be I/N with I from 0 to N - 1")
+        if args.merge:
+            raise ValueError(f"--shard={args.shard}: draws a share, and --merge draws nothing; give one of them")
+
+
+def _config(args: argparse.Namespace) -> tuple[dict[str, Any], GPOConfig]:
+    """What was set of GPO's own, as far as the method heeds it, and the configuration."""
+    try:
+        given = read_settings(args.gpo)
+        if "seed" in given:
+            raise ConfigError(f"{BLOCK}.seed", given["seed"], "give it as --seed")
+        if given.get("enable") is False:
+            raise ConfigError(f"{BLOCK}.enable", False, "whole responses are --method plain")
+        search = given.get("search")
+        if search is not None and (args.method != "gpo" or search in ("random", "none")):
+            said = "is set by --method" if args.method != "gpo" else "is --method random, or --method plain"
+            raise ConfigError(f"{BLOCK}.search", search, said)
+        if args.method == "random":
+            given["search"] = "random"
+        config = GPOConfig.from_mapping({**given, "seed": args.seed})
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+    return ({} if args.method == "plain" else given), config
+
+
+def _budget(given: str | None) -> int:
+    if given is None:
+        return 0
+    if given.isdigit() and int(given):
+        return int(given)
+    try:
+        return int(json.loads((Path(given) / REPORT).read_text(encoding="utf-8"))["tokens"]["total"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"--token-budget={given}: must be a number of at least 1, or the folder of a finished build ({error})"
+        ) from error
+
+
+def _check_reward(where: str | None, reward: Callable[..., Any], prompts: Sequence[Prompt]) -> None:
+    """Grade an empty response to the first row of each data source: better now than after all were drawn."""
+
+    class NoTokenizer:
+        def decode(self, token_ids: Sequence[int], skip_special_tokens: bool) -> str:
+            return ""
+
+    for prompt in {prompt.data_source: prompt for prompt in reversed(prompts)}.values():
+        try:
+            FunctionScorer(reward, NoTokenizer(), prompt).reward(())
+        except ScoringError as error:
+            shown = f"--reward={where}:" if where else "--reward is not given, and the shared grader"
+            raise ValueError(f"{shown} fails on row {prompt.index} ({prompt.data_source}): {error}") from error

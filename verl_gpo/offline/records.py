@@ -1,0 +1,194 @@
+"""What was drawn for each prompt, on disk: the raw material of pairs, which are chosen from it afterwards.
+
+``records.jsonl`` holds one record a line. A process appends to a part of its own, ``records.shard-I-of-N.jsonl``, which
+the next merge takes in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from . import jsonl
+from .launch import locked
+
+
+class Task(NamedTuple):
+    """One visit of one prompt: all prompts are visited once, in the order of their file, before any is again."""
+
+    visit: int
+    index: int
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What the policy wrote after a state, and the reward of the whole response.
+
+    Attributes:
+        token_ids: without the state's own.
+        finish: vLLM's reason: ``stop``, or ``length`` where it was cut off.
+    """
+
+    token_ids: tuple[int, ...]
+    reward: float
+    finish: str
+
+
+@dataclass(frozen=True)
+class State:
+    """Rollouts from one state.
+
+    Attributes:
+        prefix: response tokens that are kept; none for the prompt itself.
+        step, steps: number ``k`` of the state, and the steps ``K`` of the response that it is a state of.
+        critical: whether the critical step resets to it.
+        advantage, confidence: of the critical step; None where there is none, or the search needed no value.
+    """
+
+    prefix: tuple[int, ...]
+    step: int
+    steps: int
+    critical: bool
+    advantage: float | None
+    confidence: float | None
+    rollouts: tuple[Rollout, ...]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One visit of one prompt.
+
+    Attributes:
+        index, visit: row of the data, and how often it had been visited before.
+        problem: hash of the row.
+        prompt_ids: the chat, tokenized, up to where the response begins.
+        roots: rollouts from the prompt.
+        states: reset states and what was drawn there; empty for the method ``plain``.
+        tokens: generated, by purpose: ``root``, ``value`` (the search), ``reenter`` (rollouts from reset states).
+        failures: rollouts and rewards that were lost.
+        settings: hash of what it was drawn with.
+    """
+
+    index: int
+    visit: int
+    problem: str
+    prompt_ids: tuple[int, ...]
+    roots: tuple[Rollout, ...]
+    states: tuple[State, ...]
+    tokens: dict[str, int]
+    failures: int
+    settings: str
+
+    @property
+    def task(self) -> Task:
+        return Task(self.visit, self.index)
+
+    @property
+    def cost(self) -> int:
+        """All tokens that were generated."""
+        return sum(self.tokens.values())
+
+    def to_line(self) -> str:
+        return json.dumps(asdict(self)) + "\n"
+
+    @classmethod
+    def build(cls, raw: dict[str, Any]) -> Record:
+        states = (
+            State(**{**state, "prefix": tuple(state["prefix"]), "rollouts": _rollouts(state["rollouts"])})
+            for state in raw["states"]
+        )
+        return cls(
+            **{
+                **raw,
+                "prompt_ids": tuple(raw["prompt_ids"]),
+                "roots": _rollouts(raw["roots"]),
+                "states": tuple(states),
+            }
+        )
+
+
+def _rollouts(raw: Iterable[dict[str, Any]]) -> tuple[Rollout, ...]:
+    return tuple(Rollout(**{**rollout, "token_ids": tuple(rollout["token_ids"])}) for rollout in raw)
+
+
+def file_of(out: Path, shard: tuple[int, int] | None = None) -> Path:
+    """The folder's file, or the part of one process."""
+    part = f".shard-{shard[0]}-of-{shard[1]}" if shard else ""
+    return out / f"records{part}.jsonl"
+
+
+def read_records(path: Path) -> list[Record]:
+    """Records of a file; see :func:`verl_gpo.offline.jsonl.read`."""
+    return jsonl.read(path, Record.build, "record")
+
+
+def merge(out: Path) -> list[Record]:
+    """Take the parts into the folder's file, each task once, and return all in the order of their tasks.
+
+    Raises:
+        ValueError: a process is still writing its part.
+    """
+    own = file_of(out)
+    parts = sorted(out.glob(f"{own.stem}.shard-*.jsonl"))
+    with ExitStack() as stack:
+        for path in parts:
+            stack.enter_context(locked(out, _lock_of(path)))
+        records = {record.task: record for path in reversed([own, *parts]) for record in read_records(path)}
+        ordered = [records[task] for task in sorted(records)]
+        if parts:
+            jsonl.replace(own, (record.to_line() for record in ordered))
+            for path in parts:
+                path.unlink()
+    return ordered
+
+
+def _lock_of(part: Path) -> str:
+    return f".{part.stem}.lock"
+
+
+class Writer:
+    """Appends records to one process's part, as a context.
+
+    Raises:
+        ValueError: on entering, where another process writes the same part.
+    """
+
+    def __init__(self, out: Path, shard: tuple[int, int]):
+        self._path = file_of(out, shard)
+        self._stack = ExitStack()
+        self._file: IO[str]
+
+    def __enter__(self) -> Writer:
+        self._stack.enter_context(locked(self._path.parent, _lock_of(self._path)))
+        # Written anew, without a line that was cut off, which would spoil the next one.
+        jsonl.replace(self._path, (record.to_line() for record in read_records(self._path)))
+        self._file = self._stack.enter_context(self._path.open("a", encoding="utf-8"))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.close()
+
+    def write(self, record: Record) -> None:
+        self._file.write(record.to_line())
+        self._file.flush()
+
+
+def within_budget(records: Sequence[Record], budget: int) -> list[Record]:
+    """The first records, in order, that together cost at most ``budget`` tokens; all of them where it is 0.
+
+    Several prompts are at work at once, so more is drawn than a budget allows. To take the first ones, whatever came
+    of them, favours no outcome.
+    """
+    if not budget:
+        return list(records)
+    kept, spent = [], 0
+    for record in records:
+        spent += record.cost
+        if spent > budget:
+            break
+        kept.append(record)
+    return kept
