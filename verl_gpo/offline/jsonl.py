@@ -15,7 +15,7 @@ def read(path: Path, build: Callable[[dict[str, Any]], T], thing: str) -> list[T
     """Records of a file, none if it is not there. A last line that was cut off is left out.
 
     Args:
-        build: makes a record from what JSON holds; a ValueError or TypeError says that it is none.
+        build: makes a record from what JSON holds; a ValueError, TypeError or KeyError says that it is none.
         thing: what a record is called.
 
     Raises:
@@ -28,7 +28,7 @@ def read(path: Path, build: Callable[[dict[str, Any]], T], thing: str) -> list[T
     for number, line in enumerate(lines[:-1], start=1):  # what follows the last line break is "" or cut off
         try:
             records.append(build(json.loads(line)))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             # A file system may have written the line break, and not all before it.
             if number == len(lines) - 1:
                 break

@@ -1,0 +1,59 @@
+"""A model folder without a model, prompts, and the pair builder's command line with a fake engine."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.offline.fakes import REWARD, FakeEngine, FakeTokenizer
+from verl_gpo.offline import build
+
+
+def write_prompts(path, count=6, first=0):
+    rows = [
+        {
+            "data_source": "fake",
+            "prompt": [{"role": "user", "content": f"q{number}"}],
+            "reward_model": {"style": "rule", "ground_truth": "good"},
+            "extra_info": {"index": number},
+        }
+        for number in range(first, first + count)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
+    return folder
+
+
+@pytest.fixture
+def builder(model, tmp_path, monkeypatch):
+    """``builder(*options, out=..., **engine)``: exit status of the command line."""
+    monkeypatch.setattr(FakeEngine, "made", [])
+    monkeypatch.setattr(build, "visible_devices", lambda: [])
+    monkeypatch.setattr(build, "build_tokenizer", lambda plan: FakeTokenizer())
+    data = write_prompts(tmp_path / "data.parquet")
+    reward = tmp_path / "reward.py"
+    reward.write_text(REWARD)
+
+    def run(*options, out="run", **engine):
+        monkeypatch.setattr(build, "build_engine", lambda plan, seed: FakeEngine(seed, **engine))
+        fixed = ["--model", model, "--data", data, "--reward", reward, "--out", tmp_path / out]
+        return build.main(list(map(str, [*fixed, "--response-length", 40, *options])))
+
+    return run
+
+
+def read_rows(folder, name="pairs"):
+    return pq.read_table(folder / f"{name}.parquet").to_pylist()
+
+
+def read_report(folder):
+    return json.loads((folder / "report.json").read_text())
