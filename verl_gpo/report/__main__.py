@@ -1,37 +1,22 @@
-"""``python -m verl_gpo.report --traces D --runs RUN... --out report.html`` and ``python -m verl_gpo.report show``."""
+"""``python -m verl_gpo.report``: a page about runs and traces; ``show`` for the terminal; ``inspect`` without a run."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
-import time
-from pathlib import Path
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from .page import Truth, build_page
+from .command_line import parse, truth_function
+from .page import build_page
 from .runs import read_runs
 from .show import find, print_trajectory
-from .traces import sample_traces
-
-
-def truth_function(name: str) -> Truth:
-    """``module:function`` as the function itself.
-
-    Raises:
-        ValueError: there is no such function.
-    """
-    module, _, function = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"--truth {name}: must be MODULE:FUNCTION ({error})") from error
+from .traces import sample_traces, trace_files
 
 
 def report(arguments: argparse.Namespace) -> None:
     """Write the page."""
-    started = time.perf_counter()
     records, total = sample_traces(arguments.traces, arguments.limit) if arguments.traces else ([], 0)
     page = build_page(
         records,
@@ -45,8 +30,7 @@ def report(arguments: argparse.Namespace) -> None:
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(page, encoding="utf-8")
     shown = f"{len(records)} of {total} traces, " if total else ""
-    seconds = time.perf_counter() - started
-    print(f"{arguments.out}: {shown}{len(arguments.runs)} runs, {len(page) / 1e6:.1f} MB, {seconds:.1f} s")
+    print(f"{arguments.out}: {shown}{len(arguments.runs)} runs, {len(page) / 1e6:.1f} MB")
 
 
 def show(arguments: argparse.Namespace) -> None:
@@ -60,54 +44,54 @@ def show(arguments: argparse.Namespace) -> None:
         print_trajectory(row, console, arguments.continuations)
 
 
-def parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
-    """The two commands' command lines."""
-    page = argparse.ArgumentParser(
-        prog="python -m verl_gpo.report",
-        description="Writes one self-contained page about runs and traces.",
-        epilog="To print one trajectory in the terminal: python -m verl_gpo.report show --help",
+def inspect(arguments: argparse.Namespace) -> None:
+    """Search what a model writes, and write the page."""
+    from ..config import GPOConfig
+    from ..graders import compute_score
+    from ..offline.task import load_reward, read_prompts
+    from .inspection import Inspection
+
+    try:
+        trace_files(arguments.traces)
+    except FileNotFoundError:
+        pass
+    else:
+        raise ValueError(f"--traces {arguments.traces}: holds traces already; choose another folder")
+    if arguments.truth:
+        truth_function(arguments.truth)  # before anything expensive
+    inspection = Inspection(
+        arguments.model,
+        read_prompts(arguments.data, arguments.prompts),
+        load_reward(arguments.reward) if arguments.reward else compute_score,
+        GPOConfig.from_mapping(arguments.gpo),
+        arguments.roots,
+        arguments.response_length,
+        {
+            "max_model_len": arguments.max_model_len,
+            "temperature": arguments.temperature,
+            "top_p": arguments.top_p,
+            **arguments.engine,
+        },
     )
-    page.add_argument("--traces", type=Path, help="folder with traces (gpo.trace_dir), or one of its files")
-    page.add_argument(
-        "--runs",
-        nargs="+",
-        default=[],
-        metavar="RUN",
-        help="metrics files of verl's file logger, or folders with one; NAME=RUN groups the seeds of a method",
-    )
-    page.add_argument("--out", type=Path, default=Path("report.html"), help="the page (default: report.html)")
-    page.add_argument("--title", default="GPO report")
-    page.add_argument("--limit", type=int, default=2000, help="most traces, evenly over all (default: 2000; 0: all)")
-    page.add_argument(
-        "--continuation-chars", type=int, default=300, help="longest text of a continuation (default: 300)"
-    )
-    page.add_argument("--plotly", type=Path, help="another bundle of plotly, such as plotly-basic.min.js")
-    shown = argparse.ArgumentParser(prog="python -m verl_gpo.report show", description="Prints one trajectory.")
-    shown.add_argument("--traces", type=Path, required=True, help="folder with traces, or one of its files")
-    which = shown.add_mutually_exclusive_group()
-    which.add_argument("--uid", help="the prompt's uid")
-    which.add_argument("--number", type=int, help="which trajectory, from 0; negative from the end (default: the last)")
-    shown.add_argument("--continuations", action="store_true", help="print what was drawn as well; * is learnt from")
-    for parser in (page, shown):
-        parser.add_argument(
-            "--truth",
-            metavar="MODULE:FUNCTION",
-            help="what is known of a trajectory: a function from its mapping to true_critical and true_values",
-        )
-    return page, shown
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    progress = Progress(*columns)
+    bar = progress.add_task("prompts", total=len(inspection.prompts))
+    try:
+        # Not started before the engine is, which may fork: the bar has a thread.
+        lost = inspection.run(arguments.traces, progress.start, lambda: progress.advance(bar))
+    finally:
+        progress.stop()
+    if lost:
+        print(f"{lost} of {len(inspection.prompts)} prompts are missing: no response came back with a reward")
+    if lost == len(inspection.prompts):
+        raise ValueError("nothing to show")
+    report(arguments)
 
 
 def main(argv: list[str] | None = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
-    page, shown = parsers()
+    command, arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
-        if argv[:1] == ["show"]:
-            show(shown.parse_args(argv[1:]))
-        else:
-            arguments = page.parse_args(argv)
-            if not arguments.traces and not arguments.runs:
-                page.error("nothing to report: give --traces, --runs, or both")
-            report(arguments)
+        {"report": report, "show": show, "inspect": inspect}[command](arguments)
     except (OSError, ValueError, LookupError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -141,7 +141,7 @@ def _anchor(
     ids_learnt: set[int],
 ) -> dict[str, Any]:
     ends = reentry.ends
-    starts = (0, *ends[:-1])
+    starts = (0, *ends)[: len(ends)]
     texts = step_texts(root.token_ids, ends, decode)
     advantages = step_advantages(reentry.values) if ends else []
     drawn_to_learn = {group.state: group.rollouts for group in reentry.groups}
@@ -194,7 +194,7 @@ def step_texts(token_ids: Sequence[int], ends_K: Sequence[int], decode: Decode) 
     which costs a few percent of what a decoding token by token would.
     """
     texts = []
-    for start, end in zip((0, *ends_K[:-1]), ends_K, strict=True):
+    for start, end in zip((0, *ends_K)[: len(ends_K)], ends_K, strict=True):
         text, cut = _behind(token_ids[:start], token_ids[start:end], decode)
         texts.append(text if end == len(token_ids) else text[: len(text) - cut])
     return texts

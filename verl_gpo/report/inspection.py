@@ -1,0 +1,127 @@
+"""Looks for critical steps in what any model writes on any data set, without training: traces, as a training's.
+
+``python -m verl_gpo.report inspect`` samples some responses to each prompt through vLLM, searches them as a training
+step would, and writes the same records, which the same page shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..config import GPOConfig
+from ..core.budget import TokenBudget
+from ..core.draw import Draw, Usage
+from ..core.reentry import ReentryEngine
+from ..core.steps import build_splitter
+from ..core.types import Sampler, Scorer, Trajectory
+from ..offline.task import FunctionScorer, Prompt
+from .trace_record import trace_record
+from .trace_writer import TraceWriter
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is inspected, and how.
+
+    Attributes:
+        model: Hugging Face folder or name.
+        prompts: rows of a data set.
+        reward: verl's ``compute_score``.
+        config: of the search and the re-entry.
+        roots: responses to each prompt.
+        response_length: most tokens of a response.
+        engine: settings of :class:`~verl_gpo.offline.engine.VLLMEngine`.
+        at_once: prompts that are worked on together.
+    """
+
+    model: str
+    prompts: Sequence[Prompt]
+    reward: Callable[..., Any]
+    config: GPOConfig
+    roots: int
+    response_length: int
+    engine: dict[str, Any]
+    at_once: int = 8
+
+    def run(self, folder: Path, started: Callable[[], None], tick: Callable[[], None]) -> int:
+        """Write the traces.
+
+        Args:
+            folder: for the traces.
+            started: called once the engine is there.
+            tick: called after each prompt.
+
+        Returns:
+            How many prompts were lost, because not one response came back with a reward.
+        """
+        return asyncio.run(self._run(folder, started, tick))
+
+    async def _run(self, folder: Path, started: Callable[[], None], tick: Callable[[], None]) -> int:
+        from ..offline.engine import VLLMEngine, VLLMSampler
+
+        vllm = VLLMEngine(self.model, seed=self.config.seed, **self.engine)
+        writer = TraceWriter(folder, "inspect", self.config.trace_max_mb << 20, self.config.trace_every)
+        splitter = build_splitter(
+            self.config.splitter,
+            self.config.splitter_option or None,
+            vllm.decode,
+            self.config.min_step_tokens,
+            self.config.max_steps,
+        )
+        search = ReentryEngine(self.config, splitter, self.response_length)
+        slots = asyncio.Semaphore(self.config.max_in_flight)
+        started()
+        queue, lost = iter(self.prompts), 0
+
+        async def work() -> None:
+            nonlocal lost
+            for prompt in queue:
+                ids = prompt.token_ids(vllm.tokenizer)
+                sampler, scorer = VLLMSampler(vllm, ids), FunctionScorer(self.reward, vllm.tokenizer, prompt)
+                record = await self._inspect(prompt, vllm.decode, ids, search, slots, sampler, scorer)
+                lost += record is None
+                if record is not None:
+                    writer.write(record)
+                tick()
+
+        try:
+            await asyncio.gather(*(work() for _ in range(self.at_once)))
+        finally:
+            vllm.shutdown()
+            writer.close(60.0)
+        return lost + writer.dropped + writer.failed
+
+    async def _inspect(
+        self,
+        prompt: Prompt,
+        decode: Callable[[list[int]], str],
+        prompt_ids: list[int],
+        search: ReentryEngine,
+        slots: asyncio.Semaphore,
+        sampler: Sampler,
+        scorer: Scorer,
+    ) -> dict[str, Any] | None:
+        seed = f"{self.config.seed}/{prompt.index}/roots"
+        draw = Draw(sampler, scorer, self.response_length, seed, slots, TokenBudget())
+        drawn = (await draw.together({(): self.roots}, 0, Usage()))[()]
+        if not drawn:
+            return None
+        roots = [Trajectory(s.continuation.token_ids, s.continuation.log_probs, s.reward) for s in drawn]
+        result = await search.run(roots, sampler, scorer, str(prompt.index))
+        return trace_record(
+            roots,
+            result,
+            decode,
+            decode(prompt_ids),
+            uid=f"row-{prompt.index}",
+            sample_index=prompt.index,
+            data_source=prompt.data_source,
+            ground_truth=prompt.ground_truth,
+            rule=self.config.rule,
+            search=self.config.search,
+            solved_reward=self.config.solved_reward,
+        )
