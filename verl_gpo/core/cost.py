@@ -87,7 +87,8 @@ def _draws(config: GPOConfig, steps: int) -> tuple[float, float, float]:
         draws = config.adaptive_budget(steps) if inner else 0
     else:
         draws = config.n_reentry * config.max_proposals if inner else 0
-    if config.learn_from == "fresh":
+    # A step that was chosen at random has no continuations to learn from.
+    if config.learn_from == "fresh" or config.search == "random":
         return draws, config.n_reentry, config.n_reentry
     if config.learn_from == "all":
         return draws, draws, 0.0

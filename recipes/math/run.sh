@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# One launcher for every model, data set, optimizer and backend of this folder; README.md has the table.
+#
+#   SETUP     a file of config/setup: model, data, sizes       qwen2_5_0_5b_gsm8k
+#   METHOD    gpo, or a twin: random (reset anywhere), plain   gpo
+#   ALGO      a file of config/algo: grpo, ppo, dapo, ...      grpo
+#   BACKEND   rollout engine: vllm, sglang                     vllm
+#   ENGINE    training engine: fsdp, megatron                  fsdp
+#   PRESET    paper, fast                                      the setup's
+#   MATCH     a twin spends the tokens of GPO's search on more rollouts (n), more prompts (prompts), or not (none)
+#   MEASURED  metrics.jsonl of the GPO run, to match what it spent in place of what is expected
+#   MODEL, DATA_DIR, OUT_DIR, N_GPUS, NNODES, PYTHON           where the setup's own are not wanted
+#   DRY_RUN=1 prints the plan and starts nothing
+#
+# Further arguments are verl's, e.g.   bash recipes/math/run.sh algorithm.gpo.n_mc=8
+set -euo pipefail
+
+DRY_RUN=${DRY_RUN:-0}
+if [[ $DRY_RUN == 0 ]]; then set -x; fi # a plan is easier to read without
+
+RECIPE_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+SETUP=${SETUP:-qwen2_5_0_5b_gsm8k}
+METHOD=${METHOD:-gpo}
+ALGO=${ALGO:-grpo}
+BACKEND=${BACKEND:-vllm}
+ENGINE=${ENGINE:-fsdp}
+PRESET=${PRESET:-}
+MATCH=${MATCH:-n}
+MEASURED=${MEASURED:-}
+MODEL=${MODEL:-}
+DATA_DIR=${DATA_DIR:-$HOME/data}
+OUT_DIR=${OUT_DIR:-$PWD/outputs/math/$SETUP/$ALGO-$METHOD}
+N_GPUS=${N_GPUS:-}
+NNODES=${NNODES:-1}
+PYTHON=${PYTHON:-python}
+
+one_of() { # NAME VALUE CHOICE...
+    local name=$1 value=$2
+    shift 2
+    local choice
+    for choice in "$@"; do if [[ $choice == "$value" ]]; then return; fi; done
+    echo "$name=$value: must be one of $*" >&2
+    exit 2
+}
+names() { # the YAML files of a folder, without their ending
+    local path
+    for path in "$RECIPE_DIR/config/$1"/*.yaml; do basename "$path" .yaml; done
+}
+mapfile -t setups < <(names setup)
+mapfile -t algos < <(names algo)
+one_of SETUP "$SETUP" "${setups[@]}"
+one_of ALGO "$ALGO" "${algos[@]}"
+one_of METHOD "$METHOD" gpo random plain
+one_of BACKEND "$BACKEND" vllm sglang
+one_of ENGINE "$ENGINE" fsdp megatron
+one_of MATCH "$MATCH" n prompts none
+
+CONFIG=(--config-path "$RECIPE_DIR/config" --config-name math)
+
+COMMON=(
+    setup="$SETUP"
+    algo="$ALGO"
+    training="$ENGINE"
+    recipe.data_dir="$DATA_DIR"
+    actor_rollout_ref.rollout.name="$BACKEND"
+    trainer.nnodes="$NNODES"
+    trainer.experiment_name="${SETUP}_${ALGO}_$METHOD"
+    trainer.default_local_dir="$OUT_DIR/checkpoints"
+)
+if [[ $ENGINE == megatron ]]; then COMMON+=(model_engine=megatron); fi
+if [[ -n $PRESET ]]; then COMMON+=(algorithm.gpo.preset="$PRESET"); fi
+if [[ -n $MODEL ]]; then COMMON+=(actor_rollout_ref.model.path="$MODEL"); fi
+if [[ -n $N_GPUS ]]; then COMMON+=(trainer.n_gpus_per_node="$N_GPUS"); fi
+
+METHOD_ARGS=()
+case $METHOD in
+random) METHOD_ARGS+=(algorithm.gpo.search=random) ;;
+plain)
+    # verl's own estimator, where GPO's stands in for it.
+    METHOD_ARGS+=(algorithm.gpo.enable=false "algorithm.adv_estimator=\${recipe.estimator}" algorithm.gpo.base_estimator=null)
+    ;;
+esac
+
+EQUAL=()
+if [[ $METHOD != gpo && $MATCH != none ]]; then
+    plan=(-m verl_gpo.plan "${CONFIG[@]}" --twin "$METHOD" --match "$MATCH")
+    if [[ -n $MEASURED ]]; then plan+=(--measured "$MEASURED"); fi
+    equal=$("$PYTHON" "${plan[@]}" "${COMMON[@]}" "$@")
+    if [[ -n $equal ]]; then mapfile -t EQUAL <<<"$equal"; fi
+fi
+
+if [[ $DRY_RUN != 0 ]]; then
+    plan=(-m verl_gpo.plan "${CONFIG[@]}")
+    if [[ -n $MEASURED ]]; then plan+=(--measured "$MEASURED"); fi
+    exec "$PYTHON" "${plan[@]}" "${COMMON[@]}" "${METHOD_ARGS[@]}" "$@" "${EQUAL[@]}"
+fi
+
+mkdir -p "$OUT_DIR"
+# Where verl's file logger writes: what verl_gpo.report reads.
+export VERL_FILE_LOGGER_PATH=${VERL_FILE_LOGGER_PATH:-$OUT_DIR/metrics.jsonl}
+
+# A twin's numbers come after the arguments: they were reckoned with them.
+exec "$PYTHON" -m verl.trainer.main_ppo "${CONFIG[@]}" "${COMMON[@]}" "${METHOD_ARGS[@]}" "$@" "${EQUAL[@]}"

@@ -1,0 +1,221 @@
+"""Rows, optimizer steps and tokens of a training step, from a composed configuration."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config import GPOConfig
+from ..core.batch import StepArithmetic, step_arithmetic
+from ..core.cost import expected_cost
+from ..report.runlog import RunLog
+from .configuration import Configuration, PlanError
+
+_ACTOR = "actor_rollout_ref.actor"
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a response is expected to be.
+
+    Attributes:
+        steps: of a response (``K``).
+        response_tokens: mean length.
+        source: where the two are from.
+    """
+
+    steps: int
+    response_tokens: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One training step.
+
+    Attributes:
+        prompts, n: of the step; rollouts of a prompt as configured.
+        mini_batch_rows: rows of one optimizer step of the actor.
+        root_rows, branch_rows: rows that are learnt from.
+        root_tokens, value_tokens, reentry_tokens: generated.
+        actor, critic: what verl makes of the rows; no critic without one.
+    """
+
+    prompts: int
+    n: int
+    mini_batch_rows: int
+    root_rows: float
+    branch_rows: float
+    root_tokens: float
+    value_tokens: float
+    reentry_tokens: float
+    actor: StepArithmetic
+    critic: StepArithmetic | None
+
+    @property
+    def tokens(self) -> float:
+        """All tokens that are generated."""
+        return self.root_tokens + self.value_tokens + self.reentry_tokens
+
+
+def uses_critic(configuration: Configuration) -> bool:
+    """As verl decides it."""
+    enabled = configuration.get("critic.enable")
+    return bool(enabled) if enabled is not None else configuration.get("algorithm.adv_estimator") == "gae"
+
+
+def uses_reference(configuration: Configuration) -> bool:
+    """As verl decides it."""
+    return bool(configuration.get("algorithm.use_kl_in_reward") or configuration.get(f"{_ACTOR}.use_kl_loss"))
+
+
+def gpus(configuration: Configuration) -> int:
+    """Of all nodes."""
+    return configuration.integer("trainer.n_gpus_per_node") * configuration.integer("trainer.nnodes")
+
+
+def model_parallel(configuration: Configuration) -> int:
+    """GPUs that hold one copy of the actor's computation: they share a row."""
+    if configuration.get(f"{_ACTOR}.strategy") == "megatron":
+        megatron = f"{_ACTOR}.megatron"
+        sizes = [f"{kind}_parallel_size" for kind in ("tensor_model", "pipeline_model", "context")]
+        return math.prod(configuration.integer(f"{megatron}.{size}") for size in sizes)
+    return configuration.get(f"{_ACTOR}.ulysses_sequence_parallel_size", 1)
+
+
+def data_parallel(configuration: Configuration) -> int:
+    """Ranks that rows are dealt out to.
+
+    Raises:
+        PlanError: the GPUs cannot be divided so.
+    """
+    total, shared = gpus(configuration), model_parallel(configuration)
+    if total % shared:
+        raise PlanError(
+            f"trainer.n_gpus_per_node={configuration.get('trainer.n_gpus_per_node')}: {total} GPUs cannot be divided "
+            f"by the {shared} of the actor's tensor, pipeline, context or sequence parallelism"
+        )
+    return total // shared
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The three numbers that a twin may change: prompts of a step, rollouts of each, prompts of a mini-batch."""
+
+    prompts: int
+    n: int
+    mini_batch: int
+
+    @classmethod
+    def of(cls, configuration: Configuration) -> Batch:
+        """As configured."""
+        keys = ("data.train_batch_size", "actor_rollout_ref.rollout.n", f"{_ACTOR}.ppo_mini_batch_size")
+        return cls(*(configuration.integer(key) for key in keys))
+
+
+def workload(
+    configuration: Configuration, gpo: GPOConfig, expected: Expectation, batch: Batch | None = None
+) -> Workload:
+    """One training step, as configured or with another batch.
+
+    Raises:
+        PlanError: a number that is none.
+    """
+    configured = Batch.of(configuration)
+    batch = batch or configured
+    prompts, n = batch.prompts, batch.n
+    reserved = min(gpo.reserved_rows, n - 1) if gpo.enable else 0
+    cost = expected_cost(gpo, expected.steps, expected.response_tokens, n - reserved, prompts)
+    # With rows=matched, further roots take the place of re-entry rollouts that there are not.
+    branches = min(cost.branch_rows, reserved * prompts) if reserved else cost.branch_rows
+    more_roots = reserved * prompts - branches if reserved else 0
+    rows = round(cost.root_rows + more_roots + branches)
+    ranks, actor_rows, critic = data_parallel(configuration), batch.mini_batch * n, None
+    multiple = ranks
+    if uses_critic(configuration):
+        mini_batch = configuration.integer("critic.ppo_mini_batch_size")
+        critic_rows = (batch.mini_batch if mini_batch == configured.mini_batch else mini_batch) * n
+        multiple = math.lcm(ranks, critic_rows)
+        epochs = configuration.integer("critic.ppo_epochs")
+        critic = step_arithmetic(rows, critic_rows, epochs, math.lcm(ranks, actor_rows))
+    return Workload(
+        prompts=prompts,
+        n=n,
+        mini_batch_rows=actor_rows,
+        root_rows=cost.root_rows + more_roots,
+        branch_rows=branches,
+        root_tokens=cost.root_tokens + more_roots * expected.response_tokens,
+        value_tokens=cost.value_tokens,
+        reentry_tokens=cost.reentry_tokens,
+        actor=step_arithmetic(rows, actor_rows, configuration.integer(f"{_ACTOR}.ppo_epochs"), multiple),
+        critic=critic,
+    )
+
+
+def expectation(configuration: Configuration, measured: Path | None = None) -> Expectation:
+    """Steps and length of a response: as a run measured them, else as the recipe assumes, else from the limits.
+
+    Raises:
+        PlanError: a metrics file that cannot be read or has no GPO run in it.
+    """
+    if measured is not None:
+        run = measured_run(measured)
+        return Expectation(run.steps, run.response_tokens, f"measured: {measured}")
+    limit = configuration.integer("data.max_response_length")
+    steps, tokens = configuration.get("recipe.steps"), configuration.get("recipe.response_tokens")
+    if steps is not None and tokens is not None:
+        steps, tokens = configuration.integer("recipe.steps"), configuration.integer("recipe.response_tokens")
+        if tokens > limit:
+            raise PlanError(f"recipe.response_tokens={tokens}: must be at most data.max_response_length={limit}")
+        return Expectation(steps, tokens, "assumed by the recipe (recipe.steps, recipe.response_tokens)")
+    return Expectation(16, limit, "assumed: 16 steps, data.max_response_length tokens")
+
+
+@dataclass(frozen=True)
+class MeasuredRun:
+    """What a GPO run generated, average over its training steps."""
+
+    steps: int
+    response_tokens: float
+    tokens: float
+
+
+def measured_run(path: Path) -> MeasuredRun:
+    """Read the metrics of a run with re-entry (verl's file logger).
+
+    Raises:
+        PlanError: no such file, or no training step with GPO's metrics in it.
+    """
+    try:
+        log = RunLog.read(path)
+    except (OSError, ValueError, json.JSONDecodeError) as error:
+        raise PlanError(f"--measured {path}: {error}") from error
+    steps = len(log.series("gpo/tokens/root"))
+    rollouts, root = log.total("gpo/rollouts/root"), log.total("gpo/tokens/root")
+    found = log.series("gpo/steps")
+    if not steps or not rollouts or not found:
+        raise PlanError(f"--measured {path}: no training step with gpo/steps and gpo/tokens/root in it")
+    spent = sum(log.total(f"gpo/tokens/{kind}") for kind in ("root", "value", "reenter"))
+    return MeasuredRun(
+        steps=max(1, round(sum(found.values()) / len(found))),
+        response_tokens=root / rollouts,
+        tokens=spent / steps,
+    )
+
+
+def training_steps(configuration: Configuration) -> tuple[int | None, str]:
+    """Training steps of the whole run and how they are known; None where the data are not here."""
+    stated = configuration.get("trainer.total_training_steps")
+    if stated is not None:
+        return configuration.integer("trainer.total_training_steps"), "trainer.total_training_steps"
+    files = configuration.get("data.train_files")
+    paths = [Path(str(path)).expanduser() for path in ([files] if isinstance(files, str) else files)]
+    if not all(path.is_file() for path in paths):
+        return None, "unknown: trainer.total_epochs of data that are not here"
+    import pyarrow.parquet
+
+    rows = sum(pyarrow.parquet.read_metadata(path).num_rows for path in paths)
+    epochs = configuration.integer("trainer.total_epochs")
+    return rows // configuration.integer("data.train_batch_size") * epochs, f"{epochs} epochs of {rows:,} prompts"

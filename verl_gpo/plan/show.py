@@ -1,0 +1,166 @@
+"""The plan on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.table import Table
+
+from ..config import GPOConfig
+from .architecture import Architecture
+from .configuration import Configuration, added_keys
+from .memory import ASSUMPTIONS, GIB, Memory
+from .numbers import Expectation, Workload, data_parallel, gpus, uses_critic
+from .origins import Setting
+from .twin import Twin
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def pairs(title: str, rows: list[tuple[str, str]]) -> Table:
+    """A table of labels and values."""
+    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, min_width=34)
+    table.add_column(overflow="fold")
+    for label, value in rows:
+        table.add_row(label, value)
+    return table
+
+
+def run_table(configuration: Configuration, gpo: GPOConfig, model: Architecture | None) -> Table:
+    """What runs where."""
+    get = configuration.get
+    rank = get("actor_rollout_ref.model.lora_rank", 0) or get("actor_rollout_ref.model.lora.rank", 0)
+    sizes = f"{_count(model.parameters)} parameters ({model.source})" if model else "size unknown"
+    files = get("data.train_files")
+    method = "plain" if not gpo.enable else f"gpo, search={gpo.search}"
+    rows = [
+        ("model", f"{get('actor_rollout_ref.model.path')}, {sizes}"),
+        ("trained", f"LoRA of rank {rank}" if rank else "all weights"),
+        ("method", f"{method}, preset={gpo.preset}"),
+        ("estimator", f"{get('algorithm.adv_estimator')}{', with a critic' if uses_critic(configuration) else ''}"),
+        ("training", f"{get('actor_rollout_ref.actor.strategy')}, {data_parallel(configuration)} data-parallel ranks"),
+        ("rollout", f"{get('actor_rollout_ref.rollout.name')}, {_engines(configuration)}"),
+        ("GPUs", f"{gpus(configuration)} ({get('trainer.nnodes')} nodes)"),
+        ("data", str(files) if isinstance(files, str) else ", ".join(map(str, files))),
+    ]
+    return pairs("Run", rows)
+
+
+def _engines(configuration: Configuration) -> str:
+    parallel = configuration.integer("actor_rollout_ref.rollout.tensor_model_parallel_size")
+    return f"{max(1, gpus(configuration) // parallel)} engines of {parallel} GPUs"
+
+
+def step_table(columns: dict[str, Workload], expected: Expectation) -> Table:
+    """A training step of the run, beside its twins."""
+    title = f"A training step, with {expected.steps} steps and {expected.response_tokens:,.0f} tokens a response"
+    table = Table(title=f"{title}, {expected.source}", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table.add_column(min_width=28, no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right")
+    own = next(iter(columns.values()))
+    lines: list[tuple[str, Callable[[Workload], str]]] = [
+        ("prompts", lambda step: _count(step.prompts)),
+        ("rollout.n", lambda step: _count(step.n)),
+        ("rows, root", lambda step: _count(step.root_rows)),
+        ("rows, re-entry", lambda step: _count(step.branch_rows)),
+        ("rows, padding", lambda step: _count(step.actor.padding)),
+        ("rows of a mini-batch", lambda step: _count(step.mini_batch_rows)),
+        ("optimizer steps, actor", lambda step: _count(step.actor.optimizer_steps)),
+        ("optimizer steps, critic", lambda step: _count(step.critic.optimizer_steps if step.critic else 0)),
+        ("tokens, root", lambda step: _count(step.root_tokens)),
+        ("tokens, Monte Carlo values", lambda step: _count(step.value_tokens)),
+        ("tokens, re-entry", lambda step: _count(step.reentry_tokens)),
+        ("tokens, all", lambda step: _count(step.tokens)),
+        ("of this run's", lambda step: f"{step.tokens / own.tokens:.1%}"),
+    ]
+    for label, value in lines:
+        if label != "optimizer steps, critic" or own.critic:
+            table.add_row(label, *(value(step) for step in columns.values()))
+    return table
+
+
+def twins_table(twins: list[Twin]) -> Table:
+    """What makes the twins cost the same; recipes/math/run.sh asks for it by itself."""
+    rows = [(f"METHOD={twin.method}", " ".join(twin.overrides) or "nothing to change") for twin in twins]
+    return pairs("Twins at equal tokens", rows)
+
+
+def memory_table(configuration: Configuration, memory: Memory, gpu_gib: float) -> Table:
+    """The memory of one GPU."""
+    get = configuration.get
+    longest = configuration.integer("data.max_prompt_length") + configuration.integer("data.max_response_length")
+    parts = {
+        "weights and optimizer, kept": memory.states,
+        "gradients": memory.gradients,
+        "weights in use, gathered": memory.gathered,
+        "activations": memory.activations,
+        "logits": memory.logits,
+    }
+    rows = [(label, _gib(size)) for label, size in parts.items()]
+    rows.append(
+        ("peak while training", f"{_gib(memory.training)} of {gpu_gib:g} GiB{_verdict(memory.training, gpu_gib)}")
+    )
+    share = f"gpu_memory_utilization={get('actor_rollout_ref.rollout.gpu_memory_utilization')}"
+    rows.append(("peak while sampling", f"{_gib(memory.sampling)}, {share}{_verdict(memory.sampling, gpu_gib)}"))
+    held = f"{memory.kv_tokens:,} tokens, {memory.kv_tokens / longest:,.0f} of the longest responses at once"
+    rows.append(("cache of an engine", held if memory.kv_tokens else "the weights do not fit"))
+    return pairs("Memory of a GPU, estimated", rows)
+
+
+def _gib(size: float) -> str:
+    return f"{size / GIB:.1f} GiB"
+
+
+def _verdict(size: float, gpu_gib: float) -> str:
+    share = size / GIB / gpu_gib
+    return "" if share <= 0.9 else ": tight" if share <= 1 else ": does not fit"
+
+
+def settings_lines(settings: list[Setting]) -> list[str]:
+    """What differs from verl's defaults, under the file that sets it."""
+    lines, last = [], None
+    for setting in settings:
+        if setting.origin != last:
+            lines.append(f"  {setting.origin}")
+        default = "" if setting.default is None else f"    (verl: {setting.default})"
+        lines.append(f"    {setting.key}={setting.value}{default}")
+        last = setting.origin
+    return lines
+
+
+def notes(
+    configuration: Configuration, gpo: GPOConfig, model: Architecture | None, missing: list[tuple[str, str, str]]
+) -> list[str]:
+    """What is assumed, and what is not there yet."""
+    said: list[str] = []
+    if gpo.enable:
+        said.append("every prompt is searched and has a critical step; continuations are as long as what they replace")
+    if gpo.enable and gpo.search in ("adaptive", "propose"):
+        said.append(f"search={gpo.search} stops early: its tokens, and so a twin's, are an upper bound (--measured)")
+    if model is not None:
+        said += [f"memory: {text}" for text in ASSUMPTIONS]
+    else:
+        path = configuration.get("actor_rollout_ref.model.path")
+        said.append(f"memory: not estimated, {path} is neither on this host nor in the table of known models")
+    for key in added_keys(configuration.overrides):
+        said.append(f"+{key}: added; nothing says that verl reads it")
+    for key, path, remedy in missing:
+        said.append(f"not here: {path} ({key}){f'; {remedy}' if remedy else ''}")
+    return [f"  - {line}" for line in said]
+
+
+def print_plan(console: Console, tables: list[Table], settings: list[Setting], said: list[str]) -> None:
+    """All tables, what is set where, and what the plan rests on."""
+    for table in tables:
+        console.print(table)
+        console.print()
+    sections = {"Set other than verl's default": settings_lines(settings), "Assumed, and noticed": said}
+    for title, lines in sections.items():
+        console.print(title, style="italic")
+        console.print("\n".join(lines), soft_wrap=True, markup=False)
+        console.print()

@@ -1,0 +1,100 @@
+"""What makes a baseline twin of a GPO run cost the same tokens, and take the same optimizer steps.
+
+The twin differs in the method alone. What GPO spends on its search, the twin spends on rollouts: on more of them for
+each prompt (``n``), or on more prompts (``prompts``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..config import GPOConfig
+from .configuration import Configuration, PlanError
+from .numbers import Batch, Workload, expectation, measured_run, workload
+
+TWINS = ("plain", "random")
+MATCH = ("n", "prompts")
+
+_KEYS = {
+    "prompts": "data.train_batch_size",
+    "n": "actor_rollout_ref.rollout.n",
+    "mini_batch": "actor_rollout_ref.actor.ppo_mini_batch_size",
+}
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A baseline twin.
+
+    Attributes:
+        method: ``plain`` or ``random``.
+        overrides: what it needs besides the method's own settings.
+        gpo_tokens: of the GPO run, a training step.
+        workload: the twin's training step.
+    """
+
+    method: str
+    overrides: tuple[str, ...]
+    gpo_tokens: float
+    workload: Workload
+
+    @property
+    def ratio(self) -> float:
+        """The twin's tokens over the GPO run's."""
+        return self.workload.tokens / self.gpo_tokens
+
+
+def method_settings(gpo: GPOConfig, method: str) -> GPOConfig:
+    """The settings of a run's twin: no re-entry, or re-entry at a step drawn at random."""
+    return replace(gpo, enable=False) if method == "plain" else replace(gpo, search="random")
+
+
+def twin(
+    configuration: Configuration, gpo: GPOConfig, method: str, match: str = "n", measured: Path | None = None
+) -> Twin:
+    """The twin of a GPO run.
+
+    Args:
+        configuration, gpo: of the GPO run.
+        method: one of :data:`TWINS`.
+        match: one of :data:`MATCH`, what is raised.
+        measured: metrics of the GPO run, in place of what is expected of it.
+
+    Raises:
+        PlanError: a configuration that has no twin.
+    """
+    if not gpo.enable or gpo.search in ("none", "random"):
+        raise PlanError(f"algorithm.gpo.search={gpo.search}: a twin is of a run with a search (METHOD=gpo)")
+    expected = expectation(configuration, measured)
+    own, batch = workload(configuration, gpo, expected), Batch.of(configuration)
+    target = measured_run(measured).tokens if measured else own.tokens
+    settings = method_settings(gpo, method)
+
+    def step(batch: Batch) -> Workload:
+        return workload(configuration, settings, expected, batch)
+
+    if match == "n":
+        least = (settings.reserved_rows if settings.enable else 0) + 2
+        chosen = replace(batch, n=_closest(lambda n: step(replace(batch, n=n)).tokens, target, least))
+    else:
+        # Whole mini-batches, as many of them as there were.
+        count = max(1, batch.prompts // batch.mini_batch)
+        size = _closest(lambda m: step(Batch(m * count, batch.n, m)).tokens, target, 1)
+        chosen = Batch(size * count, batch.n, size)
+    if method == "plain" and step(chosen).actor.optimizer_steps != own.actor.optimizer_steps:
+        epochs = configuration.integer("actor_rollout_ref.actor.ppo_epochs")
+        chosen = replace(chosen, mini_batch=math.ceil(chosen.prompts * epochs / own.actor.optimizer_steps))
+    changed = [
+        f"{key}={getattr(chosen, name)}" for name, key in _KEYS.items() if vars(chosen)[name] != vars(batch)[name]
+    ]
+    return Twin(method, tuple(changed), target, step(chosen))
+
+
+def _closest(tokens: Callable[[int], float], target: float, least: int) -> int:
+    """The integer from ``least`` on whose tokens, which grow evenly with it, come closest to the target."""
+    first, slope = tokens(least), tokens(least + 1) - tokens(least)
+    guess = least + max(0.0, (target - first) / slope)
+    return min((math.floor(guess), math.ceil(guess)), key=lambda size: abs(first + slope * (size - least) - target))
