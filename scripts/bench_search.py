@@ -58,9 +58,12 @@ def curves(args) -> list[dict]:
     settings += [{"search": "uniform", "n_mc": n, "value_model": "curve"} for n in (4, 8)]
     return [
         row
-        for steps, cases in ((4, args.cases), (8, args.cases), (16, args.cases), (32, args.cases), (64, args.cases // 2))
+        for steps in (4, 8, 16, 32, 64)
         for kind in JUMPS
-        for row in rows_of(settings, simulated_cases(kind, steps, cases), 1, kind=kind, steps=steps)
+        # The longest take the longest: half as many.
+        for row in rows_of(
+            settings, simulated_cases(kind, steps, args.cases // (1 + steps // 64)), 1, kind=kind, steps=steps
+        )
     ]
 
 

@@ -15,9 +15,9 @@ BASELINE = 8
 def markdown(result: dict) -> str:
     """All tables of the sections that a result holds."""
     parts = []
-    for section, table in TABLES.items():
+    for section, (heading, reading, table) in TABLES.items():
         if section in result:
-            parts.append(table(result[section]["rows"]))
+            parts.append(f"### {heading}\n\n{reading}\n\n{table(result[section]['rows'])}")
     return "\n\n".join(parts)
 
 
@@ -98,8 +98,26 @@ ARITHMETIC_COLUMNS = {
 }
 
 
-def _comparison(columns: dict) -> Callable[[Sequence[Row]], str]:
-    return lambda rows: equal_hits(rows, columns) + "\n\n" + equal_tokens(rows, columns)
+def _curves(rows: Sequence[Row]) -> str:
+    return equal_hits(rows, CURVE_COLUMNS) + "\n\n" + equal_tokens(rows, CURVE_COLUMNS)
+
+
+def _arithmetic(rows: Sequence[Row]) -> str:
+    tables = (equal_hits(rows, ARITHMETIC_COLUMNS), equal_tokens(rows, ARITHMETIC_COLUMNS), stated(rows))
+    return "\n\n".join(tables)
+
+
+def stated(rows: Sequence[Row]) -> str:
+    """Mean stated confidence and hit rate, of each strategy's settings together."""
+    table = []
+    for (kind, steps), mine in groups(rows).items():
+        cells = []
+        for pick in ARITHMETIC_COLUMNS.values():
+            picked = pick(mine)
+            means = [statistics.fmean(row[key] for row in picked) for key in ("confidence", "hit_rate")]
+            cells.append("{:.2f}, {:.2f}".format(*means))
+        table.append((f"{kind}, {steps} steps", *cells))
+    return _table(("stated confidence, hit rate", *ARITHMETIC_COLUMNS), table)
 
 
 def _abstention(rows: Sequence[Row]) -> str:
@@ -151,11 +169,41 @@ def _engine(rows: Sequence[Row]) -> str:
     return _table(("", "tokens / s", "/ plain", "cache hits", "engine's own time", "ms a prompt"), table)
 
 
-TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
-    "curves": _comparison(CURVE_COLUMNS),
-    "arithmetic": _comparison(ARITHMETIC_COLUMNS),
-    "abstention": _abstention,
-    "confidence": _confidence,
-    "learn_from": _learn_from,
-    "engine": _engine,
+#: section -> its heading, how its tables are to be read, and what makes them.
+TABLES: dict[str, tuple[str, str, Callable[[Sequence[Row]], str]]] = {
+    "curves": (
+        "Simulated value curves",
+        "The first table is at equal hit rate: tokens as a share of those of the paper's search, for a hit rate within 2 "
+        "points of its own or better (in brackets); `-` where no setting got there. The second is at equal tokens: least "
+        "and most over a strategy's settings.",
+        _curves,
+    ),
+    "arithmetic": (
+        "A model through vLLM",
+        "The arithmetic model; what is true is computed from its own probabilities. Of solved responses the step that "
+        "gains most is sought (`argmax`), of failed ones the first wrong line (`argmin`).",
+        _arithmetic,
+    ),
+    "abstention": (
+        "Abstention",
+        "Share of responses that re-enter, and how many of those steps are critical in truth, over 16 steps.",
+        _abstention,
+    ),
+    "confidence": (
+        "Confidence",
+        "All kinds of jumps, 8 to 32 steps. The error is the expected calibration error in ten bins.",
+        _confidence,
+    ),
+    "learn_from": (
+        "What is learnt from",
+        "One jump among smaller changes, 16 steps. The bias is the group's mean reward less the true value of the reset "
+        "state.",
+        _learn_from,
+    ),
+    "engine": (
+        "The real engine",
+        "Prompts of the arithmetic task, 16 steps. Plain rollouts and re-entry in turn, at the same concurrency on the "
+        "same vLLM. The engine's own time is the search's CPU time as a share of the phase.",
+        _engine,
+    ),
 }

@@ -1,30 +1,86 @@
 #!/usr/bin/env bash
-# Arithmetic: GPO, and its twins from the same script.
+# Arithmetic: every optimizer with GPO, with a random reset, and plain, from one script.
 #
-#   METHOD=gpo      the critical step (default)
+#   METHOD=gpo      reset to the critical step (default)
 #   METHOD=random   reset to a random step: the paper's ablation
-#   METHOD=grpo     stock GRPO; the rollout worker only counts
+#   METHOD=plain    the optimizer alone; the rollout worker only counts
 #
-# Further arguments are verl's, e.g.   bash recipes/arithmetic/run.sh algorithm.gpo.n_mc=8
+#   ALGO=grpo (default), drgrpo, rloo, opo, reinforce_plus_plus, reinforce_plus_plus_baseline, ppo, dapo, gspo
+#
+# An optimizer's own settings are the same under all three methods. Further arguments are verl's, e.g.
+#   ALGO=ppo bash recipes/arithmetic/run.sh algorithm.gpo.n_mc=8
 set -Eeuo pipefail
 
 RECIPE_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 PYTHON=${PYTHON:-python}
+ALGO=${ALGO:-grpo}
 METHOD=${METHOD:-gpo}
 PRESET=${PRESET:-paper}
 DATA_DIR=${DATA_DIR:-$PWD/outputs/arithmetic/data}
-OUT_DIR=${OUT_DIR:-$PWD/outputs/arithmetic/$METHOD}
+OUT_DIR=${OUT_DIR:-$PWD/outputs/arithmetic/$ALGO-$METHOD}
 N_GPUS=${N_GPUS:-1}
+
+# verl's estimator, and what else the optimizer asks for.
+estimator=$ALGO
+algo=()
+case $ALGO in
+grpo | rloo | opo | reinforce_plus_plus | reinforce_plus_plus_baseline) ;;
+drgrpo) # no division by the group's deviation, nor by a response's length
+    estimator=grpo
+    algo=(algorithm.norm_adv_by_std_in_grpo=false
+        actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-sum-norm
+        actor_rollout_ref.actor.loss_scale_factor=96)
+    ;;
+dapo) # clip higher, token mean, groups with one outcome filtered, long responses punished
+    estimator=grpo
+    algo=(actor_rollout_ref.actor.clip_ratio_high=0.28
+        actor_rollout_ref.actor.loss_agg_mode=token-mean
+        algorithm.filter_groups.enable=true
+        algorithm.filter_groups.metric=acc
+        reward.reward_manager.name=dapo
+        +reward.reward_kwargs.max_resp_len=96
+        +reward.reward_kwargs.overlong_buffer_cfg.enable=true
+        +reward.reward_kwargs.overlong_buffer_cfg.len=16
+        +reward.reward_kwargs.overlong_buffer_cfg.penalty_factor=1.0
+        +reward.reward_kwargs.overlong_buffer_cfg.log=false)
+    ;;
+gspo) # one importance ratio a sequence, and the clip range that goes with it
+    estimator=grpo
+    algo=(actor_rollout_ref.actor.policy_loss.loss_mode=gspo
+        actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-mean
+        actor_rollout_ref.actor.clip_ratio_low=3e-4
+        actor_rollout_ref.actor.clip_ratio_high=4e-4)
+    ;;
+ppo) # GAE with a critic
+    estimator=gae
+    algo=(critic.model.path="$DATA_DIR/model"
+        critic.optim.lr=1e-3
+        critic.use_dynamic_bsz=true
+        critic.ppo_max_token_len_per_gpu=16384
+        critic.model.enable_gradient_checkpointing=false)
+    ;;
+*)
+    echo "ALGO=$ALGO: must be one of grpo, drgrpo, rloo, opo, reinforce_plus_plus, reinforce_plus_plus_baseline, ppo, dapo," \
+        "gspo" >&2
+    exit 2
+    ;;
+esac
 
 case $METHOD in
 gpo) method=(algorithm.gpo.preset="$PRESET") ;;
 random) method=(algorithm.gpo.preset="$PRESET" algorithm.gpo.search=random) ;;
-grpo) method=(algorithm.adv_estimator=grpo algorithm.gpo.enable=false) ;;
+plain) method=(algorithm.gpo.enable=false) ;;
 *)
-    echo "METHOD=$METHOD: must be one of gpo, random, grpo" >&2
+    echo "METHOD=$METHOD: must be one of gpo, random, plain" >&2
     exit 2
     ;;
 esac
+# An estimator without a critic runs inside gpo's, on roots and on re-entry rollouts apart.
+if [[ $METHOD == plain || $estimator == gae ]]; then
+    method+=(algorithm.adv_estimator="$estimator")
+else
+    method+=(algorithm.adv_estimator=gpo algorithm.gpo.base_estimator="$estimator")
+fi
 
 OMP_NUM_THREADS=1 "$PYTHON" "$RECIPE_DIR/prepare.py" --out "$DATA_DIR"
 
@@ -39,7 +95,7 @@ exec "$PYTHON" -m verl.trainer.main_ppo \
     data.val_files="$DATA_DIR/test.parquet" \
     actor_rollout_ref.model.path="$DATA_DIR/model" \
     reward.custom_reward_function.path="$RECIPE_DIR/reward.py" \
-    trainer.experiment_name="arithmetic_$METHOD" \
+    trainer.experiment_name="arithmetic_${ALGO}_$METHOD" \
     trainer.default_local_dir="$OUT_DIR/checkpoints" \
     trainer.n_gpus_per_node="$N_GPUS" \
-    "${method[@]}" "$@"
+    "${algo[@]}" "${method[@]}" "$@"
