@@ -17,6 +17,8 @@ from recipes.arithmetic.task import parse_problem
 
 Truth = Callable[[Mapping[str, Any]], dict[str, Any] | None]
 _END = "<|im_end|>"
+#: A gain below this is no critical step: a trained model is all but sure of its easy lines, never quite.
+LEAST = 0.01
 
 
 def of_model(folder: str) -> Truth:
@@ -72,10 +74,10 @@ def known(row: Mapping[str, Any], folder: str) -> dict[str, Any] | None:
     if len(values) != len(row["steps"]) + 1:
         return None
     gains = [after - before for before, after in zip(values, values[1:], strict=False)]
-    importance = {"argmax": gains, "argmin": [-gain for gain in gains], "abs": [abs(gain) for gain in gains]}
-    best = max(importance.get(row.get("rule") or "argmax", gains), default=0.0)
-    index = importance.get(row.get("rule") or "argmax", gains).index(best) if best > 0 else None
-    return {"true_values": list(values), "true_critical": index}
+    if row.get("rule") in ("argmin", "abs"):
+        gains = [abs(gain) if row["rule"] == "abs" else -gain for gain in gains]
+    best = max(gains, default=0.0)
+    return {"true_values": list(values), "true_critical": gains.index(best) if best > LEAST else None}
 
 
 @functools.lru_cache(maxsize=2)  # traces come in the order of the training

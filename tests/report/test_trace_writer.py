@@ -17,6 +17,8 @@ from verl_gpo.report import trace_writer
 from verl_gpo.report.trace_writer import TraceWriter, json_line, plain
 from verl_gpo.report.traces import count_traces, read_traces, trace_files
 
+TEXT = "ünï \u2028 😀 </script>"
+
 
 def record(number, size=0):
     # Random text, so that compressing it does not hide the size.
@@ -30,14 +32,12 @@ def numbers(folder):
 def test_records_come_back_as_they_were_written_in_order(tmp_path):
     writer = TraceWriter(tmp_path / "deep" / "folder", "w")
     for number in range(20):
-        writer.write(
-            {**record(number), "text": "ünï \u2028 \ud83d\ude00 <script>"} if number % 2 else lambda: record(4)
-        )
+        writer.write({**record(number), "text": TEXT} if number % 2 else lambda: record(4))
     writer.close()
     assert (writer.written, writer.dropped, writer.failed) == (20, 0, 0)
     read = list(read_traces(tmp_path / "deep" / "folder"))
     assert [r["number"] for r in read] == [number if number % 2 else 4 for number in range(20)]
-    assert read[1]["text"] == "ünï \u2028 😀 <script>"
+    assert read[1]["text"] == TEXT
 
 
 def test_nothing_is_made_before_the_first_record(tmp_path):
@@ -138,7 +138,7 @@ def test_several_writers_share_a_folder_and_a_later_one_goes_on(tmp_path):
         ({"name": "a/b"}, "name="),
         ({"max_bytes": 0}, "max_bytes=0"),
         ({"every": 0}, "every=0"),
-        ({"every": 1.5}, "every"),
+        ({"every": 1.5}, "1.5"),
     ],
 )
 def test_settings_that_cannot_work(tmp_path, settings, says):
@@ -205,8 +205,8 @@ def test_what_was_written_before_a_kill_is_readable(tmp_path):
     assert numbers(folder) == [*kept, 10**6]
 
 
-@pytest.mark.parametrize("cut", [1, 10, 100, 1000])
-def test_a_member_that_was_cut_off_costs_no_other(tmp_path, cut, monkeypatch):
+@pytest.mark.parametrize(("cut", "kept"), [(1, [0, 1, 2]), (8, [0, 1, 2]), (100, [0, 1]), (1500, [0, 1])])
+def test_a_member_that_was_cut_off_costs_no_other(tmp_path, cut, kept, monkeypatch):
     monkeypatch.setattr(trace_writer, "MEMBER_BYTES", 1)
     writer = TraceWriter(tmp_path, "w")
     for number in range(3):
@@ -214,8 +214,8 @@ def test_a_member_that_was_cut_off_costs_no_other(tmp_path, cut, monkeypatch):
     writer.close()
     (file,) = trace_files(tmp_path)
     file.write_bytes(file.read_bytes()[:-cut])
-    assert numbers(tmp_path) == [0, 1]
-    assert count_traces(tmp_path) == 2
+    assert numbers(tmp_path) == kept  # a line whose checksum alone is missing is whole
+    assert count_traces(tmp_path) == len(kept)
 
 
 def test_other_tools_read_the_files(tmp_path):

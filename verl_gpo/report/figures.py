@@ -77,6 +77,7 @@ def run_figures(groups: Sequence[RunGroup]) -> list[Figure]:
         ),
     ]
     figures += [_curves(groups, title, lines, note) for title, (lines, note) in CURVES.items()]
+    figures.append(_fifths(groups))
     return [figure for figure in figures if figure["data"]]
 
 
@@ -151,7 +152,11 @@ def _stacked(
         for label, row in rows.items()
         if any(row)
     ]
-    layout = {"barmode": "stack", "xaxis": {"title": {"text": unit}}, "yaxis": {"type": "category", "automargin": True}}
+    layout = {
+        "barmode": "stack",
+        "xaxis": {"title": {"text": unit}},
+        "yaxis": {"type": "category", "autorange": "reversed", "automargin": True},
+    }
     return {"title": title, "note": note, "data": data, "layout": layout}
 
 
@@ -164,6 +169,19 @@ def _curves(groups: Sequence[RunGroup], title: str, lines: Mapping[str, tuple[st
                 label = group.name if len(lines) == 1 else f"{group.name}, {what}"
                 data += _line(number, group.name, label, list(points), list(points.values()), dash, True)
     return {"title": title, "note": note, "data": data, "layout": _axes("training step", "", True)}
+
+
+def _fifths(groups: Sequence[RunGroup]) -> Figure:
+    names = [f"gpo/critical/fifth_{fifth}" for fifth in range(1, 6)]
+    data = []
+    for number, group in enumerate(groups):
+        if any(log.series(names[0]) for log in group.logs):
+            shares = [estimate([_mean(log, name) for log in group.logs]).mean for name in names]
+            bar = {"type": "bar", "name": group.name, "x": list(range(1, 6)), "y": shares}
+            data.append({**bar, "marker": {"color": _color(number)}, "showlegend": True})
+    layout = {**_axes("fifth of the response", "share of the critical steps"), "barmode": "group"}
+    note = "1: the first fifth of a response's steps, 5: the last; average over training steps and seeds."
+    return {"title": "Critical steps by fifths of the response", "note": note, "data": data, "layout": layout}
 
 
 def run_table(groups: Sequence[RunGroup]) -> list[list[str]]:

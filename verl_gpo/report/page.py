@@ -19,6 +19,7 @@ from typing import Any
 
 from .figures import run_figures, run_table
 from .runs import RunGroup
+from .trace_figures import trace_figures
 from .trace_record import SCHEMA_VERSION
 from .trace_writer import plain
 from .traces import trajectories
@@ -58,14 +59,14 @@ def build_page(
         rows = [row | dict(truth(row) or {}) for row in rows]
     order = ("global_step", "sample_index", "anchor")
     rows.sort(key=lambda row: [row[key] if isinstance(row.get(key), int) else -1 for key in order])
-    figures = run_figures(groups)
+    figures = [*run_figures(groups), *trace_figures(rows)]
     data = {
         "index": {
             "rows": [index_entry(row) for row in rows],
             "block": BLOCK,
             "sampled": [len(records), total] if total and total > len(records) else None,
         },
-        "runs": {"figures": figures, "table": run_table(groups) if groups else []},
+        "overview": {"figures": figures, "table": run_table(groups) if groups else []},
     }
     for start in range(0, len(rows), BLOCK):
         block = [body(row, continuation_chars) for row in rows[start : start + BLOCK]]

@@ -1,8 +1,8 @@
 // Tabs, and what is unpacked when.
 
 const nonce = document.querySelector("script[nonce]").nonce;
-const [runs, index] = await Promise.all([unpackJson("runs"), unpackJson("index")]);
-const tabs = {runs: () => renderRuns(runs, nonce), traces: () => { window.viewer = new Viewer(index); }};
+const [overview, index] = await Promise.all([unpackJson("overview"), unpackJson("index")]);
+const tabs = {overview: () => renderOverview(overview, nonce), traces: () => { window.viewer = new Viewer(index); }};
 const opened = new Set();
 
 function openTab(name) {
@@ -17,7 +17,8 @@ function openTab(name) {
 }
 
 for (const name of Object.keys(tabs)) $(`tab-${name}`).addEventListener("click", () => openTab(name));
-$("tab-runs").hidden = !runs.table.length;
-$("tab-traces").hidden = !index.rows.length && runs.table.length > 0;
-openTab(location.hash.startsWith("#t=") || !runs.table.length ? "traces" : "runs");
+$("tab-overview").hidden = !overview.figures.length && !overview.table.length;
+$("tab-traces").hidden = !index.rows.length && overview.table.length > 0;
+$("keys").addEventListener("click", () => $("help").showModal());
+openTab(location.hash.startsWith("#t=") || !overview.table.length ? "traces" : "overview");
 document.documentElement.dataset.ready = "true";

@@ -47,12 +47,12 @@ function stateLine(t, k, solvedFrom) {
   const {continuations} = state;
   const last = k === t.steps.length;
   const resets = t.reset_state === k;
-  const truth = t.true_values && t.true_values[k] != null ? ` · true ${figure(t.true_values[k])}` : "";
+  const truth = t.true_values && t.true_values[k] != null ? ` · true ${share(t.true_values[k])}` : "";
   let label = "not valued";
   if (state.value !== null) {
     const from = last ? "outcome" : k === 0 && !continuations.length ? `${state.count} roots` : `${state.count} reward${state.count > 1 ? "s" : ""}`;
-    const bounds = state.count ? ` [${figure(state.low)}, ${figure(state.high)}]` : "";
-    label = `${figure(state.value)}${bounds} · ${from}`;
+    const bounds = state.count ? ` [${share(state.low)}, ${share(state.high)}]` : "";
+    label = `${share(state.value)}${bounds} · ${from}`;
   }
   const box = h("div", {class: "drawn", hidden: true});
   const button = h("button", {
@@ -80,7 +80,7 @@ function stepRow(t, k, gain, range) {
     h("div", {class: "gutter"}, h("b", {}, String(k)), step.advantage != null && h("small", {}, signed(step.advantage))),
     h("div", {class: "text"},
       (critical || isTrue) && h("div", {class: "badges"},
-        critical && pill(`critical step · A ${signed(t.critical.advantage)} · confidence ${figure(t.critical.confidence)}`, "critical"),
+        critical && pill(`critical step · A ${signed(t.critical.advantage)} · confidence ${share(t.critical.confidence)}`, "critical"),
         isTrue && pill("true critical step", "true")),
       h("pre", {dir: "auto", style: stepColor(gain, range), title: `tokens ${step.start} to ${step.end}`}, step.text),
       step.cut && h("small", {}, `${figure(step.cut)} characters left out`)));
@@ -126,9 +126,9 @@ function facts(t) {
   const mean = (values) => (values.length ? values.reduce((a, b) => a + b, 0) / values.length : null);
   const truth = t.ground_truth === null || t.ground_truth === undefined ? null : t.ground_truth;
   const pairs = [
-    ["outcome", `reward ${figure(t.reward)}; ${roots.length} roots: ${figure(mean(roots))}`],
-    ["learnt from", learnt.length ? `${learnt.length}, mean reward ${figure(mean(learnt.map((item) => item.reward)))}` : "nothing"],
-    ["critical step", t.critical ? `${t.critical.step} of ${t.steps.length}, confidence ${figure(t.critical.confidence)}` : "none: abstained"],
+    ["outcome", `reward ${figure(t.reward)}; ${roots.length} roots: ${share(mean(roots))}`],
+    ["learnt from", learnt.length ? `${learnt.length}, mean reward ${share(mean(learnt.map((item) => item.reward)))}` : "nothing"],
+    ["critical step", t.critical ? `${t.critical.step} of ${t.steps.length}, confidence ${share(t.critical.confidence)}` : "none: abstained"],
     t.true_critical !== undefined && ["true critical step", t.true_critical === null ? "none" : String(t.true_critical)],
     ["chosen by", [t.search, t.rule].filter(Boolean).join(", ") || "–"],
     ["drawn for the prompt", `${figure(sum("requests"))} continuations, ${figure(sum("tokens"))} tokens, ${figure(sum("seconds"))} s`],

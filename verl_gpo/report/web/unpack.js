@@ -28,8 +28,11 @@ function h(tag, properties = {}, ...children) {
   return node;
 }
 
-/** A number for people: three figures at most behind the point, "–" for none. */
-const figure = (value, digits = 2) =>
-  value === null || value === undefined ? "–" : Number.isInteger(value) ? value.toLocaleString("en") : value.toFixed(digits);
+/** A count, a reward or seconds for people: whole numbers as such, others with two digits, "–" for none. */
+const figure = (value) =>
+  value === null || value === undefined ? "–" : Number.isInteger(value) ? value.toLocaleString("en") : value.toFixed(2);
+
+/** A value or a probability: always two digits. */
+const share = (value) => (value === null || value === undefined ? "–" : value.toFixed(2));
 
 const signed = (value) => (value === null || value === undefined ? "–" : (value >= 0 ? "+" : "−") + Math.abs(value).toFixed(2));

@@ -49,7 +49,7 @@ class Viewer {
   row(place) {
     const number = this.shown[place];
     const row = this.rows[number];
-    const found = row.critical === null ? "abstained" : `critical ${row.critical} of ${row.steps} · ${figure(row.confidence)}`;
+    const found = row.critical === null ? "abstained" : `critical ${row.critical} of ${row.steps} · ${share(row.confidence)}`;
     const truth = row.true === undefined ? "" : row.true === row.critical ? " ✓" : ` (true: ${row.true ?? "none"})`;
     return h("div", {
       class: `row ${row.solved ? "good" : "bad"}`, role: "option", id: `row-${number}`, "data-number": number,
