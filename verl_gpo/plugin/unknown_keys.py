@@ -18,8 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..config import ConfigError
 
-#: Blocks that may hold what verl does not know: estimators are handed this one as it is, and find their settings there.
-_OPEN = ("algorithm.",)
+#: What verl makes dataclasses of, with the blocks inside. ``algorithm`` and ``reward`` name one, too, but are read as
+#: they are, and hold what estimators and reward managers want.
+_MADE = ("actor_rollout_ref", "critic")
 
 
 def check_known(config: DictConfig) -> None:
@@ -29,7 +30,9 @@ def check_known(config: DictConfig) -> None:
         ConfigError: the first such key.
     """
     stock = _stock(str(config.get("model_engine", "dp")))
-    for key, value, known in _unknown(OmegaConf.to_container(config, resolve=False), stock, ""):
+    given = OmegaConf.to_container(config, resolve=False)
+    unknown = (found for block in _MADE for found in _unknown(given.get(block), stock.get(block), f"{block}."))
+    for key, value, known in unknown:
         close = difflib.get_close_matches(key.rpartition(".")[2], known, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise ConfigError(key, value, f"no such key; {hint}known are {', '.join(sorted(known))}")
@@ -47,7 +50,7 @@ def _unknown(node: Any, stock: Any, prefix: str) -> Iterator[tuple[str, Any, lis
     if not isinstance(node, dict):
         return
     stock = stock if isinstance(stock, dict) else {}
-    if "_target_" in node and prefix not in _OPEN:
+    if "_target_" in node:
         target = get_class(node["_target_"])
         known = [field.name for field in fields(target)] if is_dataclass(target) else []
         for name, value in node.items():

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from ..config import BLOCK, ConfigError, GPOConfig
 from .detect import cpu_platform_wanted
 from .estimators import BASES, BY_GROUP, REFUSED, needs_group
+from .unknown_keys import check_known
 
 MANAGER = "verl_gpo.plugin.worker.ReentryManager"
 MANAGER_KEY = "actor_rollout_ref.rollout.agent.agent_loop_manager_class"
@@ -65,6 +66,7 @@ def prepare(config: DictConfig) -> None:
         ConfigError: a setting that cannot work.
     """
     gpo = check(config)
+    check_known(config)
     if gpo.enable and gpo.trace_dir:
         _prepare_folder(config, f"{BLOCK}.trace_dir", gpo.trace_dir)
     if not _joins_cluster(config):
