@@ -61,7 +61,6 @@ function stateLine(t, k, solvedFrom) {
       if (!box.childElementCount) box.append(...continuations.map((item) => continuationCard(item, solvedFrom)));
       box.hidden = !box.hidden;
       button.setAttribute("aria-expanded", String(!box.hidden));
-      box.dispatchEvent(new CustomEvent("layout", {bubbles: true}));
     },
   },
   h("span", {class: "v"}, `V(s${k}) `, h("b", {}, label), truth),

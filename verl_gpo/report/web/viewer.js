@@ -14,8 +14,7 @@ class Viewer {
     this.list = $("list");
     this.list.addEventListener("scroll", () => this.renderList(), {passive: true});
     new ResizeObserver(() => this.renderList()).observe(this.list);
-    new ResizeObserver(() => this.redraw()).observe($("detail"));
-    $("detail").addEventListener("layout", () => this.redraw());
+    this.resized = new ResizeObserver(() => this.redraw()); // of what is shown: it grows as things unfold
     const form = $("filters");
     form.addEventListener("input", () => this.filter());
     form.addEventListener("reset", () => setTimeout(() => this.filter()));
@@ -84,6 +83,8 @@ class Viewer {
     this.redraw = redraw;
     $("detail").replaceChildren(node);
     $("detail").scrollTop = 0;
+    this.resized.disconnect();
+    this.resized.observe(node);
     redraw();
     history.replaceState(null, "", `#t=${number}`);
   }
