@@ -147,7 +147,9 @@ class GPOConfig:
         0, _integer(0), "Only so many steps, those with the most uncertain tokens, may be critical; 0: all."
     )
     max_continuation_tokens: int = _option(
-        0, _integer(0), "Longest Monte Carlo continuation, scored as far as it came; 0: up to the response length."
+        0,
+        _integer(0),
+        "Longest Monte Carlo continuation, scored as far as it came and not learnt from; 0: up to the response length.",
     )
     value_model: str = _option(
         "means",

@@ -8,15 +8,37 @@ from tests.core.fakes import CoinPolicy, FakePolicy, root, run
 from verl_gpo.core.learn import LEARN_FROM, branch_groups, missing_continuations, takes_part_in_choice
 from verl_gpo.core.types import ScoredContinuation, Trajectory
 
-# What the search drew: two continuations at s_1, three at s_2, one at s_3; the letters stand for continuations.
+
+class Letter(str):
+    """Stands for a continuation; capitals were cut short."""
+
+    @property
+    def cut(self):
+        return self.isupper()
+
+
+def letters(text):
+    return tuple(map(Letter, text))
+
+
+# What the search drew: two continuations at s_1, three at s_2, one at s_3.
 DRAWN = {2: ((0, 1), "cde"), 1: ((0,), "ab"), 3: ((0, 1, 2), "f")}
 
 
-def groups(learn_from, sequential=False, reset=2, added=()):
+def groups(learn_from, sequential=False, reset=2, added="", drawn=None):
+    drawn = {state: (prefix, letters(samples)) for state, (prefix, samples) in (drawn or DRAWN).items()}
     return [
         (group.state, "".join(group.rollouts), group.critical)
-        for group in branch_groups(learn_from, sequential, DRAWN, reset, added)
+        for group in branch_groups(learn_from, sequential, drawn, reset, letters(added))
     ]
+
+
+def test_what_was_cut_short_is_not_learnt_from():
+    drawn = {1: ((0,), "aB"), 2: ((0, 1), "cDe"), 3: ((0, 1, 2), "FG")}
+    assert groups("reuse", drawn=drawn) == [(2, "ce", True)]
+    assert groups("split", drawn=drawn) == []
+    assert groups("all", drawn=drawn) == [(2, "ce", True)]  # one at s_1 and none at s_3 are no groups
+    assert groups("reuse", reset=3, drawn=drawn, added="x") == [(3, "x", True)]
 
 
 def test_groups_by_hand():

@@ -72,6 +72,20 @@ def test_a_bound_on_continuations_bounds_the_search_and_not_the_rollouts():
     assert [most for _, most, _ in reentered] == [LENGTH - 2] * 3
 
 
+@pytest.mark.parametrize("learn_from", ["reuse", "all"])
+def test_continuations_that_came_to_the_bound_are_replaced_by_whole_ones(learn_from):
+    policy = FakePolicy({2: [0], 4: [1], 6: [1]})  # two tokens each
+    settings = {"n_mc": 2, "n_reentry": 3, "learn_from": learn_from}
+    cut = run(policy, [root(), root(reward=0.0)], max_continuation_tokens=2, **settings)
+    # Values come from what was cut, all the same; three whole rollouts are drawn at s_1.
+    (reentry,) = cut.reentries
+    assert reentry.critical.index == 1 and cut.usage["value"].requests == 6 and cut.usage["reenter"].requests == 3
+    (group,) = reentry.groups
+    assert group.state == 1 and len(group.rollouts) == 3 and not any(rollout.cut for rollout in group.rollouts)
+    whole = run(policy, [root(), root(reward=0.0)], max_continuation_tokens=3, **settings)
+    assert whole.usage["reenter"].requests == 0
+
+
 @pytest.mark.parametrize(("rule", "index"), [("argmax", 1), ("abs", 2), ("argmin", 2)])
 def test_rules_reach_the_engine(rule, index):
     policy = FakePolicy({2: [0.5], 4: [1.0], 6: [0.0]})  # V = .5 .5 1 0 | .5 -> A = 0 .5 -1 .5

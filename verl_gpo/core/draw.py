@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .budget import TokenBudget
 from .types import Sampler, SamplingError, ScoredContinuation, Scorer, ScoringError, Tokens
@@ -95,7 +95,9 @@ class Draw:
             usage.context_tokens += continuation.context_tokens
             usage.cached_tokens += continuation.cached_tokens
         try:
-            return await self._scorer.score(prefix, continuation)
+            scored = await self._scorer.score(prefix, continuation)
         except ScoringError:
             usage.scoring_failures += 1
             return None
+        cut = len(continuation.token_ids) >= max_tokens < self._response_length - len(prefix)
+        return replace(scored, cut=True) if cut else scored

@@ -96,7 +96,7 @@ class Group:
                 continue
             state = view.reset_state(critical.index)
             prefix = view.prefix(state)
-            drawn = len(self._samples.get(prefix, ()))
+            drawn = sum(not sample.cut for sample in self._samples.get(prefix, ()))
             config = self._config
             count = missing_continuations(config.learn_from, search.sequential, state, drawn, config.n_reentry)
             affordable = int(min(count, left // view.continuation_tokens(state)))

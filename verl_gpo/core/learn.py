@@ -82,7 +82,8 @@ def branch_groups(
     Args:
         learn_from: one of :data:`LEARN_FROM`.
         sequential: as above.
-        drawn: state -> its prefix and the continuations that the search drew there, in order.
+        drawn: state -> its prefix and the continuations that the search drew there, in order. Those that were cut short
+            are left out: the policy did not end there.
         reset_state: where the critical step resets to; None without one.
         added: the continuations drawn after the choice.
 
@@ -94,17 +95,21 @@ def branch_groups(
     for state, (prefix, samples) in sorted(drawn.items()):
         critical = state == reset_state
         if learn_from == "all":
-            rollouts = (*samples, *(added if critical else ()))
+            rollouts = _whole((*samples, *(added if critical else ())))
             if len(rollouts) < 2 and not critical:
                 continue  # nothing to compare it with
         elif not critical:
             continue
         elif learn_from == "reuse":
-            rollouts = (*samples, *added)
+            rollouts = _whole((*samples, *added))
         elif learn_from == "split" and not sequential:
-            rollouts = (*samples[1::2], *added)
+            rollouts = _whole((*samples[1::2], *added))
         else:
             rollouts = tuple(added)
         if rollouts:
             groups.append(BranchGroup(state, prefix, tuple(rollouts), critical))
     return tuple(groups)
+
+
+def _whole(samples: Sequence[ScoredContinuation]) -> tuple[ScoredContinuation, ...]:
+    return tuple(sample for sample in samples if not sample.cut)

@@ -75,10 +75,14 @@ class Continuation:
 
 @dataclass(frozen=True)
 class ScoredContinuation:
-    """A continuation and the outcome reward of the whole response, prefix included."""
+    """A continuation and the outcome reward of the whole response, prefix included.
+
+    ``cut`` says that it came to the bound on value continuations: good enough for a value, but no response to learn from.
+    """
 
     continuation: Continuation
     reward: float
+    cut: bool = field(default=False, kw_only=True)
     source: Any = field(default=None, compare=False, repr=False)
 
 

@@ -1,0 +1,58 @@
+"""Other optimizers than GRPO on the real pipeline: a critic, matched rows, DAPO's filter, LoRA, KL on both sides."""
+
+import math
+
+import pytest
+
+from tests.e2e.test_training import ARITHMETIC, assert_rollout_and_actor_agree, assert_searched
+
+pytestmark = pytest.mark.e2e
+
+TWO_STEPS = ("trainer.total_training_steps=2", "trainer.resume_mode=disable")
+
+
+def test_ppo_with_a_critic_on_matched_rows(train, arithmetic_data):
+    """Two roots and two re-entry rollouts a prompt, or four roots: always the 16 rows of the run without GPO."""
+    critic = [
+        "algorithm.adv_estimator=gae",
+        f"critic.model.path={arithmetic_data}/model",
+        "critic.use_dynamic_bsz=true",
+        "critic.model.enable_gradient_checkpointing=false",
+        "algorithm.use_kl_in_reward=true",
+    ]
+    matched = ["algorithm.gpo.rows=matched", "algorithm.gpo.n_reentry=2", "algorithm.gpo.n_mc=2"]
+    run = train("ppo", *ARITHMETIC, *critic, *matched, *TWO_STEPS)
+    assert sorted(run.metrics) == [1, 2]
+    for metrics in run.metrics.values():
+        assert metrics["gpo/rows"] == 16 and metrics["gpo/optimizer_steps"] == 1
+        assert metrics["gpo/rollouts/root"] + metrics["gpo/rollouts/branch"] == 16
+        assert metrics["gpo/rollouts/branch"] == 2 * metrics["gpo/critical/found"]
+        assert math.isfinite(metrics["critic/vf_loss"]) and metrics["critic/grad_norm"] > 0
+        assert metrics["actor/grad_norm"] > 0
+        assert_rollout_and_actor_agree(metrics)
+    assert sum(metrics["gpo/rollouts/branch"] for metrics in run.metrics.values()) > 0
+
+
+def test_dapo_with_lora_filters_by_the_roots(train):
+    dapo = [
+        "algorithm.filter_groups.enable=true",
+        "algorithm.filter_groups.metric=acc",
+        "actor_rollout_ref.actor.clip_ratio_high=0.28",
+        "actor_rollout_ref.actor.use_kl_loss=true",
+    ]
+    lora = [
+        "actor_rollout_ref.model.lora_rank=8",
+        "actor_rollout_ref.model.lora_alpha=16",
+        "actor_rollout_ref.rollout.load_format=safetensors",
+        "actor_rollout_ref.actor.optim.lr=1e-3",
+    ]
+    run = train("dapo", *ARITHMETIC, *dapo, *lora, *TWO_STEPS)
+    assert sorted(run.metrics) == [1, 2]
+    for metrics in run.metrics.values():
+        assert_searched(metrics)
+        # Each of the four groups is mixed, so one to three of its four roots are right. Re-entry rollouts do not count.
+        assert 0.25 <= metrics["gpo/accuracy/root"] <= 0.75
+        assert metrics["actor/grad_norm"] > 0 and metrics["actor/kl_loss"] >= 0
+        assert_rollout_and_actor_agree(metrics)  # the adapter reaches the rollouts
+    assert max(metrics.get("training/filter_groups/evicted_samples", 0) for metrics in run.metrics.values()) > 0
+    assert max(metrics["gpo/rollouts/branch"] for metrics in run.metrics.values()) > 0
