@@ -122,13 +122,15 @@ class Trackers:
 
     def _tensorboard(self, step: int, positions: list[float], rows: list[dict[str, Any]]) -> None:
         """Log into a folder of our own: TensorBoard reads one event file of a folder at a time."""
+        import numpy as np
+
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
             folder = os.environ.get("TENSORBOARD_DIR", f"tensorboard_log/{self._project}/{self._experiment}")
             self._writer = SummaryWriter(os.path.join(folder, "gpo"))
         if positions:
-            self._writer.add_histogram(HISTOGRAM, positions, step, bins=BINS)
+            self._writer.add_histogram(HISTOGRAM, np.array(positions), step, bins=np.linspace(0, 1, BINS + 1))
         if rows:
             self._writer.add_text(TABLE, "\n\n---\n\n".join(map(_markdown, rows)), step)
         self._writer.flush()
