@@ -92,7 +92,9 @@ def _plan(configuration: Configuration, args: argparse.Namespace) -> None:
     if memory:
         tables.append(show.memory_table(configuration, memory, gpu_gib))
     said = show.notes(configuration, gpo, model, absent(configuration))
-    show.print_plan(Console(highlight=False), tables, changed_settings(configuration), said)
+    # A log has no width of its own.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    show.print_plan(console, tables, changed_settings(configuration), said)
 
 
 if __name__ == "__main__":

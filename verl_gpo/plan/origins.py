@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +34,7 @@ class Setting:
 
 def changed_settings(configuration: Configuration) -> list[Setting]:
     """All settings that differ from verl's, by origin; those of hydra and nulls without a default are left out."""
-    engine = configuration.get("model_engine", "dp")
-    stock = load(package_folder("verl") / "trainer" / "config", "ppo_trainer", [f"model_engine={engine}"])
-    defaults = dict(leaves(stock.config))
+    defaults = _stock(configuration.get("model_engine", "dp"))
     parsed = OverridesParser.create().parse_overrides(list(configuration.overrides))
     given = {item.key_or_group for item in parsed if not item.is_delete()}
     choices = {item.key_or_group: item.value() for item in parsed if isinstance(item.value(), str)}
@@ -52,6 +51,13 @@ def changed_settings(configuration: Configuration) -> list[Setting]:
         settings.append(Setting(key, value, default, origin))
     order = [name for name, _ in files] + [COMMAND_LINE]
     return sorted(settings, key=lambda setting: order.index(setting.origin) if setting.origin in order else -1)
+
+
+@functools.lru_cache(maxsize=4)
+def _stock(engine: str) -> dict[str, Any]:
+    """verl's own settings, with its default for each."""
+    stock = load(package_folder("verl") / "trainer" / "config", "ppo_trainer", [f"model_engine={engine}"])
+    return dict(leaves(stock.config))
 
 
 def _files(path: Path, folder: Path, choices: dict[str, str]) -> Iterator[tuple[str, set[str]]]:

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Several nodes under Slurm: starts Ray on all of them, then the launcher on the first.
+#
+#   SETUP=qwen3_4b_dapo sbatch --nodes=4 --partition=P --account=A recipes/math/slurm.sh [verl's arguments]
+#
+# from the root of this repository, which lies with environment, model and data on a file system that all nodes share.
+# ENVIRONMENT is sourced on each node, e.g. a virtual environment's activate. DRY_RUN=1 prints the plan and starts nothing.
+#SBATCH --job-name=verl-gpo
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=8
+#SBATCH --cpus-per-task=64
+#SBATCH --mem=0
+#SBATCH --time=24:00:00
+#SBATCH --output=slurm-%j.out
+set -xeuo pipefail
+
+ENVIRONMENT=${ENVIRONMENT:-$PWD/.venv/bin/activate}
+PORT=${PORT:-6379}
+export NNODES=${SLURM_JOB_NUM_NODES:-${NNODES:-2}}
+export N_GPUS=${SLURM_GPUS_ON_NODE:-${N_GPUS:-8}}
+
+if [[ ${DRY_RUN:-0} != 0 ]]; then exec bash recipes/math/run.sh "$@"; fi
+if [[ ! -f $ENVIRONMENT ]]; then
+    echo "ENVIRONMENT=$ENVIRONMENT: no such file" >&2
+    exit 2
+fi
+
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+# The first IPv4 address of the first node; set HEAD_IP where that is the wrong network.
+HEAD_IP=${HEAD_IP:-$(srun --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" hostname -I | grep -oE '^[0-9.]+')}
+export RAY_ADDRESS=$HEAD_IP:$PORT
+
+# One step holds Ray on every node; it ends with the job. The first node is the head.
+on_each_node() {
+    # shellcheck disable=SC2016  # expanded on the node
+    srun --overlap --ntasks="$NNODES" --ntasks-per-node=1 bash -euo pipefail -c '
+        source "$1"
+        cpus=(--num-cpus "$SLURM_CPUS_PER_TASK" --num-gpus "$3" --disable-usage-stats --block)
+        if [[ $SLURM_PROCID == 0 ]]; then
+            exec ray start --head --node-ip-address="${2%:*}" --port="${2##*:}" "${cpus[@]}"
+        fi
+        sleep 10 # the head first
+        exec ray start --address="$2" "${cpus[@]}"
+    ' ray "$ENVIRONMENT" "$RAY_ADDRESS" "$N_GPUS"
+}
+on_each_node &
+ray=$!
+trap 'kill "$ray" 2>/dev/null || true' EXIT
+
+# shellcheck disable=SC2016
+srun --overlap --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" bash -euo pipefail -c '
+    source "$1"
+    python - "$NNODES" <<"PYTHON"
+import sys, time
+import ray
+
+for _ in range(60):
+    try:
+        ray.init(address="auto", log_to_driver=False)
+        alive = sum(node["Alive"] for node in ray.nodes())
+        ray.shutdown()
+        if alive >= int(sys.argv[1]):
+            break
+    except ConnectionError:
+        pass
+    time.sleep(5)
+else:
+    sys.exit(f"after 300 s Ray still has not {sys.argv[1]} nodes")
+PYTHON
+    shift
+    exec bash recipes/math/run.sh "$@"
+' launch "$ENVIRONMENT" "$@"

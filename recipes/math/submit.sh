@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Several nodes, with a Ray cluster that is there: hand the launcher to it as a job.
+#
+#   RAY_DASHBOARD=http://HEAD:8265 NNODES=4 SETUP=qwen3_4b_dapo bash recipes/math/submit.sh [verl's arguments]
+#
+# On every node: this repository at the same path, the environment of $PYTHON, model and data (or a shared file system).
+#   head:    ray start --head --dashboard-host=0.0.0.0
+#   others:  ray start --address=HEAD:6379
+# Keys of trackers (WANDB_API_KEY) have to be in the environment that Ray was started in.
+# DRY_RUN=1 prints the plan and the command, and submits nothing.
+set -euo pipefail
+
+RECIPE_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+ROOT=$(cd "$RECIPE_DIR/../.." && pwd)
+RAY_DASHBOARD=${RAY_DASHBOARD:-http://127.0.0.1:8265}
+NNODES=${NNODES:-2}
+DRY_RUN=${DRY_RUN:-0}
+export NNODES
+
+# What the launcher reads, as far as it is set here: a job does not inherit the environment of who submits it.
+JOB_ENV=()
+for name in NNODES SETUP METHOD ALGO BACKEND ENGINE PRESET MATCH MEASURED MODEL DATA_DIR OUT_DIR N_GPUS PYTHON \
+    VERL_FILE_LOGGER_PATH HF_HOME HF_HUB_OFFLINE; do
+    if [[ -n ${!name:-} ]]; then JOB_ENV+=("$name=${!name}"); fi
+done
+
+# shellcheck disable=SC2016  # expanded by the job's shell
+COMMAND=(ray job submit --address="$RAY_DASHBOARD" --no-wait --
+    env "${JOB_ENV[@]}" bash -c 'cd "$1" && shift && exec bash recipes/math/run.sh "$@"' launch "$ROOT" "$@")
+
+if [[ $DRY_RUN != 0 ]]; then
+    bash "$RECIPE_DIR/run.sh" "$@"
+    printf '%s\n' "would run: ${COMMAND[*]}"
+    exit
+fi
+set -x
+exec "${COMMAND[@]}"

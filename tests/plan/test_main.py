@@ -1,0 +1,88 @@
+"""The command: what it prints, what it refuses."""
+
+import json
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from verl_gpo.plan.__main__ import main
+from verl_gpo.plan.origins import COMMAND_LINE, changed_settings
+
+RECIPE = ["--config-path", str(REPOSITORY / "recipes" / "math" / "config"), "--config-name", "math", "--quick"]
+SETUP = "setup=qwen2_5_0_5b_gsm8k"
+
+
+def test_the_plan_says_what_it_assumes(capsys, tmp_path):
+    assert main([*RECIPE, SETUP, f"recipe.data_dir={tmp_path}", "+trainer.wandb_proxy=x"]) == 0
+    said = capsys.readouterr().out
+    for part in (
+        "494,032,768 parameters (table",
+        "METHOD=plain",
+        "actor_rollout_ref.rollout.n=20",
+        "every prompt is searched and has a critical step",
+        "+trainer.wandb_proxy: added; nothing says that verl reads it",
+        f"python -m verl_gpo.data.prepare --dataset gsm8k --out {tmp_path}/gsm8k",
+    ):
+        assert part in said
+
+
+def test_an_unknown_model_is_said_to_be_unknown(capsys):
+    assert main([*RECIPE, SETUP, "actor_rollout_ref.model.path=someone/something"]) == 0
+    said = capsys.readouterr().out
+    assert "memory: not estimated, someone/something is neither on this host nor in the table" in said
+    assert "Memory of a GPU" not in said
+
+
+def test_numbers_as_json(capsys):
+    assert main([*RECIPE, SETUP, "--json"]) == 0
+    numbers = json.loads(capsys.readouterr().out)
+    assert numbers["steps"]["this run"]["tokens"] == numbers["steps"]["plain twin"]["tokens"] == 640_000
+    assert numbers["twins"]["random"] == ["actor_rollout_ref.rollout.n=22"]
+
+
+def test_a_twins_overrides_alone(capsys):
+    assert main([*RECIPE, SETUP, "--twin", "plain", "--match", "prompts"]) == 0
+    said = capsys.readouterr().out.split()
+    assert said == ["data.train_batch_size=320", "actor_rollout_ref.actor.ppo_mini_batch_size=320"]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("algorithm.gpo.n_mc=0", "algorithm.gpo.n_mc=0: must be an integer of at least 1"),
+        (
+            "algorithm.gpo.searhc=uniform",
+            "searhc=uniform: no such key; did you mean algorithm.gpo.search?",
+        ),
+        ("actor_rollout_ref.rollout.n=abc", "actor_rollout_ref.rollout.n='abc': must be an integer of at least 1"),
+        ("actor_rollout_ref.rollout.n=5", "actor_rollout_ref.rollout.n=5: must be at least 6"),
+        ("recipe.response_tokens=2000", "must be at most data.max_response_length=768"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(capsys, override, said):
+    assert main([*RECIPE, SETUP, override]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("verl_gpo: ") and said in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_each_setting_is_traced_to_what_set_it(configured):
+    from verl_gpo.plan.configuration import load
+
+    overrides = [SETUP, "algo=rloo", "data.train_batch_size=64"]
+    found = {
+        setting.key: setting
+        for setting in changed_settings(load(REPOSITORY / "recipes" / "math" / "config", "math", overrides))
+    }
+    origins = {
+        "data.train_batch_size": COMMAND_LINE,
+        "data.max_response_length": "setup/qwen2_5_0_5b_gsm8k.yaml",
+        "recipe.estimator": "algo/rloo.yaml",
+        "algorithm.adv_estimator": "algo/grpo.yaml",
+        "actor_rollout_ref.actor.strategy": "training/fsdp.yaml",
+        "algorithm.gpo.rows": "math.yaml",
+        "trainer.v1.sampler.custom_sampler.name": "gpo.yaml",
+    }
+    assert {key: found[key].origin for key in origins} == origins
+    assert found["data.train_batch_size"].default == 1024
+    assert "algorithm.gamma" not in found
