@@ -11,6 +11,7 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
 from verl_gpo.plugin.metrics import BRANCH_TAG, TAG
 from verl_gpo.plugin.replay_buffer import GPOReplayBuffer, GPOReplayBufferAsync, build_replay_buffer
+from verl_gpo.plugin.trackers import Trackers
 
 
 def build(trainer_mode="sync", **sampler_kwargs):
@@ -65,6 +66,15 @@ def queue(monkeypatch):
     monkeypatch.setattr(tq, "kv_list", lambda *args, **kwargs: {"train": rows})
     monkeypatch.setattr(tq, "kv_clear", lambda keys, partition_id: cleared.extend(keys))
     return SimpleNamespace(rows=rows, cleared=cleared)
+
+
+def test_a_step_is_said_in_a_line_and_shown_to_the_trackers(queue, capsys, monkeypatch):
+    sample, logged = {"prompt": "p"}, []
+    queue.rows["p_0_0"][TAG] |= {"sample": sample, "critical": [(2, 5, 0.5, 0.5)]}
+    monkeypatch.setattr(Trackers, "log", lambda self, *args: logged.append((self._left, *args)))
+    build(poll_interval=0.0, loggers=["console", "wandb"]).sample(1, "train", 2)
+    assert logged == [(["wandb"], 1, [0.5], [sample])]
+    assert "verl_gpo: step 1: root accuracy 1.00, 1 critical step (at 50%), 6 tokens\n" in capsys.readouterr().out
 
 
 def test_a_batch_brings_its_metrics_and_leaves_no_record_behind(queue):
