@@ -40,6 +40,21 @@ def seconds_to_open(browser: Browser, address: str, shown: str) -> float:
     return seconds
 
 
+def markdown(result: dict) -> str:
+    """The result as the table of docs/report.md."""
+    opened = result["seconds_to_open"]
+    rows = {
+        f"size, {result['trajectories']:,} trajectories, {result['runs']} runs": f"{result['bytes_page'] / 1e6:.1f} MB",
+        "of it plotly and the runs": f"{result['bytes_of_runs_and_plots'] / 1e6:.1f} MB",
+        "to open with a trajectory and its curve": f"{opened['viewer']:.2f} s",
+        "to open with the runs' table": f"{opened['runs']:.2f} s",
+        "to open with the first figure drawn": f"{opened['plots']:.2f} s",
+        "to build": f"{result['seconds_to_build']:.1f} s",
+    }
+    head = f"| {result['browser']}, {result['cores']} cores | |\n|---|---:|\n"
+    return head + "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trajectories", type=int, default=2000)
@@ -58,6 +73,7 @@ def main() -> None:
     result = {
         "cores": os.cpu_count(),
         "trajectories": arguments.trajectories,
+        "runs": len(runs),
         "bytes_page": len(html),
         "bytes_of_runs_and_plots": len(build_page([], runs)),
         "seconds_to_build": build,

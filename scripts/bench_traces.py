@@ -152,6 +152,21 @@ def measure(records: int, tokens_per_second: float) -> dict:
     }
 
 
+def markdown(result: dict) -> str:
+    """The result as the table of docs/report.md."""
+    rows = {
+        "bytes a record": f"{result['bytes_a_record']:,} ({result['bytes_raw']:,} before compression)",
+        "in the rollout worker's event loop": f"{1e6 * result['seconds_in_the_caller']:.0f} µs",
+        "in the thread": f"{1e3 * result['seconds_in_the_thread']['all']:.0f} ms",
+        "a prompt's part of a training step": f"{result['step']['seconds_a_prompt']:.1f} s, at "
+        f"{result['step']['tokens_per_second']:,.0f} tokens a second",
+        "share of a step, event loop": f"{result['share_of_a_step_in_the_caller']:.5%}",
+        "share of a step, thread, if nothing overlapped": f"{result['share_of_a_step_if_nothing_overlapped']:.2%}",
+    }
+    head = f"| {result['cores']} cores | |\n|---|---:|\n"
+    return head + "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=30, help="records that are written (default: 30)")

@@ -8,6 +8,7 @@ import torch
 
 from tests.e2e.conftest import RECIPE
 from verl_gpo.core.advantage import group_advantages
+from verl_gpo.report.traces import trace_frame
 
 pytestmark = pytest.mark.e2e
 ARITHMETIC = (RECIPE / "config", "arithmetic")
@@ -36,10 +37,23 @@ def assert_reentered(metrics, prompts=4, n=4):
     assert metrics["gpo/tokens/reenter"] > 0
 
 
+def assert_traces_agree(frame, metrics, prompts=4):
+    """One record a prompt, before and after the resume, and all of them say what the metrics say."""
+    assert list(frame["global_step"]) == [step for step in metrics for _ in range(prompts)]
+    assert (frame["model_version"] == frame["global_step"] - 1).all()
+    for step, rows in frame.groupby("global_step"):
+        continuations = [c for row in rows.itertuples() for state in row.states for c in state["continuations"]]
+        assert rows["critical_step"].notna().sum() == metrics[step]["gpo/critical/found"]
+        assert sum(c["learnt"] for c in continuations) == metrics[step]["gpo/rollouts/branch"]
+        assert sum(c["tokens"] for c in continuations if c["valued"]) == metrics[step]["gpo/tokens/value"]
+        assert sum(map(sum, rows["root_rewards"])) / (prompts * 4) == pytest.approx(metrics[step]["gpo/reward/root"])
+        assert rows["position"].mean() == pytest.approx(metrics[step]["gpo/critical/position"])
+
+
 def test_gpo_trains_saves_and_resumes(train, tmp_path):
-    checkpoints = f"trainer.default_local_dir={tmp_path}/checkpoints"
+    folders = [f"trainer.default_local_dir={tmp_path}/checkpoints", f"algorithm.gpo.trace_dir={tmp_path}/traces"]
     steps = "trainer.total_training_steps={}".format
-    first = train("first", *ARITHMETIC, checkpoints, steps(2), "trainer.save_freq=2", "trainer.test_freq=2")
+    first = train("first", *ARITHMETIC, *folders, steps(2), "trainer.save_freq=2", "trainer.test_freq=2")
     assert sorted(first.metrics) == [1, 2]
     for metrics in first.metrics.values():
         assert_reentered(metrics)
@@ -47,11 +61,12 @@ def test_gpo_trains_saves_and_resumes(train, tmp_path):
         assert metrics["actor/grad_norm"] > 0
     assert "val-core/verl_gpo/arithmetic/acc/mean@2" in first.metrics[2]
 
-    resumed = train("resumed", *ARITHMETIC, checkpoints, steps(3))
+    resumed = train("resumed", *ARITHMETIC, *folders, steps(3))
     assert sorted(resumed.metrics) == [3]
     assert "Resuming from" in resumed.log
     assert_reentered(resumed.metrics[3])
     assert_rollout_and_actor_agree(resumed.metrics[3])
+    assert_traces_agree(trace_frame(tmp_path / "traces"), {**first.metrics, **resumed.metrics})
 
 
 def test_the_fast_preset_in_the_colocated_asynchronous_mode(train):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 
 import pytest
@@ -190,6 +191,43 @@ def test_a_run_shows_its_phases_and_steps(tmp_path):
     assert "exit status" not in printed
     phases = json.loads(live.phases_file(metrics).read_text())
     assert list(phases) == said[:4] and 0 < phases[said[0]] <= phases[live.READY] < 30
+
+
+# A worker's progress as it is while a step runs, each state long enough to be seen.
+STEPPING = """
+import json, os, sys, time
+from pathlib import Path
+folder, metrics = Path(os.environ["VERL_GPO_PROGRESS"]), sys.argv[1]
+def enter(**state):
+    (folder / "new").write_text(json.dumps(state))
+    (folder / "new").rename(folder / "worker-0.json")
+    time.sleep(0.5)
+def log(step, **data):
+    with open(metrics, "a") as file:
+        file.write(json.dumps({"step": step, "data": data}) + chr(10))
+    time.sleep(0.5)
+log(1, **{"timing_s/step": 30.0})
+enter(step=1, done=4)  # what is left of the step before is not shown
+enter(step=2, rollout=3, done=1)
+enter(step=2, value=2, reenter=1, done=1)
+enter(step=2, reenter=1, done=3)
+enter(step=2, done=4)
+log(2, **{"timing_s/step": 6.0})
+"""
+
+
+def test_the_bar_shows_the_phase_of_the_step_its_rate_and_its_end(tmp_path):
+    printed = io.StringIO()
+    console = Console(file=printed, width=200, force_terminal=True, color_system=None)
+    program = [sys.executable, "-c", STEPPING, str(tmp_path / "m.jsonl")]
+    assert live.run(program, tmp_path / "log", tmp_path / "m.jsonl", 8, console) == 0
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed.getvalue())
+    after = shown
+    for phase in ("roll out ━", "roll out 1/4", "value 2/4", "re-enter 3/4", "train", "2/8"):
+        _, found, after = after.partition(phase)
+        assert found, (phase, shown[-3000:])
+    assert "30.0 s/step, ends" in shown
+    assert re.search(r"2/8 0:00:0\d 6.0 s/step, ends \d\d:\d\d", shown)  # the first step is no guide
 
 
 def test_metrics_of_an_earlier_run_are_not_shown(tmp_path):
