@@ -1,0 +1,86 @@
+"""The offline recipe: both command lines of each loss and method pass their own checks, without data or model."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+pytest.importorskip("trl")
+from verl_gpo.plan.offline import main  # noqa: E402  (it asks for TRL)
+
+SCRIPT = REPOSITORY / "recipes" / "math" / "offline.sh"
+ALGOS, METHODS = ("dpo", "kto", "simpo", "orpo"), ("gpo", "random", "plain")
+RECORDER = """#!{python}
+import json, sys
+print(json.dumps(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def launched(tmp_path):
+    """What the script asks Python to run: ``launched(*arguments, **environment)`` gives the result and the calls."""
+
+    def run(*arguments, **environment):
+        python = tmp_path / "python"
+        python.write_text(RECORDER.format(python=sys.executable))
+        python.chmod(0o755)
+        given = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHON": str(python), **environment}
+        command = ["bash", str(SCRIPT), *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=given, timeout=60)
+        return result, [json.loads(line) for line in result.stdout.splitlines()]
+
+    return run
+
+
+@pytest.mark.parametrize("algo", ALGOS)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_dry_run_passes_the_commands_own_checks(launched, capsys, algo, method):
+    result, calls = launched(ALGO=algo, METHOD=method, DRY_RUN="1")
+    assert result.returncode == 0 and calls[0][:2] == ["-m", "verl_gpo.plan.offline"], result.stderr
+    assert main(calls[0][2:]) == 0
+    said = capsys.readouterr().out
+    assert f"{algo}, LoRA of rank 64" in said and "7,615,616,512 parameters" in said and "(not here)" in said
+    # 8 whole responses of 2,500 tokens; 28 continuations and 4 rollouts of half of it.
+    tokens = {"gpo": 20_000 + 35_000 + 5_000, "random": 20_000 + 5_000, "plain": 20_000}[method]
+    assert f"{tokens:,} (whole responses 20,000" in said
+    assert f"100,000,000: {100_000_000 / tokens:,.0f} prompts" in said
+
+
+def test_it_builds_and_then_trains_with_the_same_pairs(launched):
+    result, calls = launched("beta=0.3", ALGO="kto", METHOD="random", N_GPUS="4", DATA_DIR="/data", TOKENS="1000")
+    assert result.returncode == 0, result.stderr
+    build, train = calls
+    assert build[:2] == ["-m", "verl_gpo.offline.build"]
+    assert train[:5] == ["-m", "accelerate.commands.launch", "--num_processes", "4", "-m"]
+    assert (
+        train[5] == "verl_gpo.offline.train" and train[-1] == "beta=0.3" and "gradient_accumulation_steps=16" in train
+    )
+    folder = build[build.index("--out") + 1]
+    assert train[train.index("--pairs") + 1] == folder and folder.endswith("math-random-0")
+    assert build[build.index("--data") + 1] == "/data/math/train.parquet"
+    assert build[build.index("--token-budget") + 1] == "1000"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "said"),
+    [
+        (["learnin_rate=1"], {}, "learnin_rate=1: no such key; did you mean learning_rate?"),
+        ([], {"GPO": "n_mcc=3"}, "algorithm.gpo.n_mcc=3: no such key; did you mean n_mc?"),
+        ([], {"TOKENS": "0"}, "--token-budget=0: must be a number of at least 1"),
+    ],
+)
+def test_a_typo_is_refused_in_the_dry_run(launched, capsys, arguments, environment, said):
+    _, calls = launched(*arguments, DRY_RUN="1", **environment)
+    assert main(calls[0][2:]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith(f"verl_gpo: {said}")
+
+
+@pytest.mark.parametrize("name", ["ALGO", "METHOD"])
+def test_a_choice_that_is_none_is_refused_by_name(launched, name):
+    result, calls = launched(**{name: "nothing"})
+    assert result.returncode == 2 and not calls and f"{name}=nothing: must be one of " in result.stderr
