@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.report.arithmetic import records, truth
 from verl_gpo.report import page
-from verl_gpo.report.page import BLOCK, MAX_TEXT, build_page, clip
+from verl_gpo.report.page import BLOCK, MAX_TEXT, build_page, clip, shared_ends
 from verl_gpo.report.runs import read_runs
 from verl_gpo.report.trace_figures import trace_figures
 from verl_gpo.report.traces import trajectories
@@ -84,6 +84,18 @@ def test_long_texts_keep_both_ends_and_say_what_is_missing(made):
     assert step["cut"] == 500 and step["text"].startswith("aaa") and step["text"].endswith("bbb")
     assert continuation["cut"] == 900 and len(continuation["text"]) == 103 and continuation["text"].endswith("xy")
     assert "cut" not in shown["steps"][1]
+
+
+def test_the_list_shows_the_question_and_not_the_chat_template(made):
+    def listed(*questions):
+        template = "<|system|>You are helpful.<|end|>\n<|user|>{}<|end|>\n<|assistant|>\n".format
+        rows = [{**record, "prompt": template(q)} for record, q in zip(made, questions, strict=False)]
+        return [row["text"] for row in data(build_page(rows, []), "index")["rows"]]
+
+    assert listed("What is 1?", "What is 2?", "Why?") == ["What is 1?", "What is 2?", "Why?"]
+    assert listed("What is 1?", "What is 11?") == ["What is 1?", "What is 11?"]  # whole, though they begin alike
+    assert listed("Why?")[0].startswith("<|system|>")  # nothing to tell the template by
+    assert shared_ends([]) == shared_ends(["a\n", "a\n"]) == (0, 0)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 10])

@@ -11,6 +11,7 @@ import base64
 import gzip
 import html
 import json
+import os
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -59,10 +60,11 @@ def build_page(
         rows = [row | dict(truth(row) or {}) for row in rows]
     order = ("global_step", "sample_index", "anchor")
     rows.sort(key=lambda row: [row[key] if isinstance(row.get(key), int) else -1 for key in order])
+    ends = shared_ends([row["prompt"] for row in rows])
     figures = [*run_figures(groups), *trace_figures(rows)]
     data = {
         "index": {
-            "rows": [index_entry(row) for row in rows],
+            "rows": [index_entry(row, *ends) for row in rows],
             "block": BLOCK,
             "sampled": [len(records), total] if total and total > len(records) else None,
         },
@@ -103,8 +105,20 @@ def _web(name: str) -> str:
     return resources.files(__package__).joinpath("web", name).read_text(encoding="utf-8")
 
 
-def index_entry(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What the list and its filters know of a trajectory."""
+def shared_ends(prompts: Sequence[str]) -> tuple[int, int]:
+    """How many characters all prompts begin with, and end with: what a chat template puts around them.
+
+    Counted to the last end of a line or of a tag only, so that questions which begin alike are left whole.
+    """
+    if len(set(prompts)) < 2:
+        return 0, 0
+    head = os.path.commonprefix(prompts)
+    tail = os.path.commonprefix([prompt[::-1] for prompt in prompts])  # backwards
+    return max(head.rfind("\n"), head.rfind(">")) + 1, max(tail.rfind("\n"), tail.rfind("<")) + 1
+
+
+def index_entry(row: Mapping[str, Any], head: int = 0, tail: int = 0) -> dict[str, Any]:
+    """What the list and its filters know of a trajectory, whose prompt has so many characters that all have."""
     critical = row["critical"] or {}
     # Null says that there is no critical step; where nobody knows, the field is missing.
     known = {"true": row["true_critical"]} if "true_critical" in row else {}
@@ -120,7 +134,7 @@ def index_entry(row: Mapping[str, Any]) -> dict[str, Any]:
         "confidence": critical.get("confidence"),
         "advantage": critical.get("advantage"),
         **known,
-        "text": clip(" ".join(row["prompt"][-2000:].split()), 160)[0],
+        "text": clip(" ".join(row["prompt"][head : len(row["prompt"]) - tail].split()), 160)[0],
     }
 
 

@@ -7,7 +7,8 @@ async function unpack(name) {
   const blob = $(`data-${name}`);
   if (!blob) return null;
   const binary = atob(blob.textContent);
-  const bytes = Uint8Array.from(binary, (character) => character.charCodeAt(0));
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i);
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).text();
 }
