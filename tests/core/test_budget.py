@@ -106,7 +106,7 @@ def test_what_the_prompts_budget_leaves_of_a_uniform_search_by_hand():
     # From s_1 6 tokens are expected: two fit into 15, and cost 4 when drawn. s_1 was asked; of the 11 left two at s_2
     # (4 expected) cost 4 again; of 7 three at s_3 (2 expected) cost 6. The last token is too little for anything.
     policy = FakePolicy({0: [0], 2: [0], 4: [0], 6: [0]})
-    result = run(policy, [root(reward=0.0)], n_mc=4, prompt_token_budget=15)
+    result = run(policy, [root(reward=0.0), root(reward=0.0, first=50)], n_mc=4, prompt_token_budget=15)
     assert policy.asked() == {2: 2, 4: 2, 6: 3}
     assert result.usage["value"].tokens == 14
 

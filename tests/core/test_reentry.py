@@ -89,13 +89,13 @@ def test_continuations_that_came_to_the_bound_are_replaced_by_whole_ones(learn_f
 @pytest.mark.parametrize(("rule", "index"), [("argmax", 1), ("abs", 2), ("argmin", 2)])
 def test_rules_reach_the_engine(rule, index):
     policy = FakePolicy({2: [0.5], 4: [1.0], 6: [0.0]})  # V = .5 .5 1 0 | .5 -> A = 0 .5 -1 .5
-    (reentry,) = run(policy, [root(reward=0.5)], rule=rule).reentries
+    (reentry,) = run(policy, [root(reward=0.5), root(reward=0.5, first=50)], rule=rule).reentries
     assert reentry.critical.index == index
 
 
 def test_reset_after_keeps_the_critical_step():
     policy = FakePolicy({2: [0.5], 4: [1.0], 6: [0.0]})
-    (reentry,) = run(policy, [root(reward=0.5)], reset="after").reentries
+    (reentry,) = run(policy, [root(reward=0.5), root(reward=0.5, first=50)], reset="after").reentries
     assert reentry.critical.index == 1
     assert [(group.state, group.prefix) for group in reentry.groups] == [(2, (0, 1, 2, 3))]
 
@@ -108,7 +108,7 @@ def test_reset_after_never_resets_to_the_end_of_the_response():
 
 def test_no_critical_step_costs_no_reentry():
     policy = FakePolicy({2: [0], 4: [0], 6: [0]})
-    result = run(policy, [root(reward=0.0)])
+    result = run(policy, [root(reward=0.0), root(reward=0.0, first=50)])
     assert result.reentries[0].critical is None
     assert result.usage["reenter"].requests == 0
 
@@ -176,7 +176,7 @@ def test_failed_requests_cost_their_estimate_only():
 
 def test_a_state_without_a_single_estimate_is_unknown_and_its_steps_are_not_chosen():
     policy = FakePolicy({2: [0], 4: [0], 6: [0.9]}, fail_sampling={5, 6, 7, 8})  # all of state 2
-    (reentry,) = run(policy, [root(reward=1.0)], n_mc=4).reentries
+    (reentry,) = run(policy, [root(reward=1.0), root(reward=1.0, first=50)], n_mc=4).reentries
     assert not reentry.values[2].known
     assert reentry.critical.index == 3  # A_1 and A_2 are unknown, A_0 = -1, A_3 = .1
 
@@ -219,6 +219,22 @@ def test_one_step_needs_no_sampling_to_be_valued(search, learn_from):
         assert [group.prefix for group in reentry.groups] == ([()] if learn_from == "fresh" else [])
 
 
+@pytest.mark.parametrize("search", ["uniform", "bisection"])
+def test_a_group_of_one_is_not_taken_for_the_value_of_its_prompt(search):
+    # V = .5 .5 1 0 | 0. The root's own outcome in place of V(s_0) would make the first step gain .5.
+    policy = FakePolicy({0: [0, 1], 2: [0, 1], 4: [1], 6: [0]})
+    result = run(policy, [root(reward=0.0)], search=search, n_mc=2)
+    (reentry,) = result.reentries
+    assert reentry.values[0].mean == 0.5 and reentry.values[0].count == 2
+    if search == "uniform":
+        assert reentry.critical.index == 1 and result.usage["value"].requests == 4 * 2
+    # Another root tells of s_0 for nothing.
+    others = FakePolicy({0: [0, 1], 2: [0, 1], 4: [1], 6: [0]})
+    result = run(others, [root(reward=0.0), root(reward=1.0, first=50)], search=search, n_mc=2)
+    assert result.reentries[0].values[0].count == 2
+    assert () not in [prefix for prefix, _, _ in others.requests[: result.usage["value"].requests]]
+
+
 @every_way
 @pytest.mark.parametrize("reward", [0.0, 1.0])
 def test_a_group_of_one(search, learn_from, reward):
@@ -251,7 +267,7 @@ def test_a_prefix_over_the_budget_is_neither_valued_nor_reset_to(search, learn_f
 
 def test_anchors_beyond_the_group_are_ignored():
     policy = FakePolicy({2: [0.5], 4: [0.5], 6: [0.5]})
-    assert len(run(policy, [root()], anchors=8).reentries) == 1
+    assert len(run(policy, [root(), root()], anchors=8).reentries) == 1
 
 
 def test_a_response_without_log_probs_can_be_searched():

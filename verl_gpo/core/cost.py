@@ -59,6 +59,8 @@ def expected_cost(
     cap = config.max_continuation_tokens or math.inf
     typical = sum(lengths) / len(lengths) if lengths else response_tokens
     draws, group, after = _draws(config, steps)
+    if n == 1 and steps > 1 and config.search in ("uniform", "bisection"):
+        draws += config.n_mc  # V(s_0), which no group tells
     value = draws * min(typical, cap)
     roots = prompts * n
     return Cost(

@@ -53,7 +53,10 @@ class Group:
 
     def _known(self, root: Trajectory, ends: tuple[int, ...]) -> tuple[list[StateValue], tuple[float, float]]:
         inner = [self._values.get(root.token_ids[:end], UNKNOWN) for end in ends[:-1]]
-        values = [self._root_value, *inner, observed_value(root.reward)] if ends else [self._root_value]
+        # A group of one says of s_0 what its only root came to: what was drawn there says more.
+        drawn = self._values.get((), UNKNOWN)
+        first = drawn if drawn.known and self._root_value.count < 2 else self._root_value
+        values = [first, *inner, observed_value(root.reward)] if ends else [first]
         return values, (min(0.0, *self._rewards), max(1.0, *self._rewards))
 
     def plan(self, search: Search, tokens_left: float) -> dict[Tokens, int]:

@@ -77,7 +77,7 @@ class Continuation:
 class ScoredContinuation:
     """A continuation and the outcome reward of the whole response, prefix included.
 
-    ``cut`` says that it came to the bound on value continuations: good enough for a value, but no response to learn from.
+    ``cut`` says that it came to the bound on value continuations: good enough for a value, no response to learn from.
     """
 
     continuation: Continuation

@@ -44,8 +44,8 @@ def test_every_strategy_ends_and_chooses_an_eligible_step_or_none_by_every_rule(
 @pytest.mark.parametrize("search", SEARCHES)
 def test_no_strategy_draws_at_the_prompt_or_the_end_or_where_nothing_may_be_critical(search):
     strategy = SEARCHES[search]()
-    # A group of one, whose value is all but unknown, and every continuation at the same cost.
-    settings = {"stop_confidence": 1.0, "max_continuation_tokens": 1, "count": 1, "n_mc": 8}
+    # A group of two, whose value is all but unknown, and every continuation at the same cost.
+    settings = {"stop_confidence": 1.0, "max_continuation_tokens": 1, "count": 2, "n_mc": 8}
     for curve in ([1.0, 1.0, 1.0], [0.0, 0.5, 1.0], [0.0, 0.0, 0.0, 0.0, 0.0], [0.5, 1.0]):
         view = view_of([curve[0], *[None] * (len(curve) - 2), curve[-1]], min_advantage=0.3, **settings)
         drawn = {state for states in play(strategy, view, curve) for state in states}

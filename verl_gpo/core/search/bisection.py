@@ -17,6 +17,8 @@ class BisectionSearch(ByValues):
 
     def plan(self, view: AnchorView) -> Sequence[int]:
         importance = RULES[view.config.rule] or abs
+        if not view.root_group_tells and view.steps > 1 and not view.requested_K[0]:
+            return [0] * view.config.n_mc
         # The last state that can be sampled, or the end, which is free.
         low, high = 0, view.steps
         while high - low > 1:

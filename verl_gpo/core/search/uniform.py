@@ -1,4 +1,7 @@
-"""The paper's search: ``n_mc`` continuations at every state between two steps, all at once."""
+"""The paper's search: ``n_mc`` continuations at every state between two steps, all at once.
+
+And at ``s_0``, where the group is a single root: its mean would be that root's own outcome.
+"""
 
 from __future__ import annotations
 
@@ -12,5 +15,6 @@ class UniformSearch(ByValues):
 
     def plan(self, view: AnchorView) -> Sequence[int]:
         needed = {state for k in range(view.steps) if view.eligible_K[k] for state in (k, k + 1)}
-        states = [k for k in range(1, view.steps) if k in needed and view.can_sample(k) and not view.requested_K[k]]
+        first = 1 if view.root_group_tells or view.steps == 1 else 0
+        states = [k for k in range(first, view.steps) if k in needed and view.can_sample(k) and not view.requested_K[k]]
         return [state for state in states for _ in range(view.config.n_mc)]

@@ -63,6 +63,11 @@ class AnchorView:
         self.values_K1, self.reward_range = values_K1, reward_range
 
     @property
+    def root_group_tells(self) -> bool:
+        """Whether ``V(s_0)`` is known from other roots than this one."""
+        return self.values_K1[0].count > 1
+
+    @property
     def steps(self) -> int:
         return len(self.ends_K)
 
