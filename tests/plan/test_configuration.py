@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tests.conftest import REPOSITORY
-from verl_gpo.plan.configuration import PlanError, added_keys, leaves, load, package_folder
+from verl_gpo.plan.configuration import PlanError, added_keys, folder_of, leaves, load, package_folder
 
 RECIPE = REPOSITORY / "recipes" / "math" / "config"
 SETUP = "setup=qwen2_5_0_5b_gsm8k"
@@ -35,6 +35,12 @@ def test_a_typo_is_said_in_one_line(override, said):
     with pytest.raises(PlanError) as error:
         load(RECIPE, "math", overrides)
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_package_is_a_folder_too():
+    assert folder_of("pkg://verl_gpo.trainer.config") == package_folder("verl_gpo") / "trainer" / "config"
+    with pytest.raises(PlanError, match="no_such_package is not installed"):
+        folder_of("pkg://no_such_package.config")
 
 
 def test_a_missing_name_lists_those_that_there_are(tmp_path):

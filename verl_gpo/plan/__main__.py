@@ -19,7 +19,7 @@ from rich.console import Console
 from . import show
 from .architecture import architecture
 from .checks import absent, gpo_settings, verl_checks
-from .configuration import Configuration, PlanError, load, package_folder
+from .configuration import Configuration, PlanError, folder_of, load
 from .memory import estimate
 from .numbers import expectation, training_steps, workload
 from .origins import changed_settings
@@ -32,8 +32,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__.partition("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    packaged = package_folder("verl_gpo") / "trainer" / "config"
-    parser.add_argument("--config-path", type=Path, default=packaged, help="folder of the configuration")
+    parser.add_argument("--config-path", default="pkg://verl_gpo.trainer.config", help="folder of the configuration")
     parser.add_argument("--config-name", default="gpo_trainer", help="its name, without .yaml")
     parser.add_argument("--measured", type=Path, help="metrics of a GPO run, to reckon with")
     parser.add_argument("--twin", choices=TWINS, help="print nothing but the overrides of the twin at equal tokens")
@@ -47,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_intermixed_args(argv)
     try:
-        configuration = load(args.config_path, args.config_name, args.overrides)
+        configuration = load(folder_of(args.config_path), args.config_name, args.overrides)
         gpo = gpo_settings(configuration)
         if args.twin:
             print("\n".join(twin(configuration, gpo, args.twin, args.match, args.measured).overrides))

@@ -76,6 +76,18 @@ class Configuration:
         return value
 
 
+def folder_of(config_path: str) -> Path:
+    """The folder that ``--config-path`` means: a path, or a package as ``pkg://name``.
+
+    Raises:
+        PlanError: a package that is not installed.
+    """
+    if not config_path.startswith("pkg://"):
+        return Path(config_path)
+    package, *inner = config_path.removeprefix("pkg://").split(".")
+    return package_folder(package).joinpath(*inner)
+
+
 def load(folder: Path, name: str, overrides: Sequence[str] = ()) -> Configuration:
     """Compose ``folder/name.yaml`` with ``overrides``.
 

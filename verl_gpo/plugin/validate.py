@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ..config import BLOCK, ConfigError, GPOConfig
+from .backends import check_backends
 from .detect import cpu_platform_wanted
 from .estimators import BASES, BY_GROUP, REFUSED, needs_group
 from .unknown_keys import check_known
@@ -70,6 +71,7 @@ def prepare(config: DictConfig) -> None:
     if gpo.enable and gpo.trace_dir:
         _prepare_folder(config, f"{BLOCK}.trace_dir", gpo.trace_dir)
     if not _joins_cluster(config):
+        check_backends(config, cpu_platform_wanted())
         for key in _FILES:
             _check_files_exist(key, OmegaConf.select(config, key))
     if runs_on_this_cpu(config):
