@@ -10,7 +10,6 @@ root nor anything of the system's but npm, and is kept in the Python environment
 from __future__ import annotations
 
 import importlib.util
-import io
 import os
 import shutil
 import subprocess
@@ -22,6 +21,11 @@ from pathlib import Path
 
 PACKAGE = "@sparticuz/chromium@147.0.0"
 FOLDER = Path(sys.prefix) / "chromium"
+#: Decompresses the files that it is given, in node, which npm needs anyway.
+_DECOMPRESS = """
+const {readFileSync, writeFileSync} = require("fs"), {brotliDecompressSync} = require("zlib");
+for (const path of process.argv.slice(1)) writeFileSync(path.slice(0, -3), brotliDecompressSync(readFileSync(path)));
+"""
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 #: Tests run in containers, as root, without a GPU and without a network.
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
@@ -70,30 +74,31 @@ def fetch() -> None:
     Raises:
         RuntimeError: there is no npm, or it does not get the package.
     """
-    import brotli
-
-    npm = shutil.which("npm")
-    if npm is None:
+    npm, node = shutil.which("npm"), shutil.which("node")
+    if npm is None or node is None:
         raise RuntimeError("no browser, and no npm to get one with")
     with tempfile.TemporaryDirectory() as folder:
-        packed = subprocess.run([npm, "pack", "--silent", PACKAGE], cwd=folder, capture_output=True, text=True)
-        if packed.returncode:
-            raise RuntimeError(f"npm pack {PACKAGE}: {packed.stderr.strip()}")
+        package = _run(npm, "pack", "--silent", PACKAGE, cwd=folder).split()[-1]
+        with tarfile.open(Path(folder) / package) as tar:
+            tar.extractall(folder, filter="data")
+        parts = Path(folder) / "package" / "bin"
+        _run(node, "-e", _DECOMPRESS, *map(str, parts.glob("*.br")), cwd=folder)
         shutil.rmtree(FOLDER, ignore_errors=True)
         FOLDER.mkdir(parents=True)
-        with tarfile.open(Path(folder) / packed.stdout.split()[-1]) as package:
-            parts = {
-                Path(member.name).name: brotli.decompress(package.extractfile(member).read())
-                for member in package.getmembers()
-                if member.name.startswith("package/bin/")
-            }
-    (FOLDER / "chromium").write_bytes(parts.pop("chromium.br"))
+        shutil.move(parts / "chromium", FOLDER / "chromium")
+        for archive in parts.glob("*.tar"):
+            with tarfile.open(archive) as tar:
+                tar.extractall(FOLDER, filter="data")
     (FOLDER / "chromium").chmod(0o755)
-    for archive in parts.values():
-        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            tar.extractall(FOLDER, filter="data")
     (FOLDER / "fonts.conf").write_text(_fonts(), encoding="utf-8")
     (FOLDER / "complete").touch()
+
+
+def _run(*command: str, cwd: str) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[:2])}: {done.stderr.strip()}")
+    return done.stdout
 
 
 def _fonts() -> str:
@@ -116,7 +121,7 @@ def main() -> None:
     if browser is None:
         try:
             fetch()
-        except (RuntimeError, ImportError) as error:
+        except RuntimeError as error:
             print(f"{error}: the browser tests will be skipped")
             return
         browser = find()

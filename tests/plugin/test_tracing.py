@@ -7,7 +7,8 @@ import time
 import pytest
 
 from tests.plugin.test_worker import N_MC, N_REENTRY, RESET_UID, N, composed, start  # noqa: F401 (fixtures)
-from verl_gpo.config import GPOConfig
+from verl_gpo.config import ConfigError, GPOConfig
+from verl_gpo.plugin import validate
 from verl_gpo.plugin.metrics import TAG
 from verl_gpo.plugin.progress import Progress
 from verl_gpo.plugin.tracing import PromptTraces, worker_name
@@ -90,6 +91,27 @@ def test_the_event_loop_is_not_held_up(start, tmp_path):  # noqa: F811
     run.prompt()
     assert time.monotonic() - started < 0.8
     assert len(traced(run, tmp_path)) == 1
+
+
+def test_the_folder_is_named_in_full_and_made_before_anything_starts(compose, run_overrides, tmp_path, monkeypatch):
+    monkeypatch.setattr(validate, "runs_on_this_cpu", lambda config: False)
+    monkeypatch.chdir(tmp_path)
+    config = compose(*run_overrides, "algorithm.gpo.trace_dir=some/traces")
+    validate.prepare(config)
+    assert config.algorithm.gpo.trace_dir == f"{tmp_path}/some/traces" and (tmp_path / "some" / "traces").is_dir()
+    off = compose(*run_overrides, "algorithm.gpo.trace_dir=none", "algorithm.gpo.enable=false")
+    validate.prepare(off)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_that_cannot_be_is_refused(compose, run_overrides, tmp_path, monkeypatch):
+    monkeypatch.setattr(validate, "runs_on_this_cpu", lambda config: False)
+    (tmp_path / "file").write_text("")
+    folder = f"algorithm.gpo.trace_dir={tmp_path}/file/traces"
+    with pytest.raises(ConfigError, match=r"algorithm\.gpo\.trace_dir=.*must be a folder that can be written to"):
+        validate.prepare(compose(*run_overrides, folder))
+    monkeypatch.setenv("RAY_ADDRESS", "elsewhere")  # whose nodes may have other disks
+    validate.prepare(compose(*run_overrides, folder))
 
 
 # ------------------------------------------------------------------------------------------------ trackers' samples

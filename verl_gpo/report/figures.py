@@ -180,6 +180,7 @@ def _fifths(groups: Sequence[RunGroup]) -> Figure:
             bar = {"type": "bar", "name": group.name, "x": list(range(1, 6)), "y": shares}
             data.append({**bar, "marker": {"color": _color(number)}, "showlegend": True})
     layout = {**_axes("fifth of the response", "share of the critical steps"), "barmode": "group"}
+    layout["xaxis"] |= {"dtick": 1, "range": [0.4, 5.6]}
     note = "1: the first fifth of a response's steps, 5: the last; average over training steps and seeds."
     return {"title": "Critical steps by fifths of the response", "note": note, "data": data, "layout": layout}
 
