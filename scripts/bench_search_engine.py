@@ -13,7 +13,7 @@ from verl_gpo.core.reentry import ReentryEngine
 from verl_gpo.core.steps import build_splitter
 from verl_gpo.core.types import Continuation, Tokens, Trajectory
 
-PROMPTS, GROUP = 64, 8
+PROMPTS, GROUP = 128, 8
 IN_FLIGHT = 64
 #: Settings that are compared with plain rollouts: all of a prompt's requests at once, and in rounds.
 SETTINGS = (

@@ -173,9 +173,9 @@ def _engine(rows: Sequence[Row]) -> str:
 TABLES: dict[str, tuple[str, str, Callable[[Sequence[Row]], str]]] = {
     "curves": (
         "Simulated value curves",
-        "The first table is at equal hit rate: tokens as a share of those of the paper's search, for a hit rate within 2 "
-        "points of its own or better (in brackets); `-` where no setting got there. The second is at equal tokens: least "
-        "and most over a strategy's settings.",
+        "The first table is at equal hit rate: tokens as a share of those of the paper's search, for a hit rate within "
+        "2 points of its own or better (in brackets); `-` where no setting got there. The second is at equal tokens: "
+        "least and most over a strategy's settings.",
         _curves,
     ),
     "arithmetic": (
@@ -196,8 +196,8 @@ TABLES: dict[str, tuple[str, str, Callable[[Sequence[Row]], str]]] = {
     ),
     "learn_from": (
         "What is learnt from",
-        "One jump among smaller changes, 16 steps. The bias is the group's mean reward less the true value of the reset "
-        "state.",
+        "One jump among smaller changes, 16 steps. The bias is the group's mean reward less the true value of the "
+        "reset state.",
         _learn_from,
     ),
     "engine": (
