@@ -1,0 +1,74 @@
+"""What the pages on recipes and configuration state that code, YAML files and installed packages know better."""
+
+import re
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from verl_gpo.plan.configuration import package_folder
+from verl_gpo.plan.reference import reference_table
+
+DOCS = REPOSITORY / "docs"
+PAGES = [DOCS / f"{name}.md" for name in ("configuration", "gpu", "porting", "troubleshooting", "tuning")]
+MATH = REPOSITORY / "recipes" / "math"
+
+
+def test_the_configuration_reference_is_the_generated_one():
+    assert reference_table() in (DOCS / "configuration.md").read_text()
+
+
+@pytest.mark.parametrize("page", [*PAGES, MATH / "README.md"], ids=lambda page: page.name)
+def test_links_and_paths_lead_somewhere(page):
+    text = page.read_text()
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+    for path in re.findall(r"\b(?:recipes|scripts|verl_gpo|docs)/[\w./-]*[\w]", text):
+        assert (REPOSITORY / path).exists(), path
+
+
+def test_the_recipes_readme_names_every_choice():
+    text = (MATH / "README.md").read_text()
+    for setup in (MATH / "config" / "setup").glob("*.yaml"):
+        default = setup.stem == "qwen2_5_0_5b_gsm8k"
+        assert default or f"SETUP={setup.stem}" in text, setup.stem
+    for algo in (MATH / "config" / "algo").glob("*.yaml"):
+        assert f"`{algo.stem}`" in text, algo.stem
+    for script in MATH.glob("*.sh"):
+        assert script.name in text, script.name
+
+
+def _squeezed(text):
+    """Without quotes, line breaks and the f-strings' seams, so that a message split over lines is found."""
+    return re.sub(r"[\s\"'`]|\bf(?=\")", "", text)
+
+
+@pytest.mark.parametrize(
+    ("package", "file", "message"),
+    [
+        ("verl_gpo", "config.py", "no such key; {hint}known are"),
+        ("verl_gpo", "plugin/validate.py", "no such file or folder"),
+        ("verl_gpo", "plugin/validate.py", "rows (anchors x n_reentry) of it are kept for re-entry"),
+        ("verl_gpo", "plugin/validate.py", "a colocated reward model cannot score while the policy samples"),
+        ("verl_gpo", "plugin/validate.py", "no accelerator on this host, running on the CPU. Settings changed:"),
+        ("verl_gpo", "plugin/register.py", "could not be loaded as a verl plugin; GPO is not available"),
+        ("verl_gpo", "plugin/client.py", "a continuation failed: %r"),
+        ("verl_gpo", "plugin/worker.py", "its root rollouts are kept"),
+        ("verl_gpo", "graders/score.py", "has no grader: known are"),
+        ("verl", "trainer/ppo/core_algos.py", "Unknown advantage estimator simply:"),
+        ("verl", "workers/config/actor.py", "Please set at least one of actor.ppo_micro_batch_size or"),
+        ("verl", "workers/config/actor.py", "must be >="),
+        ("verl", "workers/rollout/vllm_rollout/utils.py", "lora_rank must be less than or equal to"),
+        ("verl", "workers/rollout/vllm_rollout/vllm_async_server.py", "leaves no room to generate within the"),
+        ("verl", "utils/torch_functional.py", "is larger than {max_length=}"),
+        ("vllm", "v1/worker/utils.py", "is less than desired GPU memory utilization"),
+        ("vllm", "v1/core/kv_cache_utils.py", "To serve at least one request with the model's max seq len"),
+        ("vllm", "v1/core/kv_cache_utils.py", "No available memory for the cache blocks."),
+        ("transformers", "modeling_utils.py", "has been toggled on, but it cannot be used due to the following error:"),
+    ],
+)
+def test_messages_are_those_of_the_installed_packages(package, file, message):
+    source = (package_folder(package) / file).read_text()
+    assert _squeezed(message) in _squeezed(source.replace('" f"', "").replace('f"', '"'))
+    page = _squeezed((DOCS / "troubleshooting.md").read_text())
+    shown = [part for part in re.split(r"\{[^}]*\}|%r", message) if part.strip()]
+    assert any(_squeezed(part) in page for part in shown)
