@@ -12,6 +12,8 @@ from tests.conftest import REPOSITORY
 from verl_gpo.plan.__main__ import main
 from verl_gpo.plan.checks import gpo_settings, verl_checks
 from verl_gpo.plan.configuration import load
+from verl_gpo.plan.numbers import expectation, workload
+from verl_gpo.plan.twin import TWINS, method_settings, twin
 from verl_gpo.plugin.validate import reentry_selected
 
 FOLDER = REPOSITORY / "recipes" / "math"
@@ -119,6 +121,23 @@ def test_each_plan_is_printed(capsys, setup, search):
     assert main([*folder, f"setup={setup}", f"algorithm.gpo.search={search}"]) == 0
     said = capsys.readouterr().out
     assert "optimizer steps, actor" in said and "peak while training" in said and "does not fit" not in said
+
+
+def twins_table():
+    """What the plan says of each setup's training step, as the README shows it."""
+    lines = ["| setup | plain, same batch: tokens | GPO: tokens | plain twin: `n` | random twin: `n` |"]
+    lines.append("|---|---:|---:|---:|---:|")
+    for setup in SETUPS:
+        found = load(FOLDER / "config", "math", [f"setup={setup}"])
+        gpo, expected = gpo_settings(found), expectation(found)
+        plain, own = (workload(found, settings, expected) for settings in (method_settings(gpo, "plain"), gpo))
+        sizes = [twin(found, gpo, method).workload.n for method in TWINS]
+        lines.append(f"| `{setup}` | {plain.tokens:,.0f} | {own.tokens:,.0f} | {sizes[0]} | {sizes[1]} |")
+    return "\n".join(lines)
+
+
+def test_the_readme_states_what_the_plan_says():
+    assert twins_table() in (FOLDER / "README.md").read_text()
 
 
 def test_the_launcher_hands_over_what_it_is_told(launched):

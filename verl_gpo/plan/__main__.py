@@ -71,7 +71,7 @@ def _plan(configuration: Configuration, args: argparse.Namespace) -> None:
         columns["plain, same batch"] = workload(configuration, method_settings(gpo, "plain"), expected)
     columns |= {f"{item.method} twin": item.workload for item in twins}
     model = architecture(str(configuration.get("actor_rollout_ref.model.path")))
-    gpu_gib = float(configuration.get("recipe.gpu_gb", 80))
+    gpu_gib = configuration.number("recipe.gpu_gb", 80)
     memory = estimate(configuration, model, gpu_gib) if model else None
     steps, known = training_steps(configuration)
     if args.json:

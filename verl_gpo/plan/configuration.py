@@ -64,6 +64,17 @@ class Configuration:
             raise PlanError(f"{key}: {_first_line(error)}") from error
         return default if value is None else value
 
+    def number(self, key: str, default: float) -> float:
+        """Value of a key that has to be a number above 0.
+
+        Raises:
+            PlanError: it is anything else.
+        """
+        value = self.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+            raise PlanError(f"{key}={value!r}: must be a number above 0")
+        return float(value)
+
     def integer(self, key: str) -> int:
         """Value of a key that has to be an integer of at least 1.
 

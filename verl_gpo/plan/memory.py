@@ -82,7 +82,7 @@ def estimate(configuration: Configuration, model: Architecture, gpu_gib: float) 
     kept = model.num_hidden_layers if checkpointed else 8 * model.num_hidden_layers
     activations = 2 * tokens * (kept * hidden + 8 * hidden + 3 * inner) / shared
     gathered = 2 * (2 * model.block_parameters + model.embedding_parameters) / shared
-    util = configuration.get("actor_rollout_ref.rollout.gpu_memory_utilization", 0.5)
+    util = configuration.number("actor_rollout_ref.rollout.gpu_memory_utilization", 0.5)
     parallel = configuration.integer("actor_rollout_ref.rollout.tensor_model_parallel_size")
     rollout = util * gpu_gib * GIB
     weights = 2 * model.parameters / parallel
