@@ -98,6 +98,11 @@ fi
 mkdir -p "$OUT_DIR"
 # Where verl's file logger writes: what verl_gpo.report reads.
 export VERL_FILE_LOGGER_PATH=${VERL_FILE_LOGGER_PATH:-$OUT_DIR/metrics.jsonl}
+CLUSTER=()
+# A cluster that is joined has its own environment; the logger may run on any of its nodes.
+if [[ -n ${RAY_ADDRESS:-} ]]; then
+    CLUSTER+=("+ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH=$VERL_FILE_LOGGER_PATH")
+fi
 
 # A twin's numbers come after the arguments: they were reckoned with them.
-exec "$PYTHON" -m verl.trainer.main_ppo "${CONFIG[@]}" "${COMMON[@]}" "${METHOD_ARGS[@]}" "$@" "${EQUAL[@]}"
+exec "$PYTHON" -m verl.trainer.main_ppo "${CONFIG[@]}" "${COMMON[@]}" "${METHOD_ARGS[@]}" "${CLUSTER[@]}" "$@" "${EQUAL[@]}"

@@ -74,6 +74,8 @@ def test_slurm_starts_ray_on_each_node_and_the_launcher_on_the_first(cluster):
     assert training.startswith("at 10.0.0.1:6379: python -m verl.trainer.main_ppo")
     for part in ("setup=qwen3_4b_dapo", "trainer.nnodes=2", "trainer.n_gpus_per_node=8", "data.seed=1"):
         assert part in training
+    # The metrics are written on whichever node the trainer runs.
+    assert f"env_vars.VERL_FILE_LOGGER_PATH={environment['OUT_DIR']}/metrics.jsonl" in training
 
 
 def test_slurm_says_what_environment_is_missing(cluster):

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from . import show
 from .architecture import architecture
-from .checks import absent, gpo_settings, verl_checks
+from .checks import absent, check_lengths, gpo_settings, verl_checks
 from .configuration import Configuration, PlanError, folder_of, load
 from .memory import estimate
 from .numbers import expectation, training_steps, workload
@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         configuration = load(folder_of(args.config_path), args.config_name, args.overrides)
         gpo = gpo_settings(configuration)
+        check_lengths(configuration)
         if args.twin:
             print("\n".join(twin(configuration, gpo, args.twin, args.match, args.measured).overrides))
             return 0

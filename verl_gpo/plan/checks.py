@@ -27,6 +27,22 @@ def gpo_settings(configuration: Configuration) -> GPOConfig:
         raise PlanError(str(error)) from error
 
 
+def check_lengths(configuration: Configuration) -> None:
+    """Refuse a context that cuts responses short: verl would do so without a word.
+
+    Raises:
+        PlanError: the context is shorter than prompt and response.
+    """
+    key, context = "actor_rollout_ref.rollout.max_model_len", None
+    if configuration.get(key) is not None:
+        context = configuration.integer(key)
+    longest = configuration.integer("data.max_prompt_length") + configuration.integer("data.max_response_length")
+    if context is not None and context < longest:
+        raise PlanError(
+            f"{key}={context}: must be at least {longest}, data.max_prompt_length + data.max_response_length"
+        )
+
+
 def verl_checks(configuration: Configuration) -> None:
     """verl's own checks of a configuration. Imports verl, which takes a while.
 
