@@ -124,6 +124,10 @@ def test_a_token_budget_is_kept_and_shared_with_a_twin(builder, tmp_path, capsys
     assert builder("--method", "gpo", "--token-budget", budget, out="gpo") == 0
     report = read_report(tmp_path / "gpo")
     assert 0 < report["tokens"]["total"] <= budget and report["prompts"] < 6
+    assert builder("--method", "plain", "--token-budget", 2000, "--visits", 9, out="wide") == 0
+    # 168 tokens a visit: eleven fit, and the twelfth crosses.
+    wide = read_report(tmp_path / "wide")
+    assert (wide["visits"], wide["tokens"]["total"], wide["tokens"]["unused"]) == (11, 11 * 168, 168)
     assert builder("--method", "plain", "--token-budget", tmp_path / "gpo", "--visits", 3, out="plain") == 0
     twin = read_report(tmp_path / "plain")
     assert twin["token_budget"] == report["tokens"]["total"]

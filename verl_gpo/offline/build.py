@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ from .task import FunctionScorer
 
 #: Failures that are printed.
 _SHOWN = 5
+#: Prompts that are begun within a token budget before it is known what one costs.
+_FIRST = 8
 #: What a process of one engine runs.
 _COMMAND = (sys.executable, "-m", "verl_gpo.offline.build")
 
@@ -98,27 +101,39 @@ async def _draw(
     )
     explorer = Explorer(plan.method, config, splitter, plan.response_length, plan.roots, plan.hash)
     failures: list[str] = []
-    queue = iter(tasks)
+    queue, at_work = deque(tasks), set()
+    costs: list[int] = []
 
-    async def work() -> None:
-        nonlocal spent
-        for task in queue:
-            if budget and spent >= budget:
-                return
-            prompt = plan.prompts[task.index]
-            prompt_ids = prompt.token_ids(engine.tokenizer)
-            sampler = VLLMSampler(engine, prompt_ids, config.request_timeout)
-            scorer = FunctionScorer(plan.reward, engine.tokenizer, prompt, config.request_timeout)
-            try:
-                record = await explorer.explore(task, plan.problems[task.index], prompt_ids, sampler, scorer)
-                writer.write(record)
-                spent += record.cost
-            except SamplingError as error:
-                failures.append(f"row {task.index}, visit {task.visit}: {error}")
-            tick()
+    async def visit(task: Task) -> None:
+        prompt = plan.prompts[task.index]
+        prompt_ids = prompt.token_ids(engine.tokenizer)
+        sampler = VLLMSampler(engine, prompt_ids, config.request_timeout)
+        scorer = FunctionScorer(plan.reward, engine.tokenizer, prompt, config.request_timeout)
+        try:
+            record = await explorer.explore(task, plan.problems[task.index], prompt_ids, sampler, scorer)
+            writer.write(record)
+            costs.append(record.cost)
+        except SamplingError as error:
+            failures.append(f"row {task.index}, visit {task.visit}: {error}")
+        tick()
 
-    await asyncio.gather(*(work() for _ in range(min(plan.concurrency, len(tasks)))))
-    return failures
+    def wanted() -> bool:
+        """Whether to begin another prompt, by what those at work will probably cost."""
+        if not budget:
+            return len(at_work) < plan.concurrency
+        if not costs:
+            return len(at_work) < min(plan.concurrency, _FIRST)
+        probable = spent + sum(costs) + len(at_work) * sum(costs) / len(costs)
+        return len(at_work) < plan.concurrency and probable < budget
+
+    while True:
+        while queue and wanted():
+            at_work.add(asyncio.create_task(visit(queue.popleft())))
+        if not at_work:
+            return failures
+        done, at_work = await asyncio.wait(at_work, return_when=asyncio.FIRST_COMPLETED)
+        for finished in done:
+            finished.result()  # raises what it raised
 
 
 def _draw_all(plan: Plan, argv: Sequence[str], lock: int, todo: int, console: Console) -> list[str]:

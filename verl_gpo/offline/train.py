@@ -72,6 +72,7 @@ def train(plan: TrainPlan) -> dict[str, Any]:
         "rows_dropped": plan.dropped,
         "continuations_cut": plan.cut,
         "optimizer_steps": trainer.state.global_step,
+        "batch_size": plan.args.train_batch_size * plan.args.gradient_accumulation_steps * plan.args.world_size,
         "seconds": outcome.metrics["train_runtime"],
         "loss": outcome.training_loss,
         "log": trainer.state.log_history,

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import difflib
 import importlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,10 +54,17 @@ METHODS: dict[str, Method] = {
         "ExactCPOTrainer",
         "pairs",
         _PAIRED,
-        {"loss_type": "simpo", "cpo_alpha": 0.0, "beta": 2.0, "simpo_gamma": 1.0},
+        {"loss_type": "simpo", "cpo_alpha": 0.0, "beta": 2.0, "simpo_gamma": 1.0, "remove_unused_columns": False},
         False,
     ),
-    "orpo": Method(("trl.experimental.orpo", "ORPOConfig"), "ExactORPOTrainer", "pairs", _PAIRED, {}, False),
+    "orpo": Method(
+        ("trl.experimental.orpo", "ORPOConfig"),
+        "ExactORPOTrainer",
+        "pairs",
+        _PAIRED,
+        {"remove_unused_columns": False},
+        False,
+    ),
 }
 
 #: Settings of TRL that have an option of their own here.
@@ -202,6 +210,8 @@ def _split(pairs: Sequence[str]) -> dict[str, str]:
 def _parse(method: Method, given: Mapping[str, str], out: Path, longest: int) -> tuple[Any, Any]:
     """TRL's two configurations, by its own parser."""
     try:
+        # Some of the trainers are experimental in TRL, and say so at each import; the version is pinned.
+        os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
         import torch
         from trl import ModelConfig, TrlParser
     except ImportError as error:

@@ -3,7 +3,7 @@
 The text of a prompt and a continuation, tokenized together, need not give the tokens that the policy wrote: tokens
 merge over the seam, and a policy may spell what a tokenizer would write in one piece. So the step that makes token ids
 of text is replaced by one that passes ours on: ``_prepare_dataset`` of the DPO and the KTO trainer, ``tokenize_row`` of
-the CPO and the ORPO trainer (TRL 1.16.0). Losses, collators, reference models and metrics are untouched. A continuation
+the CPO and the ORPO trainer (TRL 1.12.0). Losses, collators, reference models and metrics are untouched. A continuation
 that was cut off gets no end token either, which TRL would append.
 """
 

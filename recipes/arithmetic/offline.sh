@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Arithmetic, offline: pairs from the model itself, preference optimization with TRL, evaluation; from one script.
+#
+#   METHOD=gpo      pairs from the state before the critical step (default)
+#   METHOD=random   pairs from the state before a random step: the paper's ablation
+#   METHOD=plain    pairs of whole responses
+#
+#   ALGO=dpo (default), kto, simpo, orpo
+#
+# All methods get the same TOKENS to generate, and an optimizer's settings and its steps are the same under all of them.
+# Further arguments are TRL's, e.g.
+#   ALGO=kto METHOD=plain bash recipes/arithmetic/offline.sh beta=0.3
+set -Eeuo pipefail
+
+RECIPE_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+PYTHON=${PYTHON:-python}
+ALGO=${ALGO:-dpo}
+METHOD=${METHOD:-gpo}
+PRESET=${PRESET:-paper}
+SEED=${SEED:-0}
+TOKENS=${TOKENS:-150000}
+STEPS=${STEPS:-60}
+DATA_DIR=${DATA_DIR:-$PWD/outputs/arithmetic/data}
+PAIRS_DIR=${PAIRS_DIR:-$PWD/outputs/arithmetic/pairs-$METHOD-$SEED} # made once for all optimizers
+OUT_DIR=${OUT_DIR:-$PWD/outputs/arithmetic/$ALGO-$METHOD-$SEED}
+STAGES=${STAGES:-pairs train evaluate} # which of them
+# How TRL is started; for several GPUs e.g. LAUNCH="accelerate launch --config_file recipes/accelerate/fsdp.yaml"
+LAUNCH=${LAUNCH:-$PYTHON}
+
+# The optimizer's learning rate, which suits a model of 99 K parameters; all else is TRL's default.
+case $ALGO in
+dpo | kto) algo=(learning_rate=2e-4) ;;
+simpo | orpo) algo=(learning_rate=2e-4) ;;
+*)
+    echo "ALGO=$ALGO: must be one of dpo, kto, simpo, orpo" >&2
+    exit 2
+    ;;
+esac
+
+case $METHOD in
+gpo | random | plain) ;;
+*)
+    echo "METHOD=$METHOD: must be one of gpo, random, plain" >&2
+    exit 2
+    ;;
+esac
+
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # such small matrices gain nothing from more
+"$PYTHON" "$RECIPE_DIR/prepare.py" --out "$DATA_DIR"
+
+if [[ $STAGES == *pairs* ]]; then
+    "$PYTHON" -m verl_gpo.offline.build \
+        --model "$DATA_DIR/model" --data "$DATA_DIR/train.parquet" --reward "$RECIPE_DIR/reward.py" \
+        --out "$PAIRS_DIR" --method "$METHOD" --token-budget "$TOKENS" --visits 4 --seed "$SEED" \
+        --response-length 96 --max-model-len 256 \
+        preset="$PRESET" min_step_tokens=3
+fi
+
+if [[ $STAGES == *train* ]]; then
+    $LAUNCH -m verl_gpo.offline.train \
+        --method "$ALGO" --model "$DATA_DIR/model" --pairs "$PAIRS_DIR" --out "$OUT_DIR" \
+        max_steps="$STEPS" per_device_train_batch_size=32 lr_scheduler_type=constant_with_warmup warmup_steps=5 \
+        gradient_checkpointing=false save_strategy=no seed="$SEED" \
+        "${algo[@]}" "$@"
+fi
+
+if [[ $STAGES == *evaluate* ]]; then
+    "$PYTHON" -m verl_gpo.evaluation \
+        --model "$OUT_DIR" --benchmarks arithmetic="$DATA_DIR/test.parquet" --reward "$RECIPE_DIR/reward.py" \
+        --out "$OUT_DIR/evaluation" --k 4 --temperature 1 --top-p 1 --max-tokens 96 --max-model-len 256
+fi

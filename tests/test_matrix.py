@@ -1,0 +1,104 @@
+"""The matrix of optimizers: its cells, going on after an interruption, and its table."""
+
+import json
+
+import pytest
+
+from scripts import matrix
+from scripts.matrix_table import markdown
+
+
+def result(accuracy):
+    return {
+        "accuracies": [accuracy, 1.0, 0.0, accuracy],
+        "tokens": 1000,
+        "rows": 64,
+        "optimizer_steps": 2,
+        "seconds": 3.5,
+    }
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    made = []
+
+    def cell(cell, args):
+        made.append(cell.name)
+        if cell.name == "kto-plain-1":
+            raise RuntimeError("offline.sh ended with status 1")
+        return result({"plain": 0.25, "gpo": 0.75}[cell.method])
+
+    monkeypatch.setattr(matrix, "offline_cell", cell)
+    monkeypatch.setattr(matrix, "online_cell", cell)
+    return made
+
+
+def run(tmp_path, *arguments):
+    fixed = ["--out", str(tmp_path), "--algos", "kto,grpo", "--methods", "plain,gpo", "--seeds", "0,1"]
+    return matrix.main([*fixed, *arguments])
+
+
+def test_every_cell_leaves_a_row_and_a_failure_the_others(calls, tmp_path, capsys):
+    assert run(tmp_path) == 1
+    assert calls == [f"{a}-{m}-{s}" for s in (0, 1) for a in ("kto", "grpo") for m in ("plain", "gpo")]
+    assert "1 cells failed: kto-plain-1" in capsys.readouterr().err
+    row = json.loads((tmp_path / "rows" / "grpo-gpo-1.json").read_text())
+    assert row["accuracy"] == 0.625 and row["low"] <= 0.625 <= row["high"] and row["optimizer_steps"] == 2
+    calls.clear()
+    assert run(tmp_path) == 1
+    assert calls == ["kto-plain-1"]  # what is there is not run again
+
+
+def test_rows_of_other_settings_are_refused(calls, tmp_path, capsys):
+    run(tmp_path)
+    calls.clear()
+    assert run(tmp_path, "--tokens", "99") == 1
+    assert "kto-plain-0.json has other settings" in capsys.readouterr().err and calls == []
+
+
+def test_the_table_by_hand(calls, tmp_path):
+    run(tmp_path)
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    assert [cell[:3] for cell in cells] == [
+        ["grpo", "plain", "2"],
+        ["grpo", "gpo", "2"],
+        ["kto", "plain", "1"],
+        ["kto", "gpo", "2"],
+    ]
+    assert cells[1][3].startswith("62.5 [") and cells[1][4:9] == ["62.5 to 62.5", "1,000", "64", "2", "4"]
+    # Two of four problems gain 0.5, the others nothing: 4 of the 4 sign patterns reach it with p = 0.5.
+    assert cells[1][9].startswith("+25.0 [") and cells[1][9].endswith("p=0.500")
+    assert cells[0][9] == ""
+
+
+def test_differences_are_of_the_seeds_that_both_have():
+    rows = [
+        {"algo": "dpo", "method": m, "seed": s, "accuracy": a, **result(a)}
+        for m, s, a in [("plain", 0, 0.0), ("gpo", 0, 0.5), ("gpo", 1, 1.0)]
+    ]
+    assert "| +25.0 [" in markdown(rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--algos", "sgd"], "--algos=sgd: must be of ppo, grpo"),
+        (["--methods", "best"], "--methods=best: must be of plain, random, gpo"),
+        (["--seeds", "a"], "--seeds=a: must be integers"),
+        (["--tokens", "0"], "--tokens=0: must be at least 1"),
+    ],
+)
+def test_errors_name_the_option(tmp_path, capsys, arguments, said):
+    with pytest.raises(SystemExit):
+        matrix.main(["--out", str(tmp_path), *arguments])
+    assert said in capsys.readouterr().err
+
+
+def test_the_optimizers_are_those_that_the_recipes_take():
+    online, offline = (
+        (matrix.RECIPE / script).read_text().partition("\nesac")[0] for script in ("run.sh", "offline.sh")
+    )
+    named = {word.strip("|()") for line in online.splitlines() for word in line.split() if "#" not in word}
+    assert set(matrix.ONLINE) <= named
+    assert all(algo in offline for algo in matrix.OFFLINE)
