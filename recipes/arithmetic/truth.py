@@ -83,5 +83,7 @@ def known(row: Mapping[str, Any], folder: str) -> dict[str, Any] | None:
 @functools.lru_cache(maxsize=2)  # traces come in the order of the training
 def _load(folder: str) -> tuple[Any, Any]:
     from transformers import AutoTokenizer, Qwen2ForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     return Qwen2ForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
