@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from scripts import bench_traces
+from scripts import bench_report, bench_traces
 from tests.conftest import REPOSITORY
 from tests.report.test_step_line import FULL
 from verl_gpo.config import GPOConfig
@@ -23,13 +23,15 @@ def test_the_schema_is_the_generated_one():
     assert schema_table() in PAGE and f"### Schema, version {SCHEMA_VERSION}" in PAGE
 
 
-@pytest.mark.parametrize("module", [bench_traces])
+@pytest.mark.parametrize("module", [bench_report, bench_traces])
 def test_costs_are_those_of_the_committed_benchmarks(module):
     name = module.__name__.rpartition(".")[2]
     assert module.markdown(json.loads((RESULTS / f"{name}.json").read_text())) in PAGE
 
 
 def test_the_promises_hold_in_the_committed_benchmarks():
+    report = json.loads((RESULTS / "bench_report.json").read_text())
+    assert report["trajectories"] >= 2000 and max(report["seconds_to_open"].values()) < 2
     traces = json.loads((RESULTS / "bench_traces.json").read_text())
     assert traces["share_of_a_step_if_nothing_overlapped"] < 0.01
 
