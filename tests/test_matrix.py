@@ -102,3 +102,31 @@ def test_the_optimizers_are_those_that_the_recipes_take():
     named = {word.strip("|()") for line in online.splitlines() for word in line.split() if "#" not in word}
     assert set(matrix.ONLINE) <= named
     assert all(algo in offline for algo in matrix.OFFLINE)
+
+
+def test_an_online_cell_is_a_run_that_composes_and_is_read_back(tmp_path, monkeypatch):
+    from hydra import compose, initialize_config_dir
+
+    from verl_gpo.plugin.validate import check
+
+    given = {}
+
+    def run_script(script, log, arguments=(), **environment):
+        given.update(arguments=list(arguments), **environment)
+        out = environment["OUT_DIR"]
+        (out / "validation").mkdir(parents=True)
+        samples = [{"input": f"q{i}", "acc": float(i < 1 or n == 0)} for i in range(2) for n in range(4)]
+        (out / "validation" / "8.jsonl").write_text("".join(json.dumps(sample) + "\n" for sample in samples))
+        metrics = {"gpo/tokens/root": 10, "gpo/tokens/value": 5, "gpo/rows": 8, "gpo/optimizer_steps": 1}
+        lines = [json.dumps({"step": step, "data": {**metrics, "timing_s/step": 2.0}}) for step in (1, 2)]
+        (out / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+
+    monkeypatch.setattr(matrix, "run", run_script)
+    args = matrix.parse_args(["--out", str(tmp_path)])
+    row = matrix.row_of(matrix.Cell("grpo", "plain", 3), args)
+    assert row["accuracies"] == [1.0, 0.25]
+    assert (row["tokens"], row["rows"], row["optimizer_steps"], row["seconds"]) == (30, 16, 2, 4)
+    with initialize_config_dir(config_dir=str(matrix.RECIPE / "config"), version_base=None):
+        config = compose("arithmetic", overrides=given["arguments"])
+    check(config)
+    assert config.trainer.total_training_steps == 8 and config.data.seed == config.algorithm.gpo.seed == 3
