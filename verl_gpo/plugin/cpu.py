@@ -154,6 +154,7 @@ def activate() -> None:
     _find_vllm_by_its_cpu_name()
     _name_the_process_group_backend_once()
     _load_critics_without_flash_attention()
+    _offload_references_without_pinning()
 
 
 def _find_vllm_by_its_cpu_name() -> None:
@@ -212,3 +213,21 @@ def _load_critics_without_flash_attention() -> None:
         )
 
     model.load_valuehead_model = load_valuehead_model
+
+
+def _offload_references_without_pinning() -> None:
+    """Keep a reference policy in ordinary memory.
+
+    Reason: verl 0.9.1 offloads the weights of models that only run forward to pinned memory, which needs the driver of
+    an accelerator.
+    Remove when: verl leaves ``pin_memory`` to the platform.
+    """
+    import verl.utils.fsdp_utils as fsdp_utils
+
+    pinned = fsdp_utils.CPUOffloadPolicy
+
+    class Unpinned(pinned):
+        def __init__(self, pin_memory: bool = False):
+            super().__init__(pin_memory=False)
+
+    fsdp_utils.CPUOffloadPolicy = Unpinned
