@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import importlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,7 +238,7 @@ def _parse(method: Method, given: Mapping[str, str], out: Path, longest: int) ->
     parser = TrlParser((config_class, ModelConfig))
 
     def refuse(message: str) -> None:
-        raise ValueError(message.replace("argument --", ""))
+        raise ValueError(re.sub(r"argument --(\w+)\S*:", r"\1:", message))
 
     parser.error = refuse
     try:
