@@ -178,9 +178,37 @@ def train_with_verl(arguments: list[str], environment: dict[str, str]) -> int:
         use_reference_policy=main_ppo.need_reference_policy(config),
         use_critic=main_ppo.need_critic(config),
     )
-    runner = main_ppo.TaskRunnerV1.options(runtime_env={"env_vars": environment})
+    runner = _Runner(main_ppo.TaskRunnerV1.options(runtime_env={"env_vars": environment}))
     main_ppo.run_ppo(config, task_runner_class=runner)
+    runner.end()
     return 0
+
+
+class _Runner:
+    """verl's runner class, of which it makes one actor. Everything else that a training starts is owned by that."""
+
+    def __init__(self, actor_class: Any):
+        self._actor_class = actor_class
+        self._actor: Any = None
+
+    def remote(self) -> Any:
+        self._actor = self._actor_class.remote()
+        return self._actor
+
+    def end(self, timeout: float = 120.0) -> None:
+        """End the actor, and wait until what it held is free.
+
+        Raises:
+            TimeoutError: it is not.
+        """
+        import ray
+
+        ray.kill(self._actor)
+        until = time.monotonic() + timeout
+        while ray.available_resources().get("GPU", 0) < ray.cluster_resources().get("GPU", 0):
+            if time.monotonic() > until:
+                raise TimeoutError(f"a training's resources are not free after {timeout:g} s")
+            time.sleep(0.1)
 
 
 if __name__ == "__main__":

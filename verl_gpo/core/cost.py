@@ -13,13 +13,15 @@ class Cost:
     """Expected cost of one training step.
 
     Attributes:
-        root_tokens: of the root rollouts, which plain GRPO generates, too.
+        plain_tokens: what plain GRPO generates.
+        root_tokens: of the root rollouts; under ``rows=matched`` there are fewer of them than in plain GRPO.
         value_tokens: of the Monte Carlo continuations; for ``adaptive`` and ``propose``, which stop early, at most.
         reentry_tokens: of rollouts after the choice.
         requests: continuations and rollouts besides the roots.
         root_rows, branch_rows: rows of the batch that the optimizer sees.
     """
 
+    plain_tokens: float
     root_tokens: float
     value_tokens: float
     reentry_tokens: float
@@ -30,7 +32,7 @@ class Cost:
     @property
     def multiple(self) -> float:
         """All tokens as a multiple of plain GRPO's."""
-        return (self.root_tokens + self.value_tokens + self.reentry_tokens) / self.root_tokens
+        return (self.root_tokens + self.value_tokens + self.reentry_tokens) / self.plain_tokens
 
 
 def expected_cost(
@@ -42,7 +44,7 @@ def expected_cost(
         config: the settings.
         steps: steps ``K`` of a response.
         response_tokens: mean length of a response.
-        n: root rollouts of a prompt.
+        n: ``rollout.n``.
         prompts: prompts of a training step.
         examined: share of the prompts that are examined and have a critical step (skip rules, abstention).
 
@@ -54,22 +56,27 @@ def expected_cost(
             raise ValueError(f"{key}={value}: must be at least 1")
     if not 0 <= examined <= 1:
         raise ValueError(f"examined={examined}: must be a number from 0 to 1")
-    anchors = prompts * examined * min(config.anchors or n, n) if config.enable else 0.0
+    reserved = min(config.reserved_rows, n - 1) if config.enable else 0
+    started = n - reserved
+    anchors = prompts * examined * min(config.anchors or started, started) if config.enable else 0.0
     lengths = [response_tokens * (1 - k / steps) for k in range(1, steps)]
     cap = config.max_continuation_tokens or math.inf
     typical = sum(lengths) / len(lengths) if lengths else response_tokens
     draws, group, after = _draws(config, steps)
-    if n == 1 and steps > 1 and config.search in ("uniform", "bisection"):
+    if started == 1 and steps > 1 and config.search in ("uniform", "bisection"):
         draws += config.n_mc  # V(s_0), which no group tells
     value = draws * min(typical, cap)
-    roots = prompts * n
+    branches = anchors * (min(group, config.n_reentry) if reserved else group)
+    # Where no re-entry rollout takes a reserved place, a further root does.
+    roots = prompts * n - branches if reserved else float(prompts * n)
     return Cost(
+        plain_tokens=prompts * n * response_tokens,
         root_tokens=roots * response_tokens,
         value_tokens=anchors * value,
         reentry_tokens=anchors * after * typical,
         requests=anchors * (draws + after),
         root_rows=roots,
-        branch_rows=anchors * group,
+        branch_rows=branches,
     )
 
 

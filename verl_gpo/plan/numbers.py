@@ -126,12 +126,8 @@ def workload(
     configured = Batch.of(configuration)
     batch = batch or configured
     prompts, n = batch.prompts, batch.n
-    reserved = min(gpo.reserved_rows, n - 1) if gpo.enable else 0
-    cost = expected_cost(gpo, expected.steps, expected.response_tokens, n - reserved, prompts)
-    # With rows=matched, further roots take the place of re-entry rollouts that there are not.
-    branches = min(cost.branch_rows, reserved * prompts) if reserved else cost.branch_rows
-    more_roots = reserved * prompts - branches if reserved else 0
-    rows = round(cost.root_rows + more_roots + branches)
+    cost = expected_cost(gpo, expected.steps, expected.response_tokens, n, prompts)
+    rows = round(cost.root_rows + cost.branch_rows)
     ranks, actor_rows, critic = data_parallel(configuration), batch.mini_batch * n, None
     multiple = ranks
     if uses_critic(configuration):
@@ -144,9 +140,9 @@ def workload(
         prompts=prompts,
         n=n,
         mini_batch_rows=actor_rows,
-        root_rows=cost.root_rows + more_roots,
-        branch_rows=branches,
-        root_tokens=cost.root_tokens + more_roots * expected.response_tokens,
+        root_rows=cost.root_rows,
+        branch_rows=cost.branch_rows,
+        root_tokens=cost.root_tokens,
         value_tokens=cost.value_tokens,
         reentry_tokens=cost.reentry_tokens,
         actor=step_arithmetic(rows, actor_rows, configuration.integer(f"{_ACTOR}.ppo_epochs"), multiple),

@@ -1,0 +1,46 @@
+"""What a training step is expected to cost, by hand: 4 steps of 25 tokens, so 75, 50 or 25 tokens from an inner state."""
+
+import pytest
+
+from verl_gpo.config import GPOConfig
+from verl_gpo.core.cost import expected_cost
+
+
+def cost(n=8, prompts=1, examined=1.0, **settings):
+    return expected_cost(GPOConfig.from_mapping(settings), 4, 100.0, n, prompts, examined)
+
+
+def test_the_papers_search():
+    # 8 roots of 100; 3 states x 4 continuations of 50 on average; 4 rollouts of 50.
+    paper = cost()
+    assert (paper.root_tokens, paper.value_tokens, paper.reentry_tokens) == (800, 600, 200)
+    assert (paper.root_rows, paper.branch_rows, paper.requests) == (8, 4, 16)
+    assert paper.multiple == 2.0
+
+
+def test_switched_off_it_costs_the_plain_run():
+    plain = cost(enable=False)
+    assert plain.multiple == 1.0 and plain.branch_rows == plain.requests == 0
+
+
+def test_matched_rows_start_with_fewer_roots():
+    matched = cost(rows="matched")
+    assert (matched.root_rows, matched.branch_rows) == (4, 4)
+    assert matched.plain_tokens == 800 and matched.multiple == (400 + 600 + 200) / 800
+
+
+def test_matched_rows_fill_up_with_roots_where_nothing_is_reentered():
+    matched = cost(rows="matched", prompts=2, examined=0.5)
+    assert (matched.root_rows, matched.branch_rows) == (12, 4)
+    assert cost(rows="matched", learn_from="reuse", n_mc=8).branch_rows == 4  # no more than are reserved
+    assert cost(rows="matched", learn_from="reuse", n_mc=2).branch_rows == 2
+
+
+def test_a_single_root_has_its_prompt_valued_too():
+    assert cost(n=1).value_tokens == 4 * 4 * 50 and cost(n=2).value_tokens == 3 * 4 * 50
+
+
+@pytest.mark.parametrize(("field", "value"), [("n", 0), ("prompts", 0), ("examined", 1.5)])
+def test_what_cannot_be_is_refused_by_name(field, value):
+    with pytest.raises(ValueError, match=rf"^{field}={value}: must be"):
+        cost(**{field: value})
