@@ -1,4 +1,4 @@
-"""What a training step is expected to cost, by hand: 4 steps of 25 tokens, so 75, 50 or 25 tokens from an inner state."""
+"""What a training step is expected to cost, by hand: 4 steps of 25 tokens, so 75, 50 or 25 from an inner state."""
 
 import pytest
 
