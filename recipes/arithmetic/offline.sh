@@ -51,7 +51,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # such small matrices gain nothing 
 if [[ $STAGES == *pairs* ]]; then
     "$PYTHON" -m verl_gpo.offline.build \
         --model "$DATA_DIR/model" --data "$DATA_DIR/train.parquet" --reward "$RECIPE_DIR/reward.py" \
-        --out "$PAIRS_DIR" --method "$METHOD" --token-budget "$TOKENS" --visits 4 --seed "$SEED" \
+        --out "$PAIRS_DIR" --method "$METHOD" --token-budget "$TOKENS" --visits 4 --seed "$SEED" --roots 4 \
         --response-length 96 --max-model-len 256 \
         preset="$PRESET" min_step_tokens=3
 fi

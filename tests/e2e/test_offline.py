@@ -17,16 +17,13 @@ def compute_score(solution_str, **row):
 """
 
 
-def test_pairs_are_built_go_on_and_train(tiny_run, tmp_path, capsys):
+def test_pairs_are_built_chosen_anew_and_trained_on(tiny_run, tmp_path, monkeypatch):
     (tmp_path / "reward.py").write_text(REWARD)
     out = tmp_path / "pairs"
     call = ["--model", f"{tiny_run}/model", "--data", f"{tiny_run}/train.parquet", "--out", str(out)]
     call += ["--reward", f"{tmp_path}/reward.py", "--response-length", "24", "--max-model-len", "256", "--roots", "4"]
     call += ["--truncated", "keep", "splitter=tokens", "splitter_option=6", "n_mc=2"]
-    assert build.main([*call, "--prompts", "2"]) == 0
-    first = file_of(out).read_text()
     assert build.main([*call, "--prompts", "4"]) == 0
-    assert file_of(out).read_text().startswith(first)  # what was there was not drawn again
     records = read_records(file_of(out))
     assert [record.index for record in records] == [0, 1, 2, 3]
     for record in records:
@@ -39,6 +36,10 @@ def test_pairs_are_built_go_on_and_train(tiny_run, tmp_path, capsys):
     assert tokens["total"] == sum(record.cost for record in records) and all(
         tokens[k] for k in ("root", "value", "reenter")
     )
+
+    monkeypatch.setattr(build, "build_engine", lambda plan, seed: pytest.fail("nothing is missing"))
+    assert build.main([*call, "--prompts", "3", "--select", "all"]) == 0
+    assert {row["index"] for row in pq.read_table(out / "pairs.parquet").to_pylist()} <= {0, 1, 2}
 
     trained = tmp_path / "trained"
     where = ["--method", "dpo", "--model", f"{tiny_run}/model", "--pairs", str(out), "--out", str(trained)]
