@@ -64,7 +64,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
     parser.add_argument("--steps", type=int, default=8, help="training steps of an online cell")
     parser.add_argument("--tokens", type=int, default=150_000, help="tokens that an offline cell may generate")
-    parser.add_argument("--offline-steps", type=int, default=60, help="optimizer steps of an offline cell")
+    parser.add_argument("--offline-steps", type=int, default=40, help="optimizer steps of an offline cell")
     parser.add_argument("--samples", type=int, default=4, help="of each problem, in the evaluation")
     parser.add_argument("--table", action="store_true", help="run nothing; write the table of the rows that are there")
     args = parser.parse_args(argv)
