@@ -102,15 +102,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"verl_gpo: {error}", file=sys.stderr)
         return 1
-    if plan.dropped or plan.cut:
+    first = plan.args.process_index == 0
+    if first and (plan.dropped or plan.cut):
         print(
             f"verl_gpo: warning: max_length={plan.args.max_length}: {plan.dropped} rows dropped, {plan.cut} "
             "continuations cut",
             file=sys.stderr,
         )
     result = train(plan)
-    shown = {key: value for key, value in result.items() if key != "log"}
-    print(json.dumps(shown, indent=1))
+    if first:
+        print(json.dumps({key: value for key, value in result.items() if key != "log"}, indent=1))
     return 0
 
 
