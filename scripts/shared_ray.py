@@ -204,6 +204,10 @@ class _Runner:
         import ray
 
         ray.kill(self._actor)
+        # Ray takes the actors down with their owner, and leaves the resources reserved.
+        for group in ray.util.placement_group_table().values():
+            if group["state"] != "REMOVED":
+                ray.util.remove_placement_group(ray.util.get_placement_group(group["name"]))
         until = time.monotonic() + timeout
         while ray.available_resources().get("GPU", 0) < ray.cluster_resources().get("GPU", 0):
             if time.monotonic() > until:
