@@ -59,7 +59,7 @@ def check_records(plan: Plan, records: Iterable[Record]) -> None:
             raise ValueError(f"--data: row {record.index} is not the one that --out={plan.out} holds records of")
 
 
-def write_pairs(plan: Plan, records: Sequence[Record], tokenizer: Any, console: Console) -> dict[str, Any]:
+def write_pairs(plan: Plan, records: Sequence[Record], tokenizer: Any, console: Console) -> None:
     """Choose the pairs, write them in every schema with ``report.json``, and print the report."""
     wanted = [r for r in records if r.index < len(plan.prompts) and r.visit < plan.visits]
     used = within_budget(wanted, plan.token_budget)
@@ -78,7 +78,6 @@ def write_pairs(plan: Plan, records: Sequence[Record], tokenizer: Any, console: 
     report["text_exact"] = sum(exact) / len(exact) if exact else None
     jsonl.replace(plan.out / REPORT, [json.dumps(report, indent=1) + "\n"])
     _print(report, plan.out, console)
-    return report
 
 
 def summarise(plan: Plan, records: Sequence[Record], pairs: Sequence[Pair], tally: Tally) -> dict[str, Any]:
