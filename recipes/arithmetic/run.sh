@@ -88,11 +88,8 @@ mkdir -p "$OUT_DIR"
 # Where verl's file logger writes: what verl_gpo.report reads.
 export VERL_FILE_LOGGER_PATH=${VERL_FILE_LOGGER_PATH:-$OUT_DIR/metrics.jsonl}
 
-# What runs the training; scripts/shared_ray.py stands in where many short ones share a Ray.
-read -ra main <<<"${MAIN:--m verl.trainer.main_ppo}"
-
 set -x
-exec "$PYTHON" "${main[@]}" \
+exec "$PYTHON" -m verl.trainer.main_ppo \
     --config-path "$RECIPE_DIR/config" --config-name arithmetic \
     data.train_files="$DATA_DIR/train.parquet" \
     data.val_files="$DATA_DIR/test.parquet" \
