@@ -1,6 +1,8 @@
 """The page in a real headless Chromium: neither errors nor requests, the viewer, filters, keys, a phone, bad texts."""
 
 import json
+import math
+import time
 
 import pytest
 
@@ -134,7 +136,13 @@ def test_the_curve_stays_beside_its_states_when_continuations_unfold(visit, made
 
     def middle(selector):
         box = page.locator(selector).bounding_box()
-        return box["y"] + box["height"] / 2
+        return box["y"] + box["height"] / 2 if box else math.nan  # none while the curve is drawn anew
+
+    def becomes(condition):
+        until = time.monotonic() + 10
+        while not condition():
+            assert time.monotonic() < until
+            page.wait_for_timeout(20)
 
     before = middle(".lane circle >> nth=2")
     state.click()
@@ -142,8 +150,8 @@ def test_the_curve_stays_beside_its_states_when_continuations_unfold(visit, made
     card = page.locator(".drawn:visible .card").first
     card.locator("summary").click()
     assert card.locator("pre").inner_text() == drawn[0]["text"]
-    assert middle(".lane circle >> nth=2") > before + 100
-    assert abs(middle(".lane circle >> nth=2") - middle("[data-state='2']")) < 3
+    becomes(lambda: middle(".lane circle >> nth=2") > before + 100)
+    becomes(lambda: abs(middle(".lane circle >> nth=2") - middle("[data-state='2']")) < 3)
     state.click()
     assert page.locator(".drawn:visible").count() == 0
 
