@@ -164,9 +164,11 @@ def _engine(rows: Sequence[Row]) -> str:
         def middle(key: str, form: str, mine: list[Row] = mine) -> str:
             return format(statistics.median(row[key] for row in mine), form) if key in mine[0] else ""
 
-        cells = (middle("tokens_per_second", ",.0f"), middle("throughput_ratio", ".2f"), middle("cache_hits", ".1%"))
-        table.append((setting, *cells, middle("engine_share", ".1%"), middle("engine_ms_a_prompt", ".1f")))
-    return _table(("", "tokens / s", "/ plain", "cache hits", "engine's own time", "ms a prompt"), table)
+        rates = (middle("tokens_per_second", ",.0f"), middle("throughput_ratio", ".2f"))
+        rates += (middle("requests_per_second", ",.0f"), middle("cache_hits", ".1%"))
+        table.append((setting, *rates, middle("engine_share", ".1%"), middle("engine_ms_a_prompt", ".1f")))
+    head = ("", "tokens / s", "/ plain", "requests / s", "cache hits", "engine's own time", "ms a prompt")
+    return _table(head, table)
 
 
 #: section -> its heading, how its tables are to be read, and what makes them.
