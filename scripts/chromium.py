@@ -79,19 +79,24 @@ def fetch() -> None:
         raise RuntimeError("no browser, and no npm to get one with")
     with tempfile.TemporaryDirectory() as folder:
         package = _run(npm, "pack", "--silent", PACKAGE, cwd=folder).split()[-1]
-        with tarfile.open(Path(folder) / package) as tar:
-            tar.extractall(folder, filter="data")
+        _extract(Path(folder) / package, folder)
         parts = Path(folder) / "package" / "bin"
         _run(node, "-e", _DECOMPRESS, *map(str, parts.glob("*.br")), cwd=folder)
         shutil.rmtree(FOLDER, ignore_errors=True)
         FOLDER.mkdir(parents=True)
         shutil.move(parts / "chromium", FOLDER / "chromium")
         for archive in parts.glob("*.tar"):
-            with tarfile.open(archive) as tar:
-                tar.extractall(FOLDER, filter="data")
+            _extract(archive, FOLDER)
     (FOLDER / "chromium").chmod(0o755)
     (FOLDER / "fonts.conf").write_text(_fonts(), encoding="utf-8")
     (FOLDER / "complete").touch()
+
+
+def _extract(archive: Path, folder: str | Path) -> None:
+    with tarfile.open(archive) as tar:
+        # Not every release of 3.10 and 3.11 has filters.
+        safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        tar.extractall(folder, **safely)
 
 
 def _run(*command: str, cwd: str) -> str:
