@@ -21,12 +21,16 @@ def assert_rollout_and_actor_agree(metrics):
     assert metrics["rollout_corr/log_ppl_abs_diff"] < 1e-4
 
 
-def assert_searched(metrics, prompts=4, n=4):
+def assert_nothing_failed(metrics, prompts=4, n=4):
     assert metrics["gpo/rollouts/root"] == prompts * n
+    assert metrics["gpo/failures/sampling"] == metrics["gpo/failures/scoring"] == metrics["gpo/prompts/failed"] == 0
+
+
+def assert_searched(metrics, prompts=4, n=4):
+    assert_nothing_failed(metrics, prompts, n)
     assert metrics["gpo/tokens/value"] > 0
     assert 0 <= metrics["gpo/critical/confidence"] <= 1
     assert metrics["gpo/prefix_cache_hit_share"] > 0.3
-    assert metrics["gpo/failures/sampling"] == metrics["gpo/failures/scoring"] == metrics["gpo/prompts/failed"] == 0
 
 
 def assert_reentered(metrics, prompts=4, n=4):
@@ -74,10 +78,11 @@ def test_the_fast_preset_in_the_colocated_asynchronous_mode(train):
     run = train("async", *ARITHMETIC, *mode, "trainer.total_training_steps=3")
     assert sorted(run.metrics) == [1, 2, 3]
     for metrics in run.metrics.values():
-        assert_searched(metrics)
+        assert_nothing_failed(metrics)
         # A fraction of what valuing all eight states four times costs, and part of it is learnt from.
         assert metrics["gpo/states_sampled"] < 8 and metrics["gpo/requests/value"] < 4 * 8 * 4 / 2
-        assert metrics["gpo/tokens/learnt_share"] >= 0
+    # A step may find nothing worth a continuation, by what is free; not all of them.
+    assert max(metrics["gpo/tokens/value"] for metrics in run.metrics.values()) > 0
     assert max(metrics["gpo/rollouts/branch"] for metrics in run.metrics.values()) > 0
     # It does run ahead: some step trains on rollouts of an older policy.
     assert max(m["training/off_policy/trajectory_staleness/max"] for m in run.metrics.values()) >= 1
