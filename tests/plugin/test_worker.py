@@ -8,6 +8,7 @@ state is ``aaaa``, a prefix of 5 tokens. From there the re-entry rollouts answer
 
 import asyncio
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -145,6 +146,12 @@ class FakeReward:
         return {"reward_score": right, "reward_extra_info": {"acc": right}}
 
 
+async def in_order(prompt):
+    """verl tokenizes in threads: with a single one the first session asks first, as the fake client wants it."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    await prompt
+
+
 class Run:
     """One worker, driven as verl drives it."""
 
@@ -165,7 +172,7 @@ class Run:
             **columns,
         }
         trajectory = {"step": 3, "sample_index": 4, "rollout_n": 0, "validate": validate}
-        asyncio.run(self.worker._run_prompt(prompt, dict(self.sampling_params), trajectory))
+        asyncio.run(in_order(self.worker._run_prompt(prompt, dict(self.sampling_params), trajectory)))
         return self
 
     @property
