@@ -11,11 +11,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import platform
-import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -23,6 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from recipes.arithmetic.task import HARD_PLACES, ArithmeticSpec, Problem, generate_problems
+from verl_gpo.data.write import new_folder
 
 DATA_SOURCE = "verl_gpo/arithmetic"
 SUPERVISED_PROBLEMS = 6000
@@ -132,17 +130,8 @@ def prepare(
             raise FileExistsError(f"{out} exists and was not written by this command: choose another folder")
         if not force:
             raise FileExistsError(f"{out} was made with other settings ({card['request']}): pass --force to replace it")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # Complete or absent: the folder gets its name only when everything in it is written.
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with new_folder(out) as work:
         card = _make(work, spec, request, progress)
-        work.chmod(0o755)
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(work, out)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return card, False
 
 

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..config import BLOCK, ConfigError, GPOConfig
 from ..core.search import SEARCHES
-from ..core.steps import build_splitter
+from ..core.steps import configured_splitter
 from ..offline.task import FunctionScorer, Prompt, load_reward, read_prompts
 from .pool import PooledResponse, collect, pool_prompt
 from .replay import pooled_case
@@ -78,13 +78,7 @@ async def _collect(args: argparse.Namespace, config: GPOConfig, prompts: list[Pr
     options = {"max_model_len": args.max_model_len, **read_settings(args.engine)}
     engine = VLLMEngine(args.model, temperature=args.temperature, top_p=args.top_p, seed=config.seed, **options)
     try:
-        splitter = build_splitter(
-            config.splitter,
-            config.splitter_option or None,
-            engine.decode,
-            config.min_step_tokens,
-            config.max_steps,
-        )
+        splitter = configured_splitter(config, engine.decode)
 
         async def pool_one(index: int) -> PooledResponse | None:
             prompt = prompts[index]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .splitters import (
     CodeSplitter,
@@ -21,6 +22,9 @@ from .splitters import (
 )
 from .token_text import Decode
 from .types import Splitter
+
+if TYPE_CHECKING:
+    from ..config import GPOConfig
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,11 @@ def build_splitter(
         return limit_steps(merge_short_steps(split(token_ids, log_probs), min_step_tokens), max_steps)
 
     return bounded
+
+
+def configured_splitter(config: GPOConfig, decode: Decode) -> Splitter:
+    """:func:`build_splitter` with a run's settings, which have been checked."""
+    return build_splitter(config.splitter, config.splitter_option, decode, config.min_step_tokens, config.max_steps)
 
 
 def merge_short_steps(ends_K: Sequence[int], min_tokens: int) -> list[int]:

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from rich.console import Console
 
-from ..offline.launch import device_groups, locked, spread, visible_devices
+from ..offline.launch import device_groups, draw_share, exit_status, locked, print_failures, spread, visible_devices
 from . import compare, summary
 from .generate import draw
 from .run import check_record, check_samples, complete, write_record
 from .samples import Sample, file_of, merge, missing
 from .settings import Plan, make_plan, parse_args
 
-#: Failures that are printed.
-_SHOWN = 5
 #: What a process of one engine runs.
 _COMMAND = (sys.executable, "-m", "verl_gpo.evaluation")
 
@@ -68,10 +67,7 @@ def evaluate(plan: Plan, argv: Sequence[str], console: Console) -> int:
         found, lacking = complete(plan.out, record)
     if found:
         summary.write(plan.out, record, {name: summary.measure(rows) for name, rows in found.items()}, console)
-    for failure in failures[:_SHOWN]:
-        print(f"verl_gpo: {failure}", file=sys.stderr)
-    if len(failures) > _SHOWN:
-        print(f"verl_gpo: {len(failures) - _SHOWN} more failures", file=sys.stderr)
+    print_failures(failures)
     mine = [said for name, said in lacking.items() if name in plan.benchmarks]
     for said in (said for name, said in lacking.items() if name not in plan.benchmarks):
         print(f"verl_gpo: warning: {said}: left out", file=sys.stderr)
@@ -85,23 +81,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv[:1] == ["compare"]:
         return compare.main(argv[1:])
     args = parse_args(argv)
-    try:
+
+    def run() -> int:
         plan = make_plan(args)
         if args.shard:
-            shard, shards = map(int, args.shard.split("/"))
             check_record(plan)
-            failures = draw(plan, shard, shards, lambda total: lambda: None)
-            print("\n".join(failures), file=sys.stderr)
-            return 1 if failures else 0
+            return draw_share(args.shard, partial(draw, plan))
         for said in plan.warnings:
             print(f"verl_gpo: warning: {said}", file=sys.stderr)
         return evaluate(plan, argv, Console(highlight=False))
-    except ValueError as error:
-        print(f"verl_gpo: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("verl_gpo: interrupted; call the command again to go on", file=sys.stderr)
-        return 130
+
+    return exit_status(run)
 
 
 if __name__ == "__main__":

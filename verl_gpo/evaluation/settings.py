@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..calibrate.settings import read_settings
 from ..core.types import ScoringError
 from ..data.registry import DATASETS, REASONING_GYM
 from ..data.write import read_manifest
 from ..graders.gym import installed
 from ..graders.pool import GraderError, shared
 from ..graders.score import UnknownDataSource, grader_of
-from ..offline.fingerprint import SPEED, digest, identified_reward
+from ..offline.fingerprint import digest, engine_settings, identified_reward
 from ..offline.model import identify
 from ..offline.task import Prompt, read_prompts
 from . import protocol
@@ -100,10 +99,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
         ValueError: names the option or file, what is wrong and what is allowed.
     """
     _check(args)
-    engine = read_settings(args.engine)
-    for key, option in (("tensor_parallel_size", "--tensor-parallel-size"), ("max_model_len", "--max-model-len")):
-        if key in engine:
-            raise ValueError(f"--engine {key}: give it as {option}")
+    kept, engine = engine_settings(args)
     identity = identify(args.model)
     reward, reward_id = identified_reward(args.reward)
     warnings: list[str] = []
@@ -118,11 +114,8 @@ def make_plan(args: argparse.Namespace) -> Plan:
         "max_model_len": args.max_model_len,
         "seed": args.seed,
         "reward": reward_id,
-        "engine": {key: value for key, value in sorted(engine.items()) if key not in SPEED},
+        "engine": kept,
     }
-    if args.tensor_parallel_size > 1:
-        engine["tensor_parallel_size"] = args.tensor_parallel_size
-    engine |= {"max_model_len": args.max_model_len, "temperature": args.temperature, "top_p": args.top_p}
     return Plan(
         args.model,
         args.out,

@@ -13,23 +13,22 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 
-from ..core.steps import build_splitter
+from ..core.steps import configured_splitter
 from ..core.types import SamplingError
 from . import build_report
 from .engine import VLLMEngine, VLLMSampler
 from .explore import Explorer
 from .fingerprint import digest
-from .launch import device_groups, locked, spread, visible_devices
+from .launch import device_groups, draw_share, exit_status, locked, print_failures, spread, visible_devices
 from .plan import Plan, make_plan, parse_args
 from .records import Record, Task, Writer, file_of, merge, read_records
 from .task import FunctionScorer
 
-#: Failures that are printed.
-_SHOWN = 5
 #: Prompts that are begun within a token budget before it is known what one costs.
 _FIRST = 8
 #: What a process of one engine runs.
@@ -96,9 +95,7 @@ async def _draw(
     tick: Callable[[], None],
 ) -> list[str]:
     config = plan.config
-    splitter = build_splitter(
-        config.splitter, config.splitter_option or None, engine.decode, config.min_step_tokens, config.max_steps
-    )
+    splitter = configured_splitter(config, engine.decode)
     explorer = Explorer(plan.method, config, splitter, plan.response_length, plan.roots, plan.hash)
     failures: list[str] = []
     queue, at_work = deque(tasks), set()
@@ -158,7 +155,7 @@ def _merge(plan: Plan) -> list[Record]:
     return records
 
 
-def run(plan: Plan, argv: Sequence[str], draws: bool, console: Console) -> int:
+def build(plan: Plan, argv: Sequence[str], draws: bool, console: Console) -> int:
     """Draw what is missing, and write the pairs. Returns the exit status.
 
     Raises:
@@ -177,10 +174,7 @@ def run(plan: Plan, argv: Sequence[str], draws: bool, console: Console) -> int:
                 records = _merge(plan)
         if records:
             build_report.write_pairs(plan, records, build_tokenizer(plan), console)
-    for failure in failures[:_SHOWN]:
-        print(f"verl_gpo: {failure}", file=sys.stderr)
-    if len(failures) > _SHOWN:
-        print(f"verl_gpo: {len(failures) - _SHOWN} more failures", file=sys.stderr)
+    print_failures(failures)
     lacking = len(missing(plan, records))
     if plan.token_budget and lacking == 0 and sum(record.cost for record in records) < plan.token_budget:
         print("verl_gpo: warning: the prompts ran out before the token budget: give more --visits", file=sys.stderr)
@@ -193,22 +187,16 @@ def run(plan: Plan, argv: Sequence[str], draws: bool, console: Console) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     args = parse_args(argv)
-    try:
+
+    def run() -> int:
         plan = make_plan(args)
         if args.shard:
-            shard, shards = map(int, args.shard.split("/"))
             build_report.check_run(plan)
             build_report.write_run(plan)
-            failures = draw(plan, shard, shards, lambda total: lambda: None)
-            print("\n".join(failures), file=sys.stderr)
-            return 1 if failures else 0
-        return run(plan, argv, not args.merge, Console(highlight=False))
-    except ValueError as error:
-        print(f"verl_gpo: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("verl_gpo: interrupted; call the command again to go on", file=sys.stderr)
-        return 130
+            return draw_share(args.shard, partial(draw, plan))
+        return build(plan, argv, not args.merge, Console(highlight=False))
+
+    return exit_status(run)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import graders
+from ..calibrate.settings import read_settings
 from ..graders.score import compute_score
 from .task import load_reward
 
@@ -44,6 +46,26 @@ def refuse(out: Path, there: Mapping[str, Any], here: Mapping[str, Any], things:
     if differing:
         said = ", ".join(f"{key} ({was!r} there, {now!r} here)" for key, (was, now) in differing.items())
         raise ValueError(f"--out={out}: holds {things} of other settings: {said}; choose another folder")
+
+
+def engine_settings(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a command line says of the engine: ``--engine`` and the options that have a name of their own.
+
+    Returns:
+        Those of ``--engine`` that samples depend on, and all of them, as the engine takes them.
+
+    Raises:
+        ValueError: a setting that is no KEY=VALUE, or that has an option of its own.
+    """
+    engine = read_settings(args.engine)
+    for key, option in (("tensor_parallel_size", "--tensor-parallel-size"), ("max_model_len", "--max-model-len")):
+        if key in engine:
+            raise ValueError(f"--engine {key}: give it as {option}")
+    kept = {key: value for key, value in sorted(engine.items()) if key not in SPEED}
+    if args.tensor_parallel_size > 1:
+        engine["tensor_parallel_size"] = args.tensor_parallel_size
+    engine |= {"max_model_len": args.max_model_len, "temperature": args.temperature, "top_p": args.top_p}
+    return kept, engine
 
 
 def identified_reward(where: str | None) -> tuple[Callable[..., Any], str]:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 #: Seconds between two looks at what the engines have written.
 _POLL = 1.0
+#: Failures that are printed.
+_SHOWN = 5
 
 
 def visible_devices() -> list[str]:
@@ -159,6 +162,34 @@ def run_processes(
         for shard, (process, log) in enumerate(zip(processes, logs, strict=True))
         if process.returncode
     ]
+
+
+def draw_share(share: str, draw: Callable[[int, int, Callable[[int], Callable[[], None]]], list[str]]) -> int:
+    """What a process of one engine does: its share ``I/N``, without a bar. Returns the exit status."""
+    shard, shards = map(int, share.split("/"))
+    failures = draw(shard, shards, lambda total: lambda: None)
+    print("\n".join(failures), file=sys.stderr)
+    return 1 if failures else 0
+
+
+def print_failures(failures: Sequence[str]) -> None:
+    """The first of them, and how many more there are."""
+    for failure in failures[:_SHOWN]:
+        print(f"verl_gpo: {failure}", file=sys.stderr)
+    if len(failures) > _SHOWN:
+        print(f"verl_gpo: {len(failures) - _SHOWN} more failures", file=sys.stderr)
+
+
+def exit_status(run: Callable[[], int]) -> int:
+    """That of a command that goes on where it stopped: what it refuses is one line, and so is an interruption."""
+    try:
+        return run()
+    except ValueError as error:
+        print(f"verl_gpo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("verl_gpo: interrupted; call the command again to go on", file=sys.stderr)
+        return 130
 
 
 class _LineCounter:

@@ -13,7 +13,7 @@ from ..calibrate.settings import read_settings
 from ..config import BLOCK, ConfigError, GPOConfig
 from ..core.types import ScoringError
 from .explore import METHODS
-from .fingerprint import SPEED, digest, identified_reward
+from .fingerprint import digest, engine_settings, identified_reward
 from .model import identify
 from .pairs import RULES, TRUNCATED, Selection
 from .task import FunctionScorer, Prompt, read_prompts
@@ -103,10 +103,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
         ValueError: names the option or file, what is wrong and what is allowed.
     """
     _check(args)
-    engine = read_settings(args.engine)
-    for key, option in (("tensor_parallel_size", "--tensor-parallel-size"), ("max_model_len", "--max-model-len")):
-        if key in engine:
-            raise ValueError(f"--engine {key}: give it as {option}")
+    kept, engine = engine_settings(args)
     overrides, config = _config(args)
     identity = identify(args.model)
     reward, reward_id = identified_reward(args.reward)
@@ -131,11 +128,8 @@ def make_plan(args: argparse.Namespace) -> Plan:
         "top_p": args.top_p,
         "seed": args.seed,
         "reward": reward_id,
-        "engine": {key: value for key, value in sorted(engine.items()) if key not in SPEED},
+        "engine": kept,
     }
-    if args.tensor_parallel_size > 1:
-        engine["tensor_parallel_size"] = args.tensor_parallel_size
-    engine |= {"max_model_len": args.max_model_len, "temperature": args.temperature, "top_p": args.top_p}
     return Plan(
         args.model,
         args.out,

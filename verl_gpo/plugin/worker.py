@@ -31,7 +31,7 @@ from ..core.advantage import reentry_uid
 from ..core.budget import TokenBudget
 from ..core.reentry import ReentryEngine
 from ..core.result import GroupResult
-from ..core.steps import build_splitter
+from ..core.steps import configured_splitter
 from ..core.types import ScoredContinuation, Trajectory
 from .client import LLMClientSampler, RewardLoopScorer
 from .estimators import needs_group
@@ -93,13 +93,7 @@ class ReentryWorker(_AgentLoopWorker):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._gpo = GPOConfig.from_mapping(self.config.algorithm.get("gpo"))
-        splitter = build_splitter(
-            self._gpo.splitter,
-            self._gpo.splitter_option or None,
-            self._decode,
-            self._gpo.min_step_tokens,
-            self._gpo.max_steps,
-        )
+        splitter = configured_splitter(self._gpo, self._decode)
         self._engine = ReentryEngine(self._gpo, splitter, self.rollout_config.response_length)
         self._groups: dict[str, _RootGroup] = {}
         algorithm = self.config.algorithm

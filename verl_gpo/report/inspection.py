@@ -16,7 +16,7 @@ from ..config import GPOConfig
 from ..core.budget import TokenBudget
 from ..core.draw import Draw, Usage
 from ..core.reentry import ReentryEngine
-from ..core.steps import build_splitter
+from ..core.steps import configured_splitter
 from ..core.types import Sampler, Scorer, Trajectory
 from ..offline.task import FunctionScorer, Prompt
 from .trace_record import trace_record
@@ -65,13 +65,7 @@ class Inspection:
 
         vllm = VLLMEngine(self.model, seed=self.config.seed, **self.engine)
         writer = TraceWriter(folder, "inspect", self.config.trace_max_mb << 20, self.config.trace_every)
-        splitter = build_splitter(
-            self.config.splitter,
-            self.config.splitter_option or None,
-            vllm.decode,
-            self.config.min_step_tokens,
-            self.config.max_steps,
-        )
+        splitter = configured_splitter(self.config, vllm.decode)
         search = ReentryEngine(self.config, splitter, self.response_length)
         slots = asyncio.Semaphore(self.config.max_in_flight)
         started()
