@@ -1,0 +1,107 @@
+"""Accuracy over generated tokens, a panel a regime, into a PNG file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from scripts.evidence_format import Seeds, cells
+from scripts.evidence_rows import Run, methods
+from verl_gpo.report.figures import COLORS
+from verl_gpo.report.runs import estimate
+
+_COLUMNS = 3
+_POINTS = 60
+#: Colour of the palette, line and marker; what is compared most has colours far apart.
+_STYLES = {
+    "grpo": (0, "-", "o"),
+    "grpo_tokens": (0, "--", "o"),
+    "random": (5, "-", "s"),
+    "gpo_paper": (1, "-", "D"),
+    "gpo_fast": (2, "-", "^"),
+    "all": (3, "-", "v"),
+    "oracle": (4, "-", "*"),
+    "ppo": (0, ":", "P"),
+    "gpo_ppo": (1, ":", "X"),
+}
+_MARKERS = "phd<>"
+
+
+def accuracy_over_tokens(runs: Sequence[Run], path: Path) -> bool:
+    """Draw the runs of one grid: mean over seeds, and the 95 % t interval as a band where there are two or more.
+
+    Means go as far as the shortest run of a method, else a seed that ends would move them.
+
+    Returns:
+        Whether there was anything to draw; without it no file is written.
+    """
+    curves = cells([run for run in runs if len(run.points) > 1])
+    if not curves:
+        return False
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    regimes, names = list(dict.fromkeys(regime for regime, _ in curves)), methods(runs)
+    columns = min(_COLUMNS, len(regimes))
+    rows = math.ceil(len(regimes) / columns)
+    figure, panels = pyplot.subplots(
+        rows, columns, figsize=(1.2 + 4 * columns, 0.8 + 3.2 * rows), squeeze=False, sharey=True, layout="constrained"
+    )
+    for place, axes in enumerate(panels.flat):
+        if place >= len(regimes):
+            axes.set_visible(False)
+            continue
+        regime = regimes[place]
+        for name in names:
+            if (regime, name) in curves:
+                _draw(axes, curves[regime, name], name, names)
+        counts = sorted({len(seeds) for (named, _), seeds in curves.items() if named == regime})
+        title = f"{regime}, {' to '.join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))} seeds"
+        axes.set(title=title, xlabel="generated tokens, thousands", ylim=(0, 1.02))
+        axes.set_xlim(left=0)
+        axes.grid(alpha=0.3)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("accuracy")
+    handles = {line.get_label(): line for axes in panels.flat for line in axes.get_lines()}
+    shown = [name for name in names if name in handles]
+    figure.legend([handles[name] for name in shown], shown, loc="outside lower center", ncols=5, frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+    return True
+
+
+def _draw(axes, seeds: Seeds, name: str, names: Sequence[str]) -> None:
+    color, line, marker = _style(name, names)
+    first = max(run.points[0].tokens for run in seeds.values())
+    last = min(run.points[-1].tokens for run in seeds.values())
+    if last <= first:
+        return
+    tokens = np.linspace(first, last, _POINTS)
+    curves = [
+        np.interp(tokens, [point.tokens for point in run.points], [point.accuracy for point in run.points])
+        for run in seeds.values()
+    ]
+    at = [estimate(values) for values in zip(*curves, strict=True)]
+    # Markers lie at evaluations, so that it shows how many there are.
+    (one, *_) = seeds.values()
+    marks = sorted({int(np.abs(tokens - point.tokens).argmin()) for point in one.points})
+    mean = [found.mean for found in at]
+    axes.plot(tokens / 1e3, mean, line, color=color, lw=1.8, marker=marker, ms=4, markevery=marks, label=name)
+    if len(seeds) > 1:
+        band = np.clip([(found.low, found.high) for found in at], 0, 1)
+        axes.fill_between(tokens / 1e3, band[:, 0], band[:, 1], color=color, alpha=0.15, lw=0)
+
+
+def _style(name: str, names: Sequence[str]) -> tuple[str, str, str]:
+    """Colour, line and marker; a method's are the same in every figure, those of others go by their place."""
+    if name in _STYLES:
+        color, line, marker = _STYLES[name]
+        return COLORS[color], line, marker
+    place = [other for other in names if other not in _STYLES].index(name)
+    return COLORS[place % len(COLORS)], "-.", _MARKERS[place % len(_MARKERS)]

@@ -1,0 +1,191 @@
+"""Raw results of ``experiment.py`` as data: a row a run, and a row an evaluation point of a run."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+#: Questions that a grid answers.
+GRIDS = ("protocol", "tokens", "sensitivity")
+#: Methods of a grid, in the order of tables and colours.
+METHODS = ("grpo", "grpo_tokens", "random", "gpo_paper", "gpo_fast", "all", "oracle", "ppo", "gpo_ppo")
+RUNS, EVALUATIONS = "runs.csv", "evaluations.csv"
+Key = tuple[str, str, str, int]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One evaluation of a run; tokens, rows, optimizer steps and seconds are what training had spent by then.
+
+    Attributes:
+        low, high: 95 % interval of the accuracy over problems.
+    """
+
+    grid: str
+    regime: str
+    method: str
+    seed: int
+    training_step: int
+    tokens: float
+    rows: float
+    optimizer_steps: float
+    seconds: float
+    accuracy: float
+    low: float
+    high: float
+    problems: int
+    samples: int
+
+    @property
+    def key(self) -> Key:
+        return self.grid, self.regime, self.method, self.seed
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run that is finished; tokens, requests, rows and seconds are totals of it.
+
+    Attributes:
+        method: a name, and behind a colon what is varied of it (``gpo_fast:n_mc=8``).
+        prompts: of a training step.
+        seconds: training steps, validation left out.
+        root_mixed, branch_mixed: share of the groups whose outcomes differ; None without such groups.
+        hits, chosen: critical steps, and those among them that are hard in truth; None for methods without.
+        accuracy, low, high: last evaluation, with its 95 % interval over problems.
+        points: its evaluations, in order.
+    """
+
+    grid: str
+    regime: str
+    method: str
+    seed: int
+    training_steps: int
+    learning_rate: float
+    prompts: int
+    commit: str
+    cores: int
+    device: str
+    tokens_root: float
+    tokens_value: float
+    tokens_reenter: float
+    requests_value: float
+    requests_reenter: float
+    rows: float
+    optimizer_steps: float
+    seconds: float
+    seconds_gen: float
+    seconds_old_log_prob: float
+    seconds_update_actor: float
+    seconds_update_critic: float | None
+    seconds_update_weights: float
+    root_mixed: float | None
+    branch_mixed: float | None
+    hits: float | None
+    chosen: float | None
+    accuracy: float
+    low: float
+    high: float
+    points: tuple[Point, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        return self.grid, self.regime, self.method, self.seed
+
+    @property
+    def tokens(self) -> float:
+        """All tokens that were generated, whatever for."""
+        return self.tokens_root + self.tokens_value + self.tokens_reenter
+
+    @property
+    def base(self) -> str:
+        """The method without what is varied of it."""
+        return self.method.partition(":")[0]
+
+    @property
+    def machine(self) -> tuple[int, str]:
+        """Seconds are comparable on the same one only."""
+        return self.cores, self.device
+
+
+Row = TypeVar("Row", Run, Point)
+
+
+def read_results(folder: Path) -> list[Run]:
+    """Finished runs with their evaluation points, in the files' order; points of other runs are left out.
+
+    No files, no runs: nothing has been measured yet.
+
+    Raises:
+        ValueError: a row that the experiment runner does not write, named by file and line.
+    """
+    runs = _read(folder / RUNS, Run)
+    points: dict[Key, list[Point]] = {}
+    for point in _read(folder / EVALUATIONS, Point):
+        points.setdefault(point.key, []).append(point)
+    keys = [run.key for run in runs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ValueError(f"{folder / RUNS}: {_name(key)} has more than one row; a repeat needs a grid of its own")
+    return [replace(run, points=_curve(folder / EVALUATIONS, points.get(run.key, []))) for run in runs]
+
+
+def _curve(file: Path, points: Iterable[Point]) -> tuple[Point, ...]:
+    curve = tuple(sorted(points, key=lambda point: point.training_step))
+    for before, after in itertools.pairwise(curve):
+        if before.training_step == after.training_step:
+            raise ValueError(f"{file}: {_name(after.key)} has two rows of training step {after.training_step}")
+        if after.tokens <= before.tokens or after.seconds <= before.seconds:
+            raise ValueError(
+                f"{file}: {_name(after.key)}, training step {after.training_step}: tokens and seconds are of the whole "
+                "run so far and must be more than at the evaluation before"
+            )
+    return curve
+
+
+def _name(key: Key) -> str:
+    return " ".join(map(str, key))
+
+
+def _read(file: Path, kind: type[Row]) -> list[Row]:
+    if not file.exists():
+        return []
+    columns = {field.name: str(field.type) for field in fields(kind) if field.default is MISSING}
+    with file.open(newline="", encoding="utf-8") as lines:
+        reader = csv.DictReader(lines)
+        lacking = [name for name in columns if name not in (reader.fieldnames or ())]
+        if lacking:
+            raise ValueError(f"{file}: has no column {', '.join(lacking)}")
+        return [
+            kind(**{name: _cell(file, reader.line_num, name, kept, row[name]) for name, kept in columns.items()})
+            for row in reader
+        ]
+
+
+def _cell(file: Path, line: int, name: str, kind: str, text: str | None) -> Any:
+    if kind == "str":
+        if text:
+            return text
+    elif kind.endswith("None") and text == "":
+        return None
+    else:
+        try:
+            value = float(text or "")
+        except ValueError:
+            value = math.nan
+        highest = 1.0 if name in ("accuracy", "low", "high", "root_mixed", "branch_mixed") else math.inf
+        if math.isfinite(value) and 0 <= value <= highest and (kind != "int" or value == int(value)):
+            return int(value) if kind == "int" else value
+    wanted = {"str": "a text", "int": "a whole number"}.get(kind, "a number")
+    raise ValueError(f"{file}, line {line}: {name}={text!r}: must be {wanted}")
+
+
+def methods(runs: Sequence[Run]) -> list[str]:
+    """Methods in the order of a table: known ones first, variants behind what they vary."""
+    found = list(dict.fromkeys(run.method for run in runs))
+    rank = {name: place for place, name in enumerate(METHODS)}
+    return sorted(found, key=lambda name: (rank.get(name.partition(":")[0], len(METHODS)), ":" in name))
