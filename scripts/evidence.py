@@ -9,9 +9,8 @@ A page says where a table stands: what is between ``<!-- evidence NAME -->`` and
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -21,6 +20,7 @@ from scripts.evidence_figures import accuracy_over_tokens  # noqa: E402
 from scripts.evidence_measures import groups, hits, overhead, status  # noqa: E402
 from scripts.evidence_rows import GRIDS, Run, read_results  # noqa: E402
 from scripts.evidence_tables import comparison, final, sensitivity, summary  # noqa: E402
+from scripts.pages import check, fill, write  # noqa: E402
 
 Section = Callable[[Sequence[Run]], str]
 RESULTS = REPOSITORY / "scripts" / "results" / "evidence"
@@ -60,21 +60,6 @@ SECTIONS: dict[str, Section] = {
 README_SECTIONS: dict[str, Section] = {"summary": summary}
 
 
-def fill(page: str, kind: str, texts: Mapping[str, str]) -> str:
-    """Replace what is between the markers ``<!-- KIND NAME -->`` and ``<!-- /KIND -->`` of a page.
-
-    Raises:
-        ValueError: a marker that is not there exactly once.
-    """
-    for name, text in texts.items():
-        marker = f"<!-- {kind} {name} -->"
-        pattern = re.compile(f"({re.escape(marker)}\n).*?(<!-- /{kind} -->)", re.DOTALL)
-        page, count = pattern.subn(lambda found, text=text: f"{found[1]}\n{text}\n\n{found[2]}", page)
-        if count != 1:
-            raise ValueError(f"{marker} ... <!-- /{kind} -->: must be in the page once, and is {count} times")
-    return page
-
-
 def pages(runs: Sequence[Run], page: Path, readme: Path) -> dict[Path, str]:
     """Each page as the rows have it; the README only if it has the marker.
 
@@ -109,13 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"verl_gpo: {error}", file=sys.stderr)
         return 1
-    old = [path for path, text in made.items() if path.read_text(encoding="utf-8") != text]
     if args.check:
-        for path in old:
-            print(f"verl_gpo: {path}: is not what the rows say; call python scripts/evidence.py", file=sys.stderr)
-        return 1 if old else 0
-    for path in old:
-        path.write_text(made[path], encoding="utf-8")
+        return check(made, "python scripts/evidence.py")
+    old = write(made)
     drawn = [
         grid for grid in FIGURES if accuracy_over_tokens([run for run in runs if run.grid == grid], _png(args, grid))
     ]

@@ -220,7 +220,7 @@ def test_pages_are_written_once_and_checked(site, capsys):
     folder, arguments = site
     write(folder / "results", [*PAIR, a_run(grid="tuning", curve=())])
     assert evidence.main([*arguments, "--check"]) == 1
-    assert "is not what the rows say" in capsys.readouterr().err
+    assert "is not what the results say" in capsys.readouterr().err
     assert evidence.main(arguments) == 0
     page = (folder / "evidence.md").read_text()
     assert page.startswith("before\n") and page.endswith("after\n")
