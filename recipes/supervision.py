@@ -1,0 +1,158 @@
+"""Supervision of a small model from scratch, sampling from it, and the measure of what it learned, for any task."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import torch
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+
+from recipes.arithmetic.model import encode_prompt
+
+WARMUP_STEPS = 50
+IGNORED = -100  # the target that torch's cross entropy leaves out
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of the supervision; the defaults fit the default arithmetic task in two to three minutes on two cores.
+
+    Args:
+        steps: optimizer steps, the whole budget.
+        batch_size: traces a step.
+        learning_rate: peak, reached after a linear warm-up and followed by a cosine decay.
+    """
+
+    steps: int = 900
+    batch_size: int = 16
+    learning_rate: float = 4e-3
+    hidden_size: int = 64
+    n_layers: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "n_layers"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name}={value!r} is not allowed: it must be an integer of at least 1")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate={self.learning_rate!r} is not allowed: it must be above 0")
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+class Graded(NamedTuple):
+    """One response as a task sees it.
+
+    Attributes:
+        right: whether the answer is right.
+        lines: for each line that was written, whether it is right.
+        hard: indices of the lines that are hard steps.
+    """
+
+    right: bool
+    lines: Sequence[bool]
+    hard: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Accuracies of a model on held-out problems.
+
+    Attributes:
+        accuracy: share of responses with the right answer.
+        easy_step, hard_step: share of right lines among those that follow only right lines, by kind of step (the
+            answer line counts as easy); nan where no such line was met.
+        responses: number of responses measured.
+        tokens: mean response length in tokens, the end token included.
+    """
+
+    accuracy: float
+    easy_step: float
+    hard_step: float
+    responses: int
+    tokens: float
+
+    def to_dict(self) -> dict:
+        return {name: None if value != value else value for name, value in asdict(self).items()}
+
+
+def fit(
+    model: Qwen2ForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    draw: Callable[[], Iterable[tuple[str, str]]],
+    settings: TrainSettings,
+    progress: bool = True,
+) -> Qwen2ForCausalLM:
+    """Train the model, in place, on what ``draw`` gives for each step: prompts and responses.
+
+    Prompts are of one length in tokens, responses of any. The loss covers the responses only.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    bar = tqdm(range(settings.steps), desc="supervise", mininterval=1.0, disable=not progress)
+    model.train()
+    for step in bar:
+        done = step / settings.steps
+        for group in optimizer.param_groups:
+            cosine = 0.5 * (1 + math.cos(math.pi * done))
+            group["lr"] = settings.learning_rate * min(1.0, (step + 1) / WARMUP_STEPS) * max(cosine, 0.02)
+        traces, pairs = [], list(draw())
+        for prompt, response in pairs:
+            messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+            traces.append(tokenizer.apply_chat_template(messages, tokenize=False).removesuffix("\n"))
+        # Padding on the right needs no mask: nothing but padding looks back at it, and it has no target.
+        batch = tokenizer(traces, return_tensors="pt", padding=True, padding_side="right")
+        ids = batch["input_ids"]
+        prompt_tokens = len(encode_prompt(tokenizer, pairs[0][0]))
+        targets = ids.masked_fill(batch["attention_mask"] == 0, IGNORED)[:, prompt_tokens:]
+        logits = model(input_ids=ids, use_cache=False, logits_to_keep=targets.shape[1] + 1).logits[:, :-1]
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if step % 20 == 0:
+            bar.set_postfix(loss=f"{loss.item():.3f}")
+    return model.eval()
+
+
+@torch.no_grad()
+def respond(
+    model: Qwen2ForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: Sequence[str],
+    max_new_tokens: int,
+    *,
+    greedy: bool = False,
+    batch_size: int = 512,
+) -> list[str]:
+    """One response for each prompt (all of one length), sampled at temperature 1 or greedy, end token removed."""
+    texts = []
+    for first in range(0, len(prompts), batch_size):
+        ids = torch.tensor([encode_prompt(tokenizer, prompt) for prompt in prompts[first : first + batch_size]])
+        how = {"do_sample": False} if greedy else {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
+        out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_new_tokens, **how)
+        texts += tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
+    return texts
+
+
+def summarise(texts: Sequence[str], graded: Sequence[Graded]) -> Measurement:
+    """The accuracies of graded responses, one a text."""
+    met, good = {True: 0, False: 0}, {True: 0, False: 0}
+    for one in graded:
+        for k, correct in enumerate(one.lines):
+            met[k in one.hard] += 1
+            good[k in one.hard] += correct
+            if not correct:
+                break
+    return Measurement(
+        accuracy=sum(one.right for one in graded) / len(graded),
+        easy_step=good[False] / met[False] if met[False] else math.nan,
+        hard_step=good[True] / met[True] if met[True] else math.nan,
+        responses=len(graded),
+        tokens=sum(len(text.encode()) + 1 for text in texts) / len(texts),
+    )
