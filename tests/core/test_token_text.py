@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verl_gpo.core.token_text import step_ends, token_spans
+from verl_gpo.core.token_text import TokenText, step_ends
 
 TEXTS = [
     "Let x = 2.\n\nThen  y = x + 1.",
@@ -15,6 +15,10 @@ TEXTS = [
     "你好，世界。𝔘𝔫𝔦 龘",
     "a\r\nb\tc",
 ]
+
+
+def token_spans(token_ids, decode):
+    return TokenText(decode).spans(token_ids)
 
 
 def spans(pieces):
@@ -127,6 +131,65 @@ def test_decoding_is_linear_in_the_tokens(pieces):
 
     token_spans(range(len(pieces)), decode)
     assert decoded < 10 * len(pieces)
+
+
+class Counted:
+    """A decoder that keeps what it was asked."""
+
+    def __init__(self, decode):
+        self.decode, self.asked = decode, []
+
+    def __call__(self, ids):
+        self.asked.append(tuple(ids))
+        return self.decode(ids)
+
+
+def test_the_same_text_is_decoded_once(codec):
+    ids = codec.encode(TEXTS[0])
+    counted = Counted(codec.decode)
+    token_text = TokenText(counted)
+    first = token_text.spans(ids)
+    assert len(counted.asked) == len(set(counted.asked)) > 0
+    del counted.asked[:]
+    assert token_text.spans(ids) == first
+    assert counted.asked == []
+
+
+@given(st.data())
+def test_what_is_remembered_changes_no_span(codec, data):
+    """Responses one after another, of few tokens so that they share windows, against each on its own."""
+    token_text = TokenText(codec.decode)
+    some = data.draw(st.lists(st.integers(0, codec.size - 1), min_size=1, max_size=6))
+    for ids in data.draw(st.lists(st.lists(st.sampled_from(some)), max_size=4)):
+        assert token_text.spans(ids) == token_spans(ids, codec.decode)
+
+
+def test_two_tokenizers_share_nothing():
+    ids = [0, 1, 0]
+    one, other = (TokenText(lambda ids, words=words: "".join(words[i] for i in ids)) for words in ("ab", ["xyz", "!"]))
+    for _ in range(2):
+        assert one.spans(ids) == ("aba", [1, 2, 3])
+        assert other.spans(ids) == ("xyz!xyz", [3, 4, 7])
+
+
+def test_memory_is_bounded(monkeypatch):
+    """As many short windows as it may remember, and none of the long ones, which only garbage has."""
+    monkeypatch.setattr("verl_gpo.core.token_text._REMEMBERED", 4)
+    counted = Counted(lambda ids: "".join(chr(i) for i in ids))
+    token_text = TokenText(counted)
+    token_text.spans(range(65, 75))
+    del counted.asked[:]
+    token_text.spans([73, 74])
+    assert (73, 74) not in counted.asked
+    token_text.spans([65, 66])
+    assert (65, 66) in counted.asked
+
+    counted = Counted(lambda ids: "")
+    token_text = TokenText(counted)
+    for _ in range(2):
+        token_text.spans([7] * 100)
+    long = [window for window in counted.asked if len(window) > 8]
+    assert len(long) == 2 * len(set(long)) > 0
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
-from .token_text import Decode, step_ends, token_spans
+from .token_text import Decode, TokenText, step_ends
 
 _LINE_END = re.compile(r"(?<=\S)[^\S\n]*\n")
 _PARAGRAPH_END = re.compile(r"(?<=\S)[^\S\n]*\n[^\S\n]*\n")
@@ -27,10 +27,10 @@ class TextSplitter:
     take_space = True  # see step_ends
 
     def __init__(self, decode: Decode):
-        self._decode = decode
+        self._token_text = TokenText(decode)
 
     def __call__(self, token_ids: Sequence[int], log_probs: Sequence[float] | None = None) -> list[int]:
-        text, ends = token_spans(token_ids, self._decode)
+        text, ends = self._token_text.spans(token_ids)
         return step_ends(text, ends, self.boundaries(text), self.take_space)
 
     def boundaries(self, text: str) -> Iterator[int]:

@@ -94,7 +94,7 @@ def build_splitter(
     Args:
         name: a key of :data:`SPLITTERS`.
         option: as the table says; None or empty for none.
-        decode: text of a list of token ids, special tokens kept; see :func:`~verl_gpo.core.token_text.token_spans`.
+        decode: text of a list of token ids, special tokens kept; see :class:`~verl_gpo.core.token_text.TokenText`.
         min_step_tokens: shorter steps are merged with their successor (:func:`merge_short_steps`).
         max_steps: upper bound on the number of steps, 0 for none (:func:`limit_steps`).
 

@@ -10,6 +10,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+
+from .types import Tokens
 
 Decode = Callable[[list[int]], str]
 
@@ -18,50 +21,71 @@ REPLACEMENT = "\ufffd"
 
 _SPACE = re.compile(r"\s*")
 
+#: Windows whose text is remembered, and the tokens of the longest: about 11 MB. Longer ones are garbage.
+_REMEMBERED, _SHORT = 1 << 15, 8
 
-def token_spans(token_ids: Sequence[int], decode: Decode) -> tuple[str, list[int]]:
-    """Decode a response and find the text position that each token reaches.
+
+class TokenText:
+    """Finds the text position that each token of a response reaches.
 
     Incremental detokenization, as inference engines do it: a window of tokens is decoded with and without the new one,
     and the difference is the new one's text. Tokens are held back while they add nothing, or while the window ends in
     U+FFFD and so, perhaps, within a character. A character that spans several tokens is reached by its last token.
 
-    The text is ``decode(token_ids)`` wherever decoding is local, that is where tokens further back than the window
-    change nothing. Two things are not. Byte fallback turns a whole run of bytes into U+FFFD when one of them is
-    invalid, and the number of these may differ. ``clean_up_tokenization_spaces`` rewrites white space in whatever it is
-    given, so the text may keep, or miss at a seam, a space near punctuation. Either way the positions fit the text that
-    is returned, and tokens are never touched; still, decode without clean-up where the tokenizer lets you choose.
+    Most windows are two tokens, and text is full of the same pairs. So the texts of short windows are remembered: a
+    call of a tokenizer's decoder costs more than all else here.
 
     Args:
-        token_ids: ``(T,)`` response tokens.
-        decode: text of a list of ids, special tokens kept. Sees about two short windows a token.
-
-    Returns:
-        The text, and ``(T,)`` exclusive text positions up to which tokens ``0..i`` have contributed complete
-        characters: never decreasing, the last ``len(text)``.
+        decode: text of a list of ids, special tokens kept. Sees about two short windows a token, each once as long as
+            it is remembered, so it must always write the same ids alike.
     """
-    pieces: list[str] = []
-    ends: list[int] = []
-    length = 0
-    context: list[int] = []  # tokens already written, which begin and end at a character
-    before = ""  # their text
-    held: list[int] = []  # tokens not written yet
-    patience = 1  # decode again when so many are held
-    for position, token in enumerate(token_ids, start=1):
-        held.append(token)
-        final = position == len(token_ids)
-        if final or len(held) >= patience:
-            after = decode(context + held)
-            if final or (len(after) > len(before) and not after.endswith(REPLACEMENT)):
-                pieces.append(after[len(before) :])
-                length += len(pieces[-1])
-                context, held, patience = held, [], 1
-                before = "" if final else decode(context)
-            else:
-                # Long runs are garbage. Waiting in proportion to the run keeps all decoding linear in the tokens.
-                patience = len(held) + max(1, len(held) // 4)
-        ends.append(length)
-    return "".join(pieces), ends
+
+    def __init__(self, decode: Decode):
+        self._decode = decode
+        self._short = lru_cache(_REMEMBERED)(lambda window: decode([*window]))
+
+    def spans(self, token_ids: Sequence[int]) -> tuple[str, list[int]]:
+        """Decode a response.
+
+        The text is ``decode(token_ids)`` wherever decoding is local, that is where tokens further back than the window
+        change nothing. Two things are not. Byte fallback turns a whole run of bytes into U+FFFD when one of them is
+        invalid, and the number of these may differ. ``clean_up_tokenization_spaces`` rewrites white space in whatever
+        it is given, so the text may keep, or miss at a seam, a space near punctuation. Either way the positions fit the
+        text that is returned, and tokens are never touched; still, decode without clean-up where the tokenizer lets you
+        choose.
+
+        Args:
+            token_ids: ``(T,)`` response tokens.
+
+        Returns:
+            The text, and ``(T,)`` exclusive text positions up to which tokens ``0..i`` have contributed complete
+            characters: never decreasing, the last ``len(text)``.
+        """
+        pieces: list[str] = []
+        ends: list[int] = []
+        length = 0
+        context: Tokens = ()  # tokens already written, which begin and end at a character
+        before = ""  # their text
+        held: list[int] = []  # tokens not written yet
+        patience = 1  # decode again when so many are held
+        for position, token in enumerate(token_ids, start=1):
+            held.append(token)
+            final = position == len(token_ids)
+            if final or len(held) >= patience:
+                after = self._text((*context, *held))
+                if final or (len(after) > len(before) and not after.endswith(REPLACEMENT)):
+                    pieces.append(after[len(before) :])
+                    length += len(pieces[-1])
+                    context, held, patience = tuple(held), [], 1
+                    before = "" if final else self._text(context)
+                else:
+                    # Long runs are garbage. Waiting in proportion to the run keeps all decoding linear in the tokens.
+                    patience = len(held) + max(1, len(held) // 4)
+            ends.append(length)
+        return "".join(pieces), ends
+
+    def _text(self, window: Tokens) -> str:
+        return self._short(window) if len(window) <= _SHORT else self._decode([*window])
 
 
 def step_ends(text: str, ends: Sequence[int], boundaries: Iterable[int], take_space: bool = True) -> list[int]:
@@ -71,7 +95,7 @@ def step_ends(text: str, ends: Sequence[int], boundaries: Iterable[int], take_sp
     token has text is none.
 
     Args:
-        text: what :func:`token_spans` returned.
+        text: what :meth:`TokenText.spans` returned.
         ends: likewise.
         boundaries: text positions, in order.
         take_space: a step takes the tokens of nothing but white space that follow it.
