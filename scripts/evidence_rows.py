@@ -55,7 +55,7 @@ class Run:
         prompts: of a training step.
         seconds: training steps, validation left out.
         root_mixed, branch_mixed: share of the groups whose outcomes differ; None without such groups.
-        hits, chosen: critical steps, and those among them that are hard in truth; None for methods without.
+        chosen, hits: critical steps, and those among them that are hard in truth; None for methods without.
         accuracy, low, high: last evaluation, with its 95 % interval over problems.
         points: its evaluations, in order.
     """
