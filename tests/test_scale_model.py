@@ -196,6 +196,29 @@ def test_sampling_has_the_tokens_that_the_package_expects(scenario, gpo):
     assert all(load.longest >= load.mean - 1e-9 and load.rounds >= 1 for load in loads if load.requests)
 
 
+@pytest.mark.parametrize(
+    ("hits", "roots", "values", "fresh"),
+    # 4 prompts of 100 tokens, 8 roots each; 3 states x 2 and 4 fresh of each prompt, behind 100 + 50 tokens.
+    [(1.0, 400, 0, 0), (0.0, 3200, 24 * 150, 16 * 150), (0.75, 400 + 2800 / 4, 900, 600)],
+)
+def test_prefixes_that_the_cache_does_not_hold_are_computed_by_hand(hits, roots, values, fresh):
+    scenario = replace(SCENARIOS[0], prompts=4, prompt_tokens=100, response_tokens=100, steps=4)
+    loads = sampling(scenario, GPOConfig(n_mc=2), replace(ASSUMED, prefix_hits=hits))
+    assert [load.computed for load in loads] == pytest.approx([roots, values, fresh])
+    assert [(load.requests, load.mean, load.prefix) for load in loads] == [(32, 100, 100), (24, 50, 150), (16, 50, 150)]
+    assert [load.longest for load in loads] == [200, 150, 150]  # twice the mean, of the three steps behind the first
+
+
+@pytest.mark.parametrize(
+    ("block", "rounds"),
+    # 12 continuations, four states a round; log2 32 states; two proposals one after the other.
+    [({}, 1), ({"preset": "fast"}, 3), ({"preset": "fast", "n_mc": 8}, 2), ({"search": "bisection"}, 5),
+     ({"search": "propose"}, 2)],
+)  # fmt: skip
+def test_rounds_of_a_search_by_hand(block, rounds):
+    assert sampling(SCENARIOS[0], GPOConfig.from_mapping(block))[1].rounds == rounds
+
+
 @given(SIZES, CONFIGS)
 @settings(deadline=None)
 def test_overlap_never_costs_and_roots_are_never_free(scenario, gpo):
