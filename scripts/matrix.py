@@ -4,8 +4,8 @@
     python scripts/matrix.py --out outputs/matrix --algos dpo,kto --seeds 0      # some
 
 A cell is one call of ``recipes/arithmetic/run.sh`` (online) or ``offline.sh``. Its row is kept in ``OUT/rows``: called
-again, the command goes on where it stopped. The offline optimizers share the pairs of a method and a seed, and their
-models are evaluated in this process, which spares an engine for each.
+again, the command goes on where it stopped. The offline optimizers share the pairs of a method and a seed, the online
+ones a pipeline (:mod:`scripts.consecutive`); all models are evaluated in this process, which spares an engine for each.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,17 @@ import numpy as np
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
+from scripts.consecutive import TrainingFailed, consecutive  # noqa: E402
 from scripts.matrix_table import markdown  # noqa: E402
-from verl_gpo.evaluation.statistics import avg_at_k, bootstrap_interval  # noqa: E402
+from scripts.recipe_runs import Training, accuracies  # noqa: E402
+from verl_gpo.evaluation.statistics import bootstrap_interval  # noqa: E402
 from verl_gpo.offline.fingerprint import difference  # noqa: E402
 from verl_gpo.offline.jsonl import replace  # noqa: E402
-from verl_gpo.report.runlog import RunLog, generated_tokens  # noqa: E402
+from verl_gpo.report.runlog import generated_tokens  # noqa: E402
 
 RECIPE = REPOSITORY / "recipes" / "arithmetic"
 #: Optimizers of ``run.sh``; to add one, add its name.
-ONLINE = ("ppo", "grpo", "drgrpo", "rloo", "reinforce_plus_plus", "reinforce_plus_plus_baseline", "dapo", "gspo")
+ONLINE = ("ppo", "grpo", "drgrpo", "rloo", "opo", "reinforce_plus_plus", "reinforce_plus_plus_baseline", "dapo", "gspo")
 #: Optimizers of ``offline.sh``.
 OFFLINE = ("dpo", "kto", "simpo", "orpo")
 METHODS = ("plain", "random", "gpo")
@@ -62,7 +64,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--algos", default=",".join(ONLINE + OFFLINE), help="comma-separated")
     parser.add_argument("--methods", default=",".join(METHODS), help="comma-separated")
     parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
-    parser.add_argument("--steps", type=int, default=8, help="training steps of an online cell")
+    parser.add_argument("--steps", type=int, default=4, help="training steps of an online cell")
     parser.add_argument("--tokens", type=int, default=150_000, help="tokens that an offline cell may generate")
     parser.add_argument("--offline-steps", type=int, default=40, help="optimizer steps of an offline cell")
     parser.add_argument("--samples", type=int, default=4, help="of each problem, in the evaluation")
@@ -139,7 +141,7 @@ def offline_cell(cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
         run("offline.sh", args.out / "logs" / f"{cell.name}.log", STAGES="train", **common)
     trained = json.loads((model / "train.json").read_text())
     return {
-        "accuracies": evaluated(model, args.data_dir, args.samples, cell.seed),
+        "accuracies": accuracies(model, args.data_dir, args.samples, cell.seed),
         "tokens": report["tokens"]["total"],
         "rows": trained["optimizer_steps"] * trained["batch_size"],
         "optimizer_steps": trained["optimizer_steps"],
@@ -149,58 +151,26 @@ def offline_cell(cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def evaluated(model: Path, data: Path, samples: int, seed: int) -> list[float]:
-    """Accuracy of each held-out problem, sampled at temperature 1."""
-    import pyarrow.parquet as pq
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from recipes.arithmetic.reward import compute_score
-    from recipes.arithmetic.task import parse_problem
-    from recipes.arithmetic.warmstart import respond
-
-    rows = pq.read_table(data / "test.parquet").to_pylist()
-    problems = [parse_problem(row["prompt"][0]["content"]) for row in rows]
-    torch.manual_seed(seed)
-    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    texts = respond(network, tokenizer, [problem for problem in problems for _ in range(samples)])
-    answers = [problem.answer for problem in problems for _ in range(samples)]
-    scores = [compute_score("", text, answer)["score"] for text, answer in zip(texts, answers, strict=True)]
-    return avg_at_k(np.array(scores).reshape(len(problems), samples)).tolist()
-
-
-def online_cell(cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
-    """A training with verl, and its last validation."""
-    out = args.out / "runs" / cell.name
-    run(
-        "run.sh",
-        args.out / "logs" / f"{cell.name}.log",
-        [
-            f"trainer.total_training_steps={args.steps}",
-            f"trainer.test_freq={args.steps}",
-            "trainer.val_before_train=false",
-            "trainer.save_freq=-1",
-            "trainer.resume_mode=disable",
-            f"trainer.validation_data_dir={out / 'validation'}",
-            f"actor_rollout_ref.rollout.val_kwargs.n={args.samples}",
-            f"data.seed={cell.seed}",
-            f"actor_rollout_ref.rollout.seed={cell.seed}",
-            f"algorithm.gpo.seed={cell.seed}",
-        ],
-        ALGO=cell.algo,
-        METHOD=cell.method,
-        DATA_DIR=args.data_dir.resolve(),
-        OUT_DIR=out,
-        VERL_FILE_LOGGER_PATH=out / "metrics.jsonl",
+def online_training(cell: Cell, args: argparse.Namespace) -> Training:
+    """The training with verl that a cell stands for."""
+    return Training(
+        name=cell.name,
+        algo=cell.algo,
+        method=cell.method,
+        seed=cell.seed,
+        steps=args.steps,
+        save_every=args.steps,
+        data=args.data_dir,
+        out=args.out / "runs" / cell.name,
     )
-    log = RunLog.read(out / "metrics.jsonl")
-    by_problem: dict[str, list[float]] = {}
-    for line in (out / "validation" / f"{args.steps}.jsonl").read_text().splitlines():
-        sample = json.loads(line)
-        by_problem.setdefault(sample["input"], []).append(float(sample["acc"]))
+
+
+def online_result(cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
+    """What a training with verl cost, and how good its weights are."""
+    training = online_training(cell, args)
+    log = training.log()
     return {
-        "accuracies": [sum(scores) / len(scores) for _, scores in sorted(by_problem.items())],
+        "accuracies": accuracies(training.weights(args.steps), args.data_dir, args.samples, cell.seed),
         "tokens": sum(generated_tokens(metrics) for metrics in log.steps.values()),
         "rows": log.total("gpo/rows"),
         "optimizer_steps": log.total("gpo/optimizer_steps"),
@@ -208,9 +178,8 @@ def online_cell(cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def row_of(cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
-    """Run a cell, and give it accuracy and interval."""
-    result = (offline_cell if cell.algo in OFFLINE else online_cell)(cell, args)
+def row_of(cell: Cell, args: argparse.Namespace, result: dict[str, Any]) -> dict[str, Any]:
+    """A cell's row: its result, with accuracy and interval."""
     (low,), (high,) = bootstrap_interval(np.array(result["accuracies"]))
     accuracy = float(np.mean(result["accuracies"]))
     return {
@@ -225,31 +194,46 @@ def row_of(cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def results(cells: Sequence[Cell], args: argparse.Namespace) -> Iterator[tuple[Cell, dict[str, Any] | RuntimeError]]:
+    """Run cells, and yield each with its result or its failure as it ends: first those offline, then those online."""
+    for cell in cells:
+        if cell.algo in OFFLINE:
+            print(f"{cell.name} ...", flush=True)
+            try:
+                yield cell, offline_cell(cell, args)
+            except RuntimeError as error:
+                yield cell, error
+    online = {cell.name: cell for cell in cells if cell.algo in ONLINE}
+    runs = [online_training(cell, args).run() for cell in online.values()]
+    for run, outcome in consecutive(runs, args.out / "logs" / "online.log"):
+        cell = online[run.name]
+        yield cell, outcome if isinstance(outcome, TrainingFailed) else online_result(cell, args)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     args.out = args.out.resolve()
     # Seed by seed, so that what is there is complete for some seeds; an algorithm's methods next to each other.
     cells = [Cell(a, m, s) for s in args.seeds for a in args.algos for m in args.methods]
+    waiting = []
+    for cell in cells:
+        path = row_file(cell, args)
+        if not path.exists():
+            waiting.append(cell)
+        elif not args.table and (
+            differing := difference(json.loads(path.read_text())["settings"], settings_of(cell, args))
+        ):
+            print(f"--out={args.out}: {path.name} has other settings: {differing}", file=sys.stderr)
+            return 1
     failed = []
-    for number, cell in enumerate(cells, start=1):
-        path = args.out / "rows" / f"{cell.name}.json"
-        if path.exists():
-            differing = difference(json.loads(path.read_text())["settings"], settings_of(cell, args))
-            if differing and not args.table:
-                print(f"--out={args.out}: {path.name} has other settings: {differing}", file=sys.stderr)
-                return 1
-            continue
-        if args.table:
-            continue
-        print(f"[{number}/{len(cells)}] {cell.name}", flush=True)
-        try:
-            row = row_of(cell, args)
-        except RuntimeError as error:
-            print(f"{cell.name} failed: {error}", file=sys.stderr)
+    for cell, result in results([] if args.table else waiting, args):
+        if isinstance(result, RuntimeError):
+            print(f"{cell.name} failed: {result}", file=sys.stderr)
             failed.append(cell.name)
             continue
-        replace(path, [json.dumps(row) + "\n"])
-        print(f"    accuracy {row['accuracy']:.3f} [{row['low']:.3f}, {row['high']:.3f}]", flush=True)
+        row = row_of(cell, args, result)
+        replace(row_file(cell, args), [json.dumps(row) + "\n"])
+        print(f"{cell.name}: accuracy {row['accuracy']:.3f} [{row['low']:.3f}, {row['high']:.3f}]", flush=True)
     rows = [json.loads(path.read_text()) for path in sorted((args.out / "rows").glob("*.json"))]
     if rows:
         table = markdown(rows)
@@ -258,6 +242,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if failed:
         print(f"{len(failed)} cells failed: {', '.join(failed)}; call again to repeat them", file=sys.stderr)
     return 1 if failed else 0
+
+
+def row_file(cell: Cell, args: argparse.Namespace) -> Path:
+    return args.out / "rows" / f"{cell.name}.json"
 
 
 if __name__ == "__main__":

@@ -88,8 +88,9 @@ mkdir -p "$OUT_DIR"
 # Where verl's file logger writes: what verl_gpo.report reads.
 export VERL_FILE_LOGGER_PATH=${VERL_FILE_LOGGER_PATH:-$OUT_DIR/metrics.jsonl}
 
+read -ra main <<<"${MAIN:--m verl.trainer.main_ppo}" # benchmarks train many in one process (scripts/consecutive.py)
 set -x
-exec "$PYTHON" -m verl.trainer.main_ppo \
+exec "$PYTHON" "${main[@]}" \
     --config-path "$RECIPE_DIR/config" --config-name arithmetic \
     data.train_files="$DATA_DIR/train.parquet" \
     data.val_files="$DATA_DIR/test.parquet" \

@@ -201,6 +201,7 @@ def _become(request: dict, streams: list[int]) -> None:
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setpgid(0, 0)  # Ray takes a dead worker's process group down: not all workers' one
         for target, stream in enumerate(streams):
             os.dup2(stream, target)
             os.close(stream)

@@ -1,0 +1,97 @@
+"""Trainings of the arithmetic recipe for benchmarks: what they are called with, and how good their weights are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.consecutive import Run
+from verl_gpo.report.runlog import RunLog
+
+
+@dataclass(frozen=True)
+class Training:
+    """One call of ``recipes/arithmetic/run.sh``.
+
+    verl's own validation goes request by request and takes longer than the training steps here, so the weights are
+    saved instead and sampled from afterwards (:func:`accuracies`): temperature 1, from the prompt, no re-entry.
+
+    Args:
+        name: of the run.
+        algo, method: of the recipe.
+        seed: of the data's order and of all choices.
+        steps: training steps.
+        save_every: training steps from one saved model to the next.
+        data: folder of the task.
+        out: folder of the run.
+        overrides: further settings of verl's.
+    """
+
+    name: str
+    algo: str
+    method: str
+    seed: int
+    steps: int
+    save_every: int
+    data: Path
+    out: Path
+    overrides: Sequence[str] = ()
+
+    def run(self) -> Run:
+        arguments = [
+            f"trainer.total_training_steps={self.steps}",
+            "trainer.test_freq=-1",
+            "trainer.val_before_train=false",
+            f"trainer.save_freq={self.save_every}",
+            "actor_rollout_ref.actor.checkpoint.save_contents=[hf_model]",
+            "trainer.resume_mode=disable",
+            f"data.seed={self.seed}",
+            f"actor_rollout_ref.rollout.seed={self.seed}",
+            f"algorithm.gpo.seed={self.seed}",
+            *self.overrides,
+        ]
+        environment = {
+            "ALGO": self.algo,
+            "METHOD": self.method,
+            "DATA_DIR": str(self.data.resolve()),
+            "OUT_DIR": str(self.out.resolve()),
+            "VERL_FILE_LOGGER_PATH": str(self.metrics.resolve()),
+        }
+        return Run(self.name, "recipes/arithmetic/run.sh", arguments, environment)
+
+    @property
+    def metrics(self) -> Path:
+        return self.out / "metrics.jsonl"
+
+    def log(self) -> RunLog:
+        return RunLog.read(self.metrics)
+
+    def weights(self, step: int) -> Path:
+        """The model after a training step, 0 for the one that training started from."""
+        if step == 0:
+            return self.data / "model"
+        return self.out / "checkpoints" / f"global_step_{step}" / "actor" / "huggingface"
+
+
+def accuracies(model: Path, data: Path, samples: int, seed: int) -> list[float]:
+    """Accuracy of each held-out problem, sampled at temperature 1."""
+    import numpy as np
+    import pyarrow.parquet as pq
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from recipes.arithmetic.reward import compute_score
+    from recipes.arithmetic.task import parse_problem
+    from recipes.arithmetic.warmstart import respond
+    from verl_gpo.evaluation.statistics import avg_at_k
+
+    rows = pq.read_table(data / "test.parquet").to_pylist()
+    problems = [parse_problem(row["prompt"][0]["content"]) for row in rows]
+    torch.manual_seed(seed)
+    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(data / "model")
+    texts = respond(network, tokenizer, [problem for problem in problems for _ in range(samples)])
+    answers = [problem.answer for problem in problems for _ in range(samples)]
+    scores = [compute_score("", text, answer)["score"] for text, answer in zip(texts, answers, strict=True)]
+    return avg_at_k(np.array(scores).reshape(len(problems), samples)).tolist()
