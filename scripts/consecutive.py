@@ -26,17 +26,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 #: Settings that trainings of one pipeline may have for themselves, of those that the engine's process sees.
-OWN_ROLLOUT_SETTINGS = (
-    "n",
-    "seed",
-    "val_kwargs",
-    "agent",
-    "trace",
-    "temperature",
-    "top_p",
-    "top_k",
-    "calculate_log_probs",
-)
+OWN_ROLLOUT_SETTINGS = ("n", "seed", "val_kwargs", "agent", "trace", "temperature", "top_p", "top_k")
 
 
 @dataclass(frozen=True)
