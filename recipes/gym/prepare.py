@@ -1,0 +1,170 @@
+"""Make a reasoning-gym task ready to train on: problems in verl's parquet schema and a model supervised from scratch.
+
+    python recipes/gym/prepare.py --task chain_sum --out ~/data/chain_sum
+
+writes ``train.parquet``, ``test.parquet``, ``model/`` (a Hugging Face folder) and ``card.json`` (what was made and
+how well it does). The same call again finds them and returns at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+# Run as a script, only this folder is on the path: the package is found from the repository root.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from recipes.gym.problems import PackageMissing, Problem, generate, package_version, rows
+from recipes.gym.tasks import TASKS, task_named
+from recipes.prepared import TargetMissed, check_sizes, find, save
+from verl_gpo.data.write import new_folder, write_parquet
+
+SUPERVISED_PROBLEMS = 6000
+MEASURED_RESPONSES = 512
+# Part of the cache key: raise it when the problems, the model or the supervision change.
+FORMAT_VERSION = 1
+
+
+def prepare(
+    out: Path,
+    task: str,
+    *,
+    train: int = 2048,
+    test: int = 256,
+    seed: int = 0,
+    slip: float | None = None,
+    target: tuple[float, float] = (0.3, 0.6),
+    steps: int | None = None,
+    force: bool = False,
+    progress: bool = True,
+) -> tuple[dict, bool]:
+    """Write the folder, or find it written.
+
+    Args:
+        train, test: number of problems for training and of held-out problems.
+        slip: how often the supervised solutions get a hard step wrong, None for the task's default.
+        target: lowest and highest sampled accuracy (temperature 1) that is accepted.
+        steps: optimizer steps of the supervision, None for the task's default.
+        force: make it anew, and replace a folder made with other settings.
+
+    Returns:
+        The card and whether it came from the cache.
+
+    Raises:
+        ValueError: for a setting out of its range, or a target that the supervised solutions do not meet themselves.
+        PackageMissing: without reasoning-gym.
+        FileExistsError: if ``out`` holds anything else than the result of the same request.
+        TargetMissed: if the accuracy is outside the target when the budget is spent. Nothing is written then.
+    """
+    began = time.process_time()
+    chosen = task_named(task)
+    check_sizes(train, test, target)
+    slip = chosen.slip if slip is None else slip
+    if not 0 <= slip < 1:
+        raise ValueError(f"slip={slip} is not allowed: it must be a number in [0, 1)")
+    training = {**chosen.training, **({} if steps is None else {"steps": steps})}
+    if training["steps"] < 1:
+        raise ValueError(f"steps={steps} is not allowed: it must be at least 1")
+    request = {"format": FORMAT_VERSION, "task": task, "settings": dict(chosen.settings), "slip": slip}
+    request |= {"train": train, "eval": test, "seed": seed, "target": list(target), "training": training}
+    request |= {"reasoning_gym": package_version()}
+    card = find(out, request, force)
+    if card is not None:
+        return card, True
+    supervised = generate(chosen, max(SUPERVISED_PROBLEMS, train), seed)
+    held_out = generate(chosen, test, seed, "eval")
+    success = root_success(supervised, slip, seed)
+    if not target[0] <= success <= target[1]:
+        raise ValueError(
+            f"target={target} is not allowed: of the supervised solutions, with slip={slip}, {success:.3f} are right, "
+            "which must lie in the target"
+        )
+    with new_folder(out) as work:
+        write_parquet(rows(supervised[:train], "train"), work / "train.parquet")
+        write_parquet(rows(held_out, "test"), work / "test.parquet")
+        model, tokenizer, measured = _supervise(supervised, held_out, request, progress)
+        measured = {"root_success": success, **measured, "cpu_seconds": round(time.process_time() - began, 1)}
+        card = save(work, model, tokenizer, request, measured)
+    return card, False
+
+
+def root_success(problems: list[Problem], slip: float, seed: int) -> float:
+    """Share of right answers among sampled solutions, one for each problem."""
+    rng = random.Random(f"root_success:{seed}")
+    endings = (
+        (problem.sample_solution(rng, slip).split("\n")[-1], problem.right_lines[-1].text) for problem in problems
+    )
+    return sum(answer == right for answer, right in endings) / len(problems)
+
+
+def _supervise(
+    supervised: list[Problem], held_out: list[Problem], request: dict, progress: bool
+) -> tuple[Any, Any, dict]:
+    """The model, its tokenizer, and what the card says of them; TargetMissed if it is not as good or bad as asked."""
+    # Imported here: a cache hit and an error need neither torch nor transformers, which take seconds to load.
+    from recipes.gym import warmstart
+
+    seed, (low, high) = request["seed"], request["target"]
+    settings = warmstart.TrainSettings(**request["training"])
+    began = time.perf_counter()
+    model, tokenizer = warmstart.supervise(supervised, request["slip"], settings, seed, progress)
+    seconds = time.perf_counter() - began
+    samples = -(-MEASURED_RESPONSES // len(held_out))
+    sampled = warmstart.measure(model, tokenizer, held_out, seed=seed, samples=samples)
+    if not low <= sampled.accuracy <= high:
+        raise TargetMissed(
+            f"sampled accuracy {sampled.accuracy:.3f} after {settings.steps} steps ({seconds:.0f} s) is outside the "
+            f"target [{low}, {high}]; easy lines right {sampled.easy_step:.4f}, hard lines right "
+            f"{sampled.hard_step:.4f}. More --steps help if easy lines are below 0.99, else change --slip."
+        )
+    greedy = warmstart.measure(model, tokenizer, held_out, seed=seed, greedy=True)
+    measured = {"settings": settings.to_dict(), "train_seconds": round(seconds, 1)}
+    measured |= {"sampled": sampled.to_dict(), "greedy": greedy.to_dict()}
+    return model, tokenizer, measured
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--task", choices=TASKS, required=True, help="task of reasoning-gym")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--slip", type=float, default=None, help="how often the data get a hard step wrong")
+    parser.add_argument("--train", type=int, default=2048, help="problems in train.parquet")
+    parser.add_argument("--eval", type=int, default=256, help="held-out problems in test.parquet")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=None, help="budget: optimizer steps (None: the task's)")
+    parser.add_argument("--target-low", type=float, default=0.3, help="lowest sampled accuracy accepted")
+    parser.add_argument("--target-high", type=float, default=0.6, help="highest sampled accuracy accepted")
+    parser.add_argument("--force", action="store_true", help="make it anew even if it is there")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    try:
+        card, cached = prepare(
+            args.out.expanduser().resolve(),
+            args.task,
+            train=args.train,
+            test=args.eval,
+            seed=args.seed,
+            slip=args.slip,
+            target=(args.target_low, args.target_high),
+            steps=args.steps,
+            force=args.force,
+        )
+    except (ValueError, PackageMissing, FileExistsError, TargetMissed) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    accuracy = f"sampled accuracy {card['sampled']['accuracy']:.3f}, greedy {card['greedy']['accuracy']:.3f}"
+    print(f"{args.out}: {'already prepared' if cached else 'prepared'}; {accuracy}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

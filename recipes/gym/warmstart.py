@@ -1,0 +1,68 @@
+"""Supervision of the small model on step-by-step solutions, and the measurement of what it learned."""
+
+from __future__ import annotations
+
+import random
+
+import torch
+from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+
+from recipes.arithmetic.model import build_model, build_tokenizer
+from recipes.gym.problems import Problem, rows
+from recipes.supervision import Graded, Measurement, TrainSettings, fit, respond, summarise
+from verl_gpo.graders import compute_score
+
+# Tokens that a response may have beyond the longest right one.
+SPARE_TOKENS = 8
+
+
+def supervise(
+    problems: list[Problem], slip: float, settings: TrainSettings, seed: int, progress: bool = True
+) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]:
+    """Train a model from scratch on sampled solutions of ``problems`` (all of one task). Seeds torch's randomness."""
+    torch.manual_seed(seed)
+    rng = random.Random(f"supervise:{seed}")
+    task, tokenizer = problems[0].task, build_tokenizer()
+    model = build_model(
+        tokenizer, hidden_size=settings.hidden_size, n_layers=settings.n_layers, distances=task.distances
+    )
+
+    def draw() -> list[tuple[str, str]]:
+        chosen = rng.choices(problems, k=settings.batch_size)
+        return [(problem.prompt, problem.sample_solution(rng, slip)) for problem in chosen]
+
+    return fit(model, tokenizer, draw, settings, progress), tokenizer
+
+
+def grade(problems: list[Problem], texts: list[str]) -> list[Graded]:
+    """Responses as the reward grades them, which is reasoning-gym's own scorer, and line by line."""
+    graded = []
+    for problem, row, text in zip(problems, rows(problems, "eval"), texts, strict=True):
+        lines = problem.right_lines
+        score = compute_score(row["data_source"], text, row["reward_model"]["ground_truth"], row["extra_info"])
+        written = text.rstrip("\n").split("\n")
+        graded.append(
+            Graded(
+                right=score["acc"] == 1.0,
+                lines=[k < len(lines) and line == lines[k].text for k, line in enumerate(written)],
+                hard=frozenset(k for k, line in enumerate(lines) if line.is_hard),
+            )
+        )
+    return graded
+
+
+def measure(
+    model: Qwen2ForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    problems: list[Problem],
+    *,
+    seed: int,
+    samples: int = 1,
+    greedy: bool = False,
+) -> Measurement:
+    """Accuracies over ``samples`` responses for each problem. Seeds torch's randomness."""
+    torch.manual_seed(seed)
+    asked = [problem for problem in problems for _ in range(samples)]
+    room = problems[0].task.response_tokens + SPARE_TOKENS
+    texts = respond(model, tokenizer, [problem.prompt for problem in asked], room, greedy=greedy)
+    return summarise(texts, grade(asked, texts))
