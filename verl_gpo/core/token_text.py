@@ -21,7 +21,7 @@ REPLACEMENT = "\ufffd"
 
 _SPACE = re.compile(r"\s*")
 
-#: Windows whose text is remembered, and the tokens of the longest: about 11 MB. Longer ones are garbage.
+#: Windows whose text is remembered, and the tokens of the longest: 18 MB at most. Longer ones are garbage.
 _REMEMBERED, _SHORT = 1 << 15, 8
 
 
@@ -32,17 +32,18 @@ class TokenText:
     and the difference is the new one's text. Tokens are held back while they add nothing, or while the window ends in
     U+FFFD and so, perhaps, within a character. A character that spans several tokens is reached by its last token.
 
-    Most windows are two tokens, and text is full of the same pairs. So the texts of short windows are remembered: a
-    call of a tokenizer's decoder costs more than all else here.
+    Most windows are two tokens, and text is full of the same pairs. So what short windows add is remembered: a call of
+    a tokenizer's decoder costs more than all else here.
 
     Args:
-        decode: text of a list of ids, special tokens kept. Sees about two short windows a token, each once as long as
-            it is remembered, so it must always write the same ids alike.
+        decode: text of a list of ids, special tokens kept. Sees about two short windows a token, or none where they are
+            remembered, so it must always write the same ids alike.
     """
 
     def __init__(self, decode: Decode):
         self._decode = decode
-        self._short = lru_cache(_REMEMBERED)(lambda window: decode([*window]))
+        self._alone = lru_cache(_REMEMBERED)(lambda token: decode([token]))
+        self._remembered = lru_cache(_REMEMBERED)(self._added)
 
     def spans(self, token_ids: Sequence[int]) -> tuple[str, list[int]]:
         """Decode a response.
@@ -65,27 +66,32 @@ class TokenText:
         ends: list[int] = []
         length = 0
         context: Tokens = ()  # tokens already written, which begin and end at a character
-        before = ""  # their text
         held: list[int] = []  # tokens not written yet
         patience = 1  # decode again when so many are held
         for position, token in enumerate(token_ids, start=1):
             held.append(token)
             final = position == len(token_ids)
             if final or len(held) >= patience:
-                after = self._text((*context, *held))
-                if final or (len(after) > len(before) and not after.endswith(REPLACEMENT)):
-                    pieces.append(after[len(before) :])
-                    length += len(pieces[-1])
-                    context, held, patience = tuple(held), [], 1
-                    before = "" if final else self._text(context)
+                new = tuple(held)
+                added = self._remembered if len(context) + len(new) <= _SHORT else self._added
+                text, whole = added(context, new)
+                if final or whole:
+                    pieces.append(text)
+                    length += len(text)
+                    context, held, patience = new, [], 1
                 else:
                     # Long runs are garbage. Waiting in proportion to the run keeps all decoding linear in the tokens.
                     patience = len(held) + max(1, len(held) // 4)
             ends.append(length)
         return "".join(pieces), ends
 
-    def _text(self, window: Tokens) -> str:
-        return self._short(window) if len(window) <= _SHORT else self._decode([*window])
+    def _added(self, context: Tokens, new: Tokens) -> tuple[str, bool]:
+        """What tokens add to the text of those before them, and whether that is something, and whole characters."""
+        before = ""
+        if context:
+            before = self._alone(*context) if len(context) == 1 else self._decode([*context])
+        after = self._decode([*context, *new])
+        return after[len(before) :], len(after) > len(before) and not after.endswith(REPLACEMENT)
 
 
 def step_ends(text: str, ends: Sequence[int], boundaries: Iterable[int], take_space: bool = True) -> list[int]:
