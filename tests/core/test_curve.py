@@ -20,13 +20,15 @@ def draw(curve, successes, counts, size=64, seed=0):
 def enumerate_posterior(curve, outcome, successes, counts):
     """Probability of every curve on the grid, by the definition: prior of the chain times the evidence."""
     steps = len(successes)
+    kernels = iter(curve._kernels_LGG)
+    kernels_KGG = [next(kernels) if moves else np.eye(len(GRID)) for moves in curve.moves_K]
     theta, other = np.clip(GRID, 0.004, 1.0), np.clip(1.0 - GRID, 0.004, 1.0)
     joint = np.zeros((len(GRID),) * steps)
     for cells in itertools.product(range(len(GRID)), repeat=steps):
         path = [*cells, outcome]
         weight = 1.0
         for k in range(steps):
-            weight *= curve._kernels_KGG[k][path[k + 1], path[k]]
+            weight *= kernels_KGG[k][path[k + 1], path[k]]
             weight *= theta[path[k]] ** successes[k] * other[path[k]] ** (counts[k] - successes[k])
         joint[cells] = weight
     return joint / joint.sum()
@@ -39,6 +41,9 @@ def enumerate_posterior(curve, outcome, successes, counts):
         (0.0, (6, 0), (8, 0), None),
         (1.0, (2, 1), (8, 2), (-0.3, -0.1, -0.02, -0.05)),
         (0.5, (2, 0, 2.5), (4, 1, 4), (-1.0, -0.5, -0.001, -0.002, -3.0, -0.1)),
+        # Steps that are as good as sure: between two links, at the start, and at the end.
+        (1.0, (3, 1, 3), (8, 4, 4), (-1.0, -0.5, 0.0, -0.0001, -0.3, -0.1)),
+        (0.0, (3, 1, 3), (4, 4, 4), (-0.0001, 0.0, -1.0, -0.5, 0.0, 0.0)),
     ],
 )
 def test_samples_follow_the_exact_posterior(outcome, successes, counts, log_probs):
@@ -67,7 +72,7 @@ def test_step_uncertainty_by_hand():
 
 def test_without_log_probs_every_step_is_equally_likely_to_move_the_value():
     # However long: steps of 3, 1, 46 and 40 tokens.
-    kernels = ValueCurve([3, 4, 50, 90], 1.0)._kernels_KGG
+    kernels = ValueCurve([3, 4, 50, 90], 1.0)._kernels_LGG
     assert all(np.array_equal(kernel, kernels[0]) for kernel in kernels[1:])
 
 
@@ -80,10 +85,38 @@ def test_a_jump_is_sought_where_the_policy_was_unsure():
 
 
 def test_a_kernel_is_a_probability_of_the_value_before():
-    # The step probabilities 1 (certain), .9 and a millionth.
-    kernels = ValueCurve([1, 2, 3], 1.0, [0.0, math.log(0.9), math.log(1e-6)])._kernels_KGG
+    # The step probabilities 1 (certain, so no link of the chain), .9, a millionth, and just not certain enough.
+    curve = ValueCurve([1, 2, 3, 4], 1.0, [0.0, math.log(0.9), math.log(1e-6), math.log(0.9989)])
+    assert curve.moves_K.tolist() == [False, True, True, True]
+    kernels = curve._kernels_LGG
     assert (kernels >= 0).all()
     assert np.allclose(kernels.sum(axis=2), 1.0)
+
+
+def test_a_kernel_by_hand():
+    # A step of probability 1/2. From V' = 1 a jump leads to 1/2 where every other way fails, else to anything from 1/2
+    # to 1: half of the cell at 1/2, a whole cell 15 times, and the cell at 1, which is half a cell wide.
+    (kernel,) = ValueCurve([1], 1.0, [math.log(0.5)])._kernels_LGG
+    jump = min(1 - math.exp(-3.0), 0.9)  # three jumps are expected, and this is the only step
+    anything = np.array([0.0] * 16 + [0.5] + [1.0] * 15 + [0.5]) / 16
+    nothing = np.eye(33)[16]
+    stays = np.array([0.0] * 31 + [0.05, 0.9]) / 0.95  # a tenth drifts, half of it off the grid
+    assert kernel[32] == pytest.approx((1 - jump) * stays + jump * (0.3 * nothing + 0.7 * anything))
+
+
+def test_steps_that_are_left_out_of_the_chain_would_have_changed_nothing(monkeypatch):
+    """Where the policy was sure of most steps, against the chain that has them all."""
+    log_probs = [-0.0004, -1e-6, -1.5, -0.0004, -0.0008, -0.7, -1e-5, -0.0002]
+    evidence = [3, 0, 0, 1, 0, 0, 3, 0], [8, 0, 0, 4, 0, 0, 4, 0]
+    curve = ValueCurve(range(1, 9), 1.0, log_probs)
+    assert curve.moves_K.tolist() == [False, False, True, False, False, True, False, False]
+    monkeypatch.setattr("verl_gpo.core.curve._LEAST_MOVE", 0.0)
+    whole = ValueCurve(range(1, 9), 1.0, log_probs)
+    assert whole.moves_K.all()
+    one, other = (draw(c, *evidence, 20_000) for c in (curve, whole))
+    assert np.abs(one.mean(axis=0) - other.mean(axis=0)).max() < 0.01
+    best, best_of_all = (np.bincount(np.diff(x, axis=1).argmax(axis=1), minlength=8) / 20_000 for x in (one, other))
+    assert np.abs(best - best_of_all).max() < 0.015
 
 
 LOG_PROBS = st.lists(st.one_of(st.just(0.0), st.floats(-1e-3, 0.0), st.floats(-8.0, 0.0)), min_size=1, max_size=12)

@@ -57,14 +57,16 @@ def best_steps(
     Returns:
         Step indices, ``K`` where no step qualifies. Shape ``(S,)``.
     """
-    steps = curves_SK1.shape[1] - 1
-    if not any(eligible_K):
-        return np.full(len(curves_SK1), steps)
-    importance = (RULES[rule] or np.abs)(np.diff(curves_SK1, axis=1))  # the random rule's search looks for change
-    importance = np.where(np.asarray(eligible_K, dtype=bool), importance, -np.inf)
-    best = (importance + 1e-6 * rng.random(importance.shape)).argmax(axis=1)
-    exceeds = importance.max(axis=1) > min_advantage + 1e-9
-    return np.where(exceeds, best, steps)
+    size, steps = len(curves_SK1), curves_SK1.shape[1] - 1
+    among = np.flatnonzero(eligible_K)
+    if not len(among):
+        return np.full(size, steps)
+    curves_K1S = curves_SK1.T
+    advantages = curves_K1S[among + 1] - curves_K1S[among]
+    importance = (RULES[rule] or np.abs)(advantages)  # the random rule's search looks for change
+    best = (importance + 1e-6 * rng.random(importance.shape)).argmax(axis=0)
+    exceeds = importance.max(axis=0) > min_advantage + 1e-9
+    return np.where(exceeds, among[best], steps)
 
 
 def select_by_belief(
@@ -81,14 +83,13 @@ def select_by_belief(
         The step with its expected advantage, the first of equals; None where "no critical step" is more probable.
     """
     steps = curves_SK1.shape[1] - 1
-    *share_K, share_none = np.bincount(labels_S, minlength=steps + 1) / max(len(labels_S), 1)
-    if among_K is not None:
-        share_K = [share * may for share, may in zip(share_K, among_K, strict=True)]
-    best = int(np.argmax(share_K)) if share_K else 0
-    if not share_K or share_none > share_K[best] or not share_K[best]:
+    count_K1 = np.bincount(labels_S, minlength=steps + 1)
+    count_K = count_K1[:-1] if among_K is None else np.where(among_K, count_K1[:-1], 0)
+    best = int(count_K.argmax()) if steps else 0
+    if not steps or not count_K[best] or count_K1[-1] > count_K[best]:
         return None
     advantage = float((curves_SK1[:, best + 1] - curves_SK1[:, best]).mean())
-    return CriticalStep(best, advantage, float(share_K[best]))
+    return CriticalStep(best, advantage, int(count_K[best]) / len(labels_S))
 
 
 def select_critical_step(

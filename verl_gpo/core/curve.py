@@ -15,11 +15,13 @@ value stays, but for a small drift, or the step is a jump: then ``U_k`` is nothi
 So the rollout's own log-probs, which are free, bound each advantage, and a step that the policy was sure of cannot be
 critical. The prior probability of a jump is shared out over the steps by their number of uncertain tokens,
 ``sum_t (1 - p_t)``. ``scripts/bench_search.py`` measures whether confidences from this prior are calibrated.
+
+A step that the policy was as good as sure of is no link of the chain: the states on either side are one, with the
+evidence of both. Where most steps are, that is most of the work.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,6 +42,14 @@ _ALL_OR_NOTHING = 0.3
 _DRIFT = 0.1
 #: Share of the expected jumps that is spread evenly, in case the policy is surest where it errs.
 _EVEN_SHARE = 0.1
+#: A step that cannot move the value by more than this does not move it: a thirtieth of the grid's cells.
+_LEAST_MOVE = 0.001
+
+#: Position in a flattened matrix over the grid -> its column.
+_COLUMN = np.tile(np.arange(len(GRID)), len(GRID))
+
+_DRIFTING = (1 - _DRIFT) * np.eye(len(GRID)) + _DRIFT / 2 * (np.eye(len(GRID), k=1) + np.eye(len(GRID), k=-1))
+_DRIFTING /= _DRIFTING.sum(axis=1, keepdims=True)
 
 
 class ValueCurve:
@@ -50,17 +60,22 @@ class ValueCurve:
         outcome: ``V(s_K)`` as a share of the reward's range, in [0, 1].
         log_probs_T: log-probs of the response's tokens under the distribution they were sampled from, or None: then
             nothing bounds a step and all are as likely to hold a jump.
+
+    Attributes:
+        moves_K: the steps that can move the value, the links of the chain. The others leave it as it is.
     """
 
     def __init__(self, ends_K: Sequence[int], outcome: float, log_probs_T: Sequence[float] | None = None):
-        self.steps = len(ends_K)
+        steps = len(ends_K)
         self._outcome = int(np.argmin(np.abs(GRID - outcome)))
         forks_K, sure_K = step_uncertainty(ends_K, log_probs_T)
         total = float(forks_K.sum())
-        share_K = forks_K / total if total > 0 else np.full(self.steps, 1.0 / max(self.steps, 1))
-        share_K = (1 - _EVEN_SHARE) * share_K + _EVEN_SHARE / max(self.steps, 1)
+        share_K = forks_K / total if total > 0 else np.full(steps, 1.0 / max(steps, 1))
+        share_K = (1 - _EVEN_SHARE) * share_K + _EVEN_SHARE / max(steps, 1)
         jump_K = np.minimum(1.0 - np.exp(-EXPECTED_JUMPS * share_K), _MOST_PROBABLE_JUMP)
-        self._kernels_KGG = _kernels(jump_K, sure_K)
+        self.moves_K = 1.0 - sure_K > _LEAST_MOVE
+        self._link_K1 = np.concatenate([[0], self.moves_K.cumsum()])  # the links before each state
+        self._kernels_LGG = _kernels(jump_K[self.moves_K], sure_K[self.moves_K])
 
     def sample(self, successes_K: np.ndarray, counts_K: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
         """Draw whole curves from the belief, exactly (forward filtering, backward sampling).
@@ -74,30 +89,32 @@ class ValueCurve:
         Returns:
             Shares of the reward's range. Shape ``(size, K + 1)``.
         """
-        likelihood_KG = np.outer(successes_K, _LOG_SUCCESS) + np.outer(counts_K - successes_K, _LOG_FAILURE)
-        filtered_KG = np.empty_like(likelihood_KG)
+        links = len(self._kernels_LGG)
+        successes_L1 = np.bincount(self._link_K1[:-1], successes_K, links + 1)
+        counts_L1 = np.bincount(self._link_K1[:-1], counts_K, links + 1)
+        filtered_LG = np.empty((links, len(GRID)))
         message = np.ones(len(GRID))
-        for k in range(self.steps):
-            # In logarithms, so that much evidence against a value does not make it impossible.
-            here = np.log(np.maximum(message, 1e-300)) + likelihood_KG[k]
-            filtered_KG[k] = np.exp(here - here.max())
-            message = self._kernels_KGG[k] @ filtered_KG[k]
-        cumulative_KGG = np.cumsum(self._kernels_KGG * filtered_KG[:, None, :], axis=-1)
-        blocked_KG = cumulative_KGG[..., -1] == 0.0
-        if blocked_KG.any():
+        for k in range(links):
+            if counts_L1[k]:
+                # In logarithms, so that much evidence against a value does not make it impossible.
+                here = np.log(np.maximum(message, 1e-300)) + successes_L1[k] * _LOG_SUCCESS
+                here += (counts_L1[k] - successes_L1[k]) * _LOG_FAILURE
+                message = np.exp(here - here.max())
+            filtered_LG[k] = message
+            message = self._kernels_LGG[k].dot(message)
+        cumulative_LGG = (self._kernels_LGG * filtered_LG[:, None, :]).cumsum(axis=-1)
+        blocked_LG = cumulative_LGG[..., -1] == 0.0
+        if blocked_LG.any():
             # Where the evidence leaves no way to what follows, it is the evidence that gives way.
-            cumulative_KGG[blocked_KG] = np.cumsum(self._kernels_KGG[blocked_KG], axis=-1)
-        cumulative_KGG /= cumulative_KGG[..., -1:]
+            cumulative_LGG[blocked_LG] = self._kernels_LGG[blocked_LG].cumsum(axis=-1)
         # Row r's distribution function is lifted by r, so that one sorted array serves all rows.
-        cumulative_KGG += np.arange(len(GRID))[:, None]
-        draws_KS = 1.0 - (1.0 - 1e-9) * rng.random((self.steps, size))  # never 0, which is the row before's end
-        curves_KS = np.empty((self.steps + 1, size), dtype=np.intp)
-        curves_KS[-1] = self._outcome
-        for k in reversed(range(self.steps)):
-            after = curves_KS[k + 1]
-            position = cumulative_KGG[k].ravel().searchsorted(after + draws_KS[k])
-            curves_KS[k] = position - after * len(GRID)
-        return GRID[curves_KS].T
+        lifted_LGG = cumulative_LGG / cumulative_LGG[..., -1:] + np.arange(len(GRID))[:, None]
+        draws_LS = 1.0 - (1.0 - 1e-9) * rng.random((links, size))  # never 0, which is the row before's end
+        cells_L1S = np.empty((links + 1, size), dtype=np.intp)
+        cells_L1S[-1] = after = np.full(size, self._outcome)
+        for k in reversed(range(links)):
+            cells_L1S[k] = after = _COLUMN[lifted_LGG[k].ravel().searchsorted(after + draws_LS[k])]
+        return GRID[cells_L1S][self._link_K1].T
 
 
 def step_uncertainty(ends_K: Sequence[int], log_probs_T: Sequence[float] | None) -> tuple[np.ndarray, np.ndarray]:
@@ -107,31 +124,30 @@ def step_uncertainty(ends_K: Sequence[int], log_probs_T: Sequence[float] | None)
         ``(forks_K, sure_K)``: the expected number of tokens that could have been others, ``sum_t (1 - p_t)``, and the
         probability ``p_k`` of the step as a whole. Without log-probs every step has one fork and ``p_k = 0``.
     """
-    if log_probs_T is None:
+    if log_probs_T is None or not len(ends_K):
         return np.ones(len(ends_K)), np.zeros(len(ends_K))
     log_probs = np.minimum(np.asarray(log_probs_T, dtype=float), 0.0)
-    starts = [0, *ends_K[:-1]] if len(ends_K) else []
-    forks = [float(-np.expm1(log_probs[a:b]).sum()) for a, b in zip(starts, ends_K, strict=True)]
-    sure = [math.exp(float(log_probs[a:b].sum())) for a, b in zip(starts, ends_K, strict=True)]
-    return np.array(forks), np.array(sure)
+    starts_K = [0, *ends_K[:-1]]
+    return -np.add.reduceat(np.expm1(log_probs), starts_K), np.exp(np.add.reduceat(log_probs, starts_K))
 
 
-def _kernels(jump_K: np.ndarray, sure_K: np.ndarray) -> np.ndarray:
-    """``p(V(s_k) | V(s_{k+1}))`` on the grid, rows ``V(s_{k+1})``. Shape ``(K, G, G)``."""
-    size, cell = len(GRID), GRID[1] - GRID[0]
-    stay = (1 - _DRIFT) * np.eye(size) + _DRIFT / 2 * (np.eye(size, k=1) + np.eye(size, k=-1))
-    stay /= stay.sum(axis=1, keepdims=True)
+def _kernels(jump_L: np.ndarray, sure_L: np.ndarray) -> np.ndarray:
+    """``p(V(s_k) | V(s_{k+1}))`` on the grid, rows ``V(s_{k+1})``, for steps that are not sure. Shape ``(L, G, G)``."""
+    cells, cell = np.arange(len(GRID)), GRID[1] - GRID[0]
+    stay_L, unsure_L = 1.0 - jump_L, 1.0 - sure_L
     # Drift is a way of not being as valuable either, so it is bounded too: a sure step neither jumps nor drifts.
-    bounded_K = np.clip((1.0 - sure_K) / cell, 0.0, 1.0)[:, None, None]
-    stay_KGG = bounded_K * stay + (1 - bounded_K) * np.eye(size)
+    bounded_L = np.minimum(unsure_L / cell, 1.0)
+    kernels_LGG = np.multiply.outer(stay_L * bounded_L, _DRIFTING)
+    kernels_LGG[:, cells, cells] += (stay_L * (1.0 - bounded_L))[:, None]
     # U anything: p V' + (1 - p) U is uniform on an interval, spread over the grid's cells by its overlap with each.
-    low_KG = sure_K[:, None] * GRID
-    high_KG = low_KG + np.maximum(1.0 - sure_K, 1e-9)[:, None]
-    overlap = np.minimum(high_KG[..., None], _EDGES[1:]) - np.maximum(low_KG[..., None], _EDGES[:-1])
-    anything_KGG = np.clip(overlap, 0.0, None)
-    anything_KGG[:, -1, -1] += 1e-12  # V' = 1 and p = 1: an interval without length, at the end of the last cell
-    anything_KGG /= anything_KGG.sum(axis=-1, keepdims=True)
+    low_LG = np.multiply.outer(sure_L, GRID)
+    inside = np.minimum(np.maximum(_EDGES, low_LG[..., None]), (low_LG + unsure_L[:, None])[..., None])
+    kernels_LGG += ((1 - _ALL_OR_NOTHING) * jump_L / unsure_L)[:, None, None] * np.diff(inside, axis=-1)
     # U nothing: p V', shared out between the two grid points next to it.
-    nothing_KGG = np.clip(1.0 - np.abs(low_KG[..., None] - GRID) / cell, 0.0, None)
-    jump_KGG = _ALL_OR_NOTHING * nothing_KGG + (1 - _ALL_OR_NOTHING) * anything_KGG
-    return (1 - jump_K)[:, None, None] * stay_KGG + jump_K[:, None, None] * jump_KGG
+    above_LG = np.multiply.outer(sure_L, cells)
+    below_LG = above_LG.astype(np.intp)
+    above_LG -= below_LG
+    nothing_L1, links_L1 = (_ALL_OR_NOTHING * jump_L)[:, None], np.arange(len(jump_L))[:, None]
+    kernels_LGG[links_L1, cells, below_LG] += nothing_L1 * (1.0 - above_LG)
+    kernels_LGG[links_L1, cells, below_LG + 1] += nothing_L1 * above_LG
+    return kernels_LGG

@@ -32,11 +32,14 @@ class AdaptiveSearch(ByBelief):
         left = view.config.adaptive_budget(view.steps) - sum(view.requested_K)
         if view.config.learn_from in ("reuse", "split"):
             left -= view.config.n_reentry  # for the chosen state
-        states = [k for k in range(1, view.steps) if view.can_sample(k)]  # s_0 has the root group
+        can_sample_K1 = [view.can_sample(k) for k in range(view.steps + 1)]
+        # s_0 has the root group. Of neighbours that are worth the same, the last is the cheapest to draw from.
+        states = [
+            k for k in range(1, view.steps) if can_sample_K1[k] and (view.curve.moves_K[k] or not can_sample_K1[k + 1])
+        ]
         if left < 1 or not states or not any(view.eligible_K):
             return []
-        curves_SK1 = view.curves()
-        labels_S = view.labels(curves_SK1)
+        curves_SK1, labels_S = view.belief()
         if np.bincount(labels_S).max() >= view.config.stop_confidence * len(labels_S):
             return []
         low, high = view.reward_range
@@ -59,27 +62,28 @@ def informative(success_SJ: np.ndarray, labels_S: np.ndarray, cost_J: np.ndarray
     Returns:
         Columns of ``success_SJ``, a column as often as it was picked.
     """
-    _, members_S, count_M = np.unique(labels_S, return_inverse=True, return_counts=True)
-    member_MS = (members_S == np.arange(len(count_M))[:, None]).astype(float)
-    share_M = count_M / len(labels_S)
-    outcomes_OS = np.ones((1, len(labels_S)))  # probability of each joint outcome of the draws picked so far
+    count_M = np.bincount(labels_S)
+    labels_M = np.flatnonzero(count_M)
+    count_M = count_M[labels_M]
+    # How much a label's entropy counts: that of the outcome overall, less each label's share of it.
+    weight_M1 = np.append(-count_M / len(labels_S), 1.0)
+    # Probability of each joint outcome of the draws picked so far, in each curve, by the curve's label; and summed.
+    outcomes_MOS = (labels_S == labels_M[:, None]).astype(float)[:, None]
+    total_MO = outcomes_MOS.sum(axis=-1)
     known, chosen = 0.0, []
-    for _ in range(picks):
-        # Of each label's curves, summed: the probability of each outcome so far, and of it with a success appended.
-        weight_MOS = member_MS[:, None] * outcomes_OS
-        success_MOJ = weight_MOS @ success_SJ
-        failure_MOJ = weight_MOS.sum(axis=-1)[..., None] - success_MOJ
-        joint_MOJ = np.concatenate([success_MOJ, np.maximum(failure_MOJ, 0.0)], axis=1)
+    for pick in range(picks):
+        # The same with a success appended, or a failure.
+        success_MOJ = outcomes_MOS @ success_SJ
+        joint_MOJ = np.concatenate([success_MOJ, total_MO[..., None] - success_MOJ], axis=1)
         overall_OJ = joint_MOJ.sum(axis=0) / len(labels_S)
         given_MOJ = (joint_MOJ + _SHRINKAGE * overall_OJ) / (count_M[:, None, None] + _SHRINKAGE)
-        information_J = _entropy(overall_OJ) - share_M @ _entropy(given_MOJ)
+        information_J = weight_M1 @ _entropy(np.concatenate([given_MOJ, overall_OJ[None]]))
         best = int(((information_J - known) / cost_J).argmax())
         chosen.append(best)
-        success_S = success_SJ[:, best]
-        known, outcomes_OS = (
-            information_J[best],
-            np.concatenate([outcomes_OS * success_S, outcomes_OS * (1 - success_S)]),
-        )
+        if pick + 1 < picks:
+            known, total_MO = information_J[best], joint_MOJ[..., best]
+            success_MOS = outcomes_MOS * success_SJ[:, best]
+            outcomes_MOS = np.concatenate([success_MOS, outcomes_MOS - success_MOS], axis=1)
     return chosen
 
 

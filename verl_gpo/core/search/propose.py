@@ -21,8 +21,8 @@ class ProposeSearch(ByBelief):
         checked = sum(requested > 0 for requested in view.requested_K)
         if checked >= view.config.max_proposals:
             return []
-        curves_SK1 = view.curves()
-        critical = select_by_belief(view.labels(curves_SK1), curves_SK1)
+        curves_SK1, labels_S = view.belief()
+        critical = select_by_belief(labels_S, curves_SK1)
         if critical is None:
             return []
         state = view.reset_state(critical.index)

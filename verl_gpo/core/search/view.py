@@ -17,7 +17,7 @@ from ..values import StateValue, step_advantages
 if TYPE_CHECKING:
     from ...config import GPOConfig
 
-#: Curves drawn from the belief for one decision.
+#: Curves drawn from one state of knowledge.
 _CURVES = 256
 
 
@@ -53,14 +53,23 @@ class AnchorView:
         self._generator = np.random.default_rng(self.rng.getrandbits(64))
         self.eligible_K = self._eligible()
         self._curve: ValueCurve | None = None
-        self.learn(self.values_K1, self.reward_range)
+        self._belief: tuple[np.ndarray, np.ndarray] | None = None
 
     def learn(self, values_K1: list[StateValue], reward_range: tuple[float, float]) -> None:
         """Take note of what is known now."""
-        low, high = reward_range
-        if self._curve is None or reward_range != self.reward_range:
-            self._curve = ValueCurve(self.ends_K, (self.root.reward - low) / (high - low), self.root.log_probs)
+        if reward_range != self.reward_range:
+            self._curve = self._belief = None
+        if values_K1 != self.values_K1:
+            self._belief = None
         self.values_K1, self.reward_range = values_K1, reward_range
+
+    @property
+    def curve(self) -> ValueCurve:
+        """The belief about its values before any evidence. Strategies that do without it never make it."""
+        if self._curve is None:
+            low, high = self.reward_range
+            self._curve = ValueCurve(self.ends_K, (self.root.reward - low) / (high - low), self.root.log_probs)
+        return self._curve
 
     @property
     def root_group_tells(self) -> bool:
@@ -103,18 +112,23 @@ class AnchorView:
             eligible = [k in ranked[:most] for k in range(self.steps)]
         return eligible
 
-    def curves(self) -> np.ndarray:
-        """Curves drawn from the belief, in units of the reward. Shape ``(S, K + 1)``."""
-        low, high = self.reward_range
-        counts = np.array([value.count for value in self.values_K1[:-1]], dtype=float)
-        means = np.array([value.mean if value.count else low for value in self.values_K1[:-1]])
-        successes = counts * (means - low) / (high - low)
-        return low + (high - low) * self._curve.sample(successes, counts, _CURVES, self._generator)
+    def belief(self) -> tuple[np.ndarray, np.ndarray]:
+        """Curves drawn from the belief, and the critical step of each. As long as nothing new is known, the same ones.
 
-    def labels(self, curves_SK1: np.ndarray) -> np.ndarray:
-        """The critical step of each curve (:func:`~verl_gpo.core.critical.best_steps`)."""
-        config = self.config
-        return best_steps(curves_SK1, config.rule, self.eligible_K, config.min_advantage, self._generator)
+        Returns:
+            ``(curves_SK1, labels_S)``: values in units of the reward; step indices, ``K`` for none
+            (:func:`~verl_gpo.core.critical.best_steps`).
+        """
+        if self._belief is None:
+            low, high = self.reward_range
+            counts_K = np.array([value.count for value in self.values_K1[:-1]], dtype=float)
+            means_K = np.array([value.mean if value.count else low for value in self.values_K1[:-1]])
+            successes_K = counts_K * (means_K - low) / (high - low)
+            curves_SK1 = low + (high - low) * self.curve.sample(successes_K, counts_K, _CURVES, self._generator)
+            eligible_K = self.curve.moves_K & self.eligible_K
+            rule, least = self.config.rule, self.config.min_advantage
+            self._belief = curves_SK1, best_steps(curves_SK1, rule, eligible_K, least, self._generator)
+        return self._belief
 
     def select(self, by_belief: bool, among_K: Sequence[bool] | None = None) -> CriticalStep | None:
         """The critical step by what is known now, or None; with its confidence, and abstaining below the threshold.
@@ -128,8 +142,7 @@ class AnchorView:
             return select_critical_step(
                 step_advantages(self.values_K1), config.rule, rng=self.rng, eligible_K=self.eligible_K
             )
-        curves_SK1 = self.curves()
-        labels_S = self.labels(curves_SK1)
+        curves_SK1, labels_S = self.belief()
         if by_belief:
             critical = select_by_belief(labels_S, curves_SK1, among_K)
         else:

@@ -1,0 +1,68 @@
+"""What a strategy sees of an anchor: one draw of curves for each state of knowledge."""
+
+import numpy as np
+import pytest
+
+from tests.core.fakes import play, view_of
+from verl_gpo.core.search import SEARCHES
+from verl_gpo.core.search.adaptive import AdaptiveSearch
+from verl_gpo.core.values import StateValue
+
+MEANS = [0.5, None, None, None, 1.0]
+
+
+def with_value(view, state, value):
+    values = list(view.values_K1)
+    values[state] = value
+    return values
+
+
+def test_who_plans_and_who_chooses_look_at_the_same_curves():
+    view = view_of(MEANS)
+    first = view.belief()
+    assert view.belief() is first
+    view.learn(with_value(view, 0, StateValue(0.5, 8)), (0.0, 1.0))  # as before
+    assert view.belief() is first
+
+
+def test_what_is_learnt_is_believed():
+    view = view_of(MEANS)
+    before, _ = view.belief()
+    view.learn(with_value(view, 2, StateValue(0.0, 64)), (0.0, 1.0))
+    after, _ = view.belief()
+    assert before[:, 2].mean() > 0.3 and after[:, 2].mean() < 0.1
+    # A reward beyond the range: the outcome 1 is now half of what could be had, and stays 1.
+    view.learn(view.values_K1, (0.0, 2.0))
+    wider, _ = view.belief()
+    assert wider is not after and (wider[:, -1] == 1.0).all() and wider.max() > 1.0
+
+
+# Four steps of ten tokens. The policy was sure of the first and the third.
+LOG_PROBS = (0.0,) * 10 + (-0.2,) * 10 + (-1e-6,) * 10 + (-0.2,) * 10
+
+
+@pytest.mark.parametrize("rule", ["argmax", "argmin", "abs"])
+def test_a_step_that_the_policy_was_sure_of_is_never_critical(rule):
+    view = view_of(MEANS, LOG_PROBS, rule=rule)
+    curves, labels = view.belief()
+    assert (curves[:, 0] == curves[:, 1]).all() and (curves[:, 2] == curves[:, 3]).all()
+    assert set(labels.tolist()) <= {1, 3, 4}
+    assert np.bincount(labels, minlength=5)[[1, 3]].sum() > 0
+
+
+def test_of_states_that_are_worth_the_same_the_last_is_drawn_from():
+    view = view_of(MEANS, LOG_PROBS, stop_confidence=1.0, search_budget=24)
+    states = {state for states in play(AdaptiveSearch(), view, [0.5, 0.5, 0.7, 0.7, 1.0]) for state in states}
+    assert states <= {1, 3} and 3 in states
+    # Where the last cannot be sampled, the one before.
+    view = view_of(MEANS, LOG_PROBS, stop_confidence=1.0, search_budget=24, longest=20)
+    states = {state for states in play(AdaptiveSearch(), view, [0.5, 0.5, 0.7, 0.7, 1.0]) for state in states}
+    assert states <= {1, 2} and 2 in states
+
+
+@pytest.mark.parametrize("search", ["random", "none"])
+def test_a_control_makes_no_belief(search, monkeypatch):
+    monkeypatch.setattr("verl_gpo.core.search.view.ValueCurve", None)
+    view, strategy = view_of(MEANS), SEARCHES[search]()
+    assert list(strategy.plan(view)) == []
+    strategy.choose(view)
