@@ -1,48 +1,13 @@
 """The arithmetic recipe gives a configuration that composes and passes the checks, for each optimizer and method."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from tests.conftest import REPOSITORY
+from tests.recipes.conftest import composed
 from verl_gpo.plugin.validate import check, reentry_selected
 
 SCRIPT = REPOSITORY / "recipes" / "arithmetic" / "run.sh"
-# Stands in for Python: writes down the arguments of the training, and does nothing else.
-RECORDER = """#!{python}
-import json, sys
-if "verl.trainer.main_ppo" in sys.argv:
-    json.dump(sys.argv[1:], open({target!r}, "w"))
-"""
-
-
-@pytest.fixture
-def arguments_of(tmp_path):
-    """The training's arguments as a script would pass them to Python."""
-
-    def run(script, *arguments, **environment):
-        target, python = tmp_path / "arguments.json", tmp_path / "python"
-        python.write_text(RECORDER.format(python=sys.executable, target=str(target)))
-        python.chmod(0o755)
-        command = ["bash", str(script), *arguments]
-        environment = {**os.environ, "PYTHON": str(python), "OUT_DIR": str(tmp_path / "out"), **environment}
-        result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60)
-        return result, json.loads(target.read_text()) if target.exists() else None
-
-    return run
-
-
-def composed(arguments):
-    folder, name = (arguments[arguments.index(option) + 1] for option in ("--config-path", "--config-name"))
-    overrides = arguments[arguments.index("--config-name") + 2 :]
-    with initialize_config_dir(config_dir=folder, version_base=None):
-        return compose(name, overrides=overrides)
-
 
 #: Optimizer -> verl's estimator without GPO, and what else shows in the configuration under every method.
 ARITHMETIC = {
