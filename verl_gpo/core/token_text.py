@@ -12,8 +12,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
-from .types import Tokens
-
 Decode = Callable[[list[int]], str]
 
 #: What decoders write for bytes that are no character, or not yet.
@@ -21,8 +19,10 @@ REPLACEMENT = "\ufffd"
 
 _SPACE = re.compile(r"\s*")
 
-#: Windows whose text is remembered, and the tokens of the longest: 18 MB at most. Longer ones are garbage.
-_REMEMBERED, _SHORT = 1 << 15, 8
+#: Tokens whose text is remembered.
+_REMEMBERED = 1 << 16
+#: Tokens that are tried at once.
+_AT_ONCE = 64
 
 
 class TokenText:
@@ -32,18 +32,18 @@ class TokenText:
     and the difference is the new one's text. Tokens are held back while they add nothing, or while the window ends in
     U+FFFD and so, perhaps, within a character. A character that spans several tokens is reached by its last token.
 
-    Most windows are two tokens, and text is full of the same pairs. So what short windows add is remembered: a call of
-    a tokenizer's decoder costs more than all else here.
+    Calls of a tokenizer's decoder are dear, so many tokens are first tried at once. Most tokens are worth the same text
+    behind any other; what they are worth behind one is remembered, and if the texts of all of them joined are what
+    decoding them together gives, that is what decoding them one after another would have given.
 
     Args:
-        decode: text of a list of ids, special tokens kept. Sees about two short windows a token, or none where they are
-            remembered, so it must always write the same ids alike.
+        decode: text of a list of ids, special tokens kept, the same for the same ids.
     """
 
     def __init__(self, decode: Decode):
         self._decode = decode
-        self._alone = lru_cache(_REMEMBERED)(lambda token: decode([token]))
-        self._remembered = lru_cache(_REMEMBERED)(self._added)
+        self._behind = lru_cache(_REMEMBERED)(self._decode_behind)
+        self._reference: tuple[list[int], str] | None = None
 
     def spans(self, token_ids: Sequence[int]) -> tuple[str, list[int]]:
         """Decode a response.
@@ -65,33 +65,55 @@ class TokenText:
         pieces: list[str] = []
         ends: list[int] = []
         length = 0
-        context: Tokens = ()  # tokens already written, which begin and end at a character
+        context: list[int] = []  # tokens already written, which begin and end at a character
+        before = ""  # their text
         held: list[int] = []  # tokens not written yet
         patience = 1  # decode again when so many are held
-        for position, token in enumerate(token_ids, start=1):
-            held.append(token)
-            final = position == len(token_ids)
+        tried = 0  # tokens up to here have been tried at once
+        while len(ends) < len(token_ids):
+            position = len(ends)
+            if context and not held and position >= tried:
+                many = token_ids[position : position + _AT_ONCE]
+                tried = position + len(many)
+                texts = self._guess(context, before, many)
+                if texts:
+                    pieces += texts
+                    for text in texts:
+                        length += len(text)
+                        ends.append(length)
+                    context = [many[-1]]
+                    before = self._decode(context)
+                    continue
+            held.append(token_ids[position])
+            final = position + 1 == len(token_ids)
             if final or len(held) >= patience:
-                new = tuple(held)
-                added = self._remembered if len(context) + len(new) <= _SHORT else self._added
-                text, whole = added(context, new)
-                if final or whole:
-                    pieces.append(text)
-                    length += len(text)
-                    context, held, patience = new, [], 1
+                after = self._decode(context + held)
+                if final or (len(after) > len(before) and not after.endswith(REPLACEMENT)):
+                    pieces.append(after[len(before) :])
+                    length += len(pieces[-1])
+                    context, held, patience = held, [], 1
+                    before = "" if final else self._decode(context)
                 else:
                     # Long runs are garbage. Waiting in proportion to the run keeps all decoding linear in the tokens.
                     patience = len(held) + max(1, len(held) // 4)
             ends.append(length)
         return "".join(pieces), ends
 
-    def _added(self, context: Tokens, new: Tokens) -> tuple[str, bool]:
-        """What tokens add to the text of those before them, and whether that is something, and whole characters."""
-        before = ""
-        if context:
-            before = self._alone(*context) if len(context) == 1 else self._decode([*context])
-        after = self._decode([*context, *new])
-        return after[len(before) :], len(after) > len(before) and not after.endswith(REPLACEMENT)
+    def _guess(self, context: list[int], before: str, many: Sequence[int]) -> list[str] | None:
+        """What each of many tokens adds to ``before``, the text of the context; None where it has to be found out."""
+        if self._reference is None:
+            if len(context) > 1:  # garbage, or a character of several tokens: the next will do
+                return None
+            self._reference = context, before
+        texts = [*map(self._behind, many)]
+        text = "".join(texts)
+        if REPLACEMENT in text or not all(texts) or self._decode([*context, *many]) != before + text:
+            return None
+        return texts
+
+    def _decode_behind(self, token: int) -> str:
+        context, before = self._reference
+        return self._decode([*context, token])[len(before) :]
 
 
 def step_ends(text: str, ends: Sequence[int], boundaries: Iterable[int], take_space: bool = True) -> list[int]:
