@@ -40,6 +40,7 @@ class Group:
         self._root_value = group_value(self._rewards)
         self._samples: dict[Tokens, list[ScoredContinuation]] = {}
         self._values: dict[Tokens, StateValue] = {}
+        self._lengths: set[int] = set()  # of the prefixes above: one that is long costs something to look up
         self._sequential = SEARCHES[config.search].sequential
         self.anchors = anchors
         expected = sum(len(root.token_ids) for root in roots_N) / len(roots_N)
@@ -52,7 +53,8 @@ class Group:
             self.views.append(AnchorView(config, root, ends, budget, expected, rng, *self._known(root, ends)))
 
     def _known(self, root: Trajectory, ends: tuple[int, ...]) -> tuple[list[StateValue], tuple[float, float]]:
-        inner = [self._values.get(root.token_ids[:end], UNKNOWN) for end in ends[:-1]]
+        values, lengths = self._values, self._lengths
+        inner = [values.get(root.token_ids[:end], UNKNOWN) if end in lengths else UNKNOWN for end in ends[:-1]]
         # A group of one says of s_0 what its only root came to: what was drawn there says more.
         drawn = self._values.get((), UNKNOWN)
         first = drawn if drawn.known and self._root_value.count < 2 else self._root_value
@@ -64,21 +66,22 @@ class Group:
         plan: dict[Tokens, int] = {}
         for view in self.views:
             states = search.plan(view) if view.steps else ()
-            wanted: dict[Tokens, int] = {}
+            wanted: dict[int, int] = {}
             for state in states:
                 tokens_left -= view.continuation_tokens(state)
                 if tokens_left < 0:
                     break
-                prefix = view.prefix(state)
-                wanted[prefix] = wanted.get(prefix, 0) + 1
+                wanted[state] = wanted.get(state, 0) + 1
                 view.requested_K[state] += 1
-            for prefix, count in wanted.items():
+            for state, count in wanted.items():
+                prefix = view.prefix(state)
                 plan[prefix] = max(plan.get(prefix, 0), count)
         return plan
 
     def learn(self, drawn: dict[Tokens, tuple[ScoredContinuation, ...]]) -> None:
         """Take note of a round's continuations."""
         for prefix, samples in drawn.items():
+            self._lengths.add(len(prefix))
             known = self._samples.setdefault(prefix, [])
             known.extend(samples)
             self._rewards.extend(sample.reward for sample in samples)
@@ -128,6 +131,8 @@ class Group:
             reset = None if critical is None else view.reset_state(critical.index)
             drawn = {}
             for state in range(view.steps):
+                if state != reset and view.prefix_length(state) not in self._lengths:
+                    continue
                 prefix = view.prefix(state)
                 if prefix in taken or owners.get(prefix, anchor) != anchor:
                     continue

@@ -95,10 +95,11 @@ class ReentryEngine:
         started = time.perf_counter()
         with _Stopwatch(result):
             chosen = [search.choose(view) if view.steps else None for view in group.views]
+            missing = group.missing(search, chosen, budget.left)
         on_choice()
-        missing = group.missing(search, chosen, budget.left)
         added = await draw.together(missing, 0, result.usage["reenter"]) if missing else {}
-        result.reentries = group.results(search, chosen, added)
+        with _Stopwatch(result):
+            result.reentries = group.results(search, chosen, added)
         result.usage["reenter"].seconds = time.perf_counter() - started
         return result
 
