@@ -36,7 +36,7 @@ from verl_gpo.report.runlog import generated_tokens  # noqa: E402
 
 RECIPE = REPOSITORY / "recipes" / "arithmetic"
 #: Optimizers of ``run.sh``; to add one, add its name.
-ONLINE = ("ppo", "grpo", "drgrpo", "rloo", "opo", "reinforce_plus_plus", "reinforce_plus_plus_baseline", "dapo", "gspo")
+ONLINE = ("ppo", "grpo", "drgrpo", "rloo", "reinforce_plus_plus", "reinforce_plus_plus_baseline", "dapo", "gspo")
 #: Optimizers of ``offline.sh``.
 OFFLINE = ("dpo", "kto", "simpo", "orpo")
 METHODS = ("plain", "random", "gpo")
@@ -64,7 +64,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--algos", default=",".join(ONLINE + OFFLINE), help="comma-separated")
     parser.add_argument("--methods", default=",".join(METHODS), help="comma-separated")
     parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
-    parser.add_argument("--steps", type=int, default=4, help="training steps of an online cell")
+    parser.add_argument("--steps", type=int, default=6, help="training steps of an online cell")
+    parser.add_argument("--prompts", type=int, default=8, help="prompts of a training step of an online cell")
     parser.add_argument("--tokens", type=int, default=150_000, help="tokens that an offline cell may generate")
     parser.add_argument("--offline-steps", type=int, default=40, help="optimizer steps of an offline cell")
     parser.add_argument("--samples", type=int, default=4, help="of each problem, in the evaluation")
@@ -80,7 +81,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         args.seeds = [int(seed) for seed in args.seeds.split(",")]
     except ValueError:
         parser.error(f"--seeds={args.seeds}: must be integers, comma-separated")
-    for option in ("steps", "tokens", "offline_steps", "samples"):
+    for option in ("steps", "prompts", "tokens", "offline_steps", "samples"):
         if getattr(args, option) < 1:
             parser.error(f"--{option.replace('_', '-')}={getattr(args, option)}: must be at least 1")
     return args
@@ -90,7 +91,7 @@ def settings_of(cell: Cell, args: argparse.Namespace) -> dict[str, int]:
     """What a row depends on besides its cell."""
     if cell.algo in OFFLINE:
         return {"tokens": args.tokens, "optimizer_steps": args.offline_steps, "samples": args.samples}
-    return {"training_steps": args.steps, "samples": args.samples}
+    return {"training_steps": args.steps, "prompts": args.prompts, "samples": args.samples}
 
 
 def run(script: str, log: Path, arguments: Sequence[str] = (), **environment: Any) -> float:
@@ -162,6 +163,11 @@ def online_training(cell: Cell, args: argparse.Namespace) -> Training:
         save_every=args.steps,
         data=args.data_dir,
         out=args.out / "runs" / cell.name,
+        overrides=[
+            f"data.train_batch_size={args.prompts}",
+            f"actor_rollout_ref.actor.ppo_mini_batch_size={args.prompts}",
+            f"critic.ppo_mini_batch_size={args.prompts}",
+        ],
     )
 
 

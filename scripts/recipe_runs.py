@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.consecutive import Run
@@ -26,6 +26,7 @@ class Training:
         data: folder of the task.
         out: folder of the run.
         overrides: further settings of verl's.
+        environment: further settings of the recipe's.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Training:
     data: Path
     out: Path
     overrides: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def run(self) -> Run:
         arguments = [
@@ -57,6 +59,7 @@ class Training:
             "DATA_DIR": str(self.data.resolve()),
             "OUT_DIR": str(self.out.resolve()),
             "VERL_FILE_LOGGER_PATH": str(self.metrics.resolve()),
+            **self.environment,
         }
         return Run(self.name, "recipes/arithmetic/run.sh", arguments, environment)
 

@@ -1,6 +1,7 @@
 """The matrix of optimizers: its cells, going on after an interruption, and its table."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -28,8 +29,14 @@ def calls(monkeypatch):
             raise RuntimeError("offline.sh ended with status 1")
         return result({"plain": 0.25, "gpo": 0.75}[cell.method])
 
+    def consecutive(runs, log):
+        for run in runs:
+            made.append(run.name)
+            yield run, 1.0
+
     monkeypatch.setattr(matrix, "offline_cell", cell)
-    monkeypatch.setattr(matrix, "online_cell", cell)
+    monkeypatch.setattr(matrix, "online_result", lambda cell, args: result({"plain": 0.25, "gpo": 0.75}[cell.method]))
+    monkeypatch.setattr(matrix, "consecutive", consecutive)
     return made
 
 
@@ -40,7 +47,7 @@ def run(tmp_path, *arguments):
 
 def test_every_cell_leaves_a_row_and_a_failure_the_others(calls, tmp_path, capsys):
     assert run(tmp_path) == 1
-    assert calls == [f"{a}-{m}-{s}" for s in (0, 1) for a in ("kto", "grpo") for m in ("plain", "gpo")]
+    assert calls == [f"{a}-{m}-{s}" for a in ("kto", "grpo") for s in (0, 1) for m in ("plain", "gpo")]
     assert "1 cells failed: kto-plain-1" in capsys.readouterr().err
     row = json.loads((tmp_path / "rows" / "grpo-gpo-1.json").read_text())
     assert row["accuracy"] == 0.625 and row["low"] <= 0.625 <= row["high"] and row["optimizer_steps"] == 2
@@ -109,24 +116,24 @@ def test_an_online_cell_is_a_run_that_composes_and_is_read_back(tmp_path, monkey
 
     from verl_gpo.plugin.validate import check
 
-    given = {}
-
-    def run_script(script, log, arguments=(), **environment):
-        given.update(arguments=list(arguments), **environment)
-        out = environment["OUT_DIR"]
-        (out / "validation").mkdir(parents=True)
-        samples = [{"input": f"q{i}", "acc": float(i < 1 or n == 0)} for i in range(2) for n in range(4)]
-        (out / "validation" / "8.jsonl").write_text("".join(json.dumps(sample) + "\n" for sample in samples))
-        metrics = {"gpo/tokens/root": 10, "gpo/tokens/value": 5, "gpo/rows": 8, "gpo/optimizer_steps": 1}
-        lines = [json.dumps({"step": step, "data": {**metrics, "timing_s/step": 2.0}}) for step in (1, 2)]
-        (out / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-
-    monkeypatch.setattr(matrix, "run", run_script)
     args = matrix.parse_args(["--out", str(tmp_path)])
-    row = matrix.row_of(matrix.Cell("grpo", "plain", 3), args)
-    assert row["accuracies"] == [1.0, 0.25]
-    assert (row["tokens"], row["rows"], row["optimizer_steps"], row["seconds"]) == (30, 16, 2, 4)
+    cell = matrix.Cell("grpo", "plain", 3)
+    run = matrix.online_training(cell, args).run()
+    assert (run.environment["ALGO"], run.environment["METHOD"]) == ("grpo", "plain")
     with initialize_config_dir(config_dir=str(matrix.RECIPE / "config"), version_base=None):
-        config = compose("arithmetic", overrides=given["arguments"])
+        config = compose("arithmetic", overrides=run.arguments)
     check(config)
-    assert config.trainer.total_training_steps == 8 and config.data.seed == config.algorithm.gpo.seed == 3
+    assert config.trainer.total_training_steps == config.trainer.save_freq == 6
+    assert config.data.seed == config.algorithm.gpo.seed == 3 and config.data.train_batch_size == 8
+
+    metrics = {"gpo/tokens/root": 10, "gpo/tokens/value": 5, "gpo/rows": 8, "gpo/optimizer_steps": 1}
+    lines = [json.dumps({"step": step, "data": {**metrics, "timing_s/step": 2.0}}) for step in (1, 2)]
+    file = Path(run.environment["VERL_FILE_LOGGER_PATH"])
+    file.parent.mkdir(parents=True)
+    file.write_text("\n".join(lines) + "\n")
+    asked = []
+    monkeypatch.setattr(matrix, "accuracies", lambda model, *rest: asked.append(model) or [1.0, 0.25])
+    row = matrix.row_of(cell, args, matrix.online_result(cell, args))
+    assert asked == [Path(run.environment["OUT_DIR"]) / "checkpoints/global_step_6/actor/huggingface"]
+    assert row["accuracies"] == [1.0, 0.25] and row["accuracy"] == 0.625
+    assert (row["tokens"], row["rows"], row["optimizer_steps"], row["seconds"]) == (30, 16, 2, 4)

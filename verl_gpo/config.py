@@ -130,7 +130,13 @@ class GPOConfig:
         "uniform",
         _one_of(SEARCHES),
         "Where to draw continuations: at every state (`uniform`), by `bisection`, where they tell most (`adaptive`), "
-        "or at the state that the free evidence points to (`propose`). Controls: `random` (any step), `none`.",
+        "at the state that the free evidence points to (`propose`), or nowhere, since the data set names the decisive "
+        "steps (`given`). Controls: `random` (any step), `none`.",
+    )
+    given_key: str = _option(
+        "hard_steps",
+        _Allowed("must be a key", lambda value: isinstance(value, str) and bool(value)),
+        "Where a row's `extra_info` has the decisive steps' indices, for `search=given` and `gpo/critical/given`.",
     )
     n_mc: int = _option(
         4, _integer(1), "Monte Carlo continuations at each valued state; `adaptive`: in each round, 4 at least."
@@ -145,6 +151,12 @@ class GPOConfig:
     max_proposals: int = _option(2, _integer(1), "Steps that `propose` checks for an anchor.")
     max_candidates: int = _option(
         0, _integer(0), "Only so many steps, those with the most uncertain tokens, may be critical; 0: all."
+    )
+    min_prefix_share: float = _option(
+        0.0,
+        _share(),
+        "Least share of the response that the reset state keeps: a late reset is cheap to roll out from, an early one "
+        "costs what a new root does.",
     )
     max_continuation_tokens: int = _option(
         0,

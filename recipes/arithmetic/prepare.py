@@ -9,9 +9,6 @@ how well it does). The same call again finds them and returns at once.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
-import platform
 import sys
 import time
 from pathlib import Path
@@ -20,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from recipes.arithmetic.task import HARD_PLACES, ArithmeticSpec, Problem, generate_problems
+from recipes.prepared import TargetMissed, check_sizes, find, save
 from verl_gpo.data.write import new_folder
 
 DATA_SOURCE = "verl_gpo/arithmetic"
@@ -27,10 +25,6 @@ SUPERVISED_PROBLEMS = 6000
 MEASURED_RESPONSES = 1024
 # Part of the cache key: raise it when the problems, the model or the supervision change.
 FORMAT_VERSION = 1
-
-
-class TargetMissed(RuntimeError):
-    """The supervised model's sampled accuracy is outside the target range."""
 
 
 def row(problem: Problem, split: str, index: int) -> dict:
@@ -69,18 +63,6 @@ def write_parquet(problems: list[Problem], split: str, path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([row(p, split, i) for i, p in enumerate(problems)], schema=schema), path)
 
 
-def cache_key(request: dict) -> str:
-    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def read_card(out: Path) -> dict | None:
-    """The card of a complete folder, None if there is no folder or it is not one of ours."""
-    try:
-        return json.loads((out / "card.json").read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
-        return None
-
-
 def prepare(
     out: Path,
     spec: ArithmeticSpec,
@@ -109,12 +91,8 @@ def prepare(
         FileExistsError: if ``out`` holds anything else than the result of the same request.
         TargetMissed: if the accuracy is outside the target when the budget is spent. Nothing is written then.
     """
+    check_sizes(train, test, target)
     low, high = target
-    if not 0 <= low < high <= 1:
-        raise ValueError(f"target={target} is not allowed: it must be two accuracies with 0 <= low < high <= 1")
-    for name, value in (("train", train), ("eval", test)):
-        if value < 1:
-            raise ValueError(f"{name}={value} is not allowed: it must be at least 1")
     if not low <= spec.root_success <= high:
         raise ValueError(
             f"target={target} is not allowed: slip={spec.slip} and n_hard={spec.n_hard} give a root success of "
@@ -122,14 +100,9 @@ def prepare(
         )
     request = {"format": FORMAT_VERSION, "spec": spec.to_dict(), "train": train, "eval": test, "seed": seed}
     request |= {"target": [low, high], "steps": steps}
-    card = read_card(out)
-    if card is not None and card.get("key") == cache_key(request) and not force:
+    card = find(out, request, force)
+    if card is not None:
         return card, True
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        if card is None:
-            raise FileExistsError(f"{out} exists and was not written by this command: choose another folder")
-        if not force:
-            raise FileExistsError(f"{out} was made with other settings ({card['request']}): pass --force to replace it")
     with new_folder(out) as work:
         card = _make(work, spec, request, progress)
     return card, False
@@ -137,9 +110,6 @@ def prepare(
 
 def _make(folder: Path, spec: ArithmeticSpec, request: dict, progress: bool) -> dict:
     # Imported here: a cache hit and --help need neither torch nor transformers, which take seconds to load.
-    import torch
-    import transformers
-
     from recipes.arithmetic import warmstart
 
     seed, (low, high) = request["seed"], request["target"]
@@ -162,25 +132,9 @@ def _make(folder: Path, spec: ArithmeticSpec, request: dict, progress: bool) -> 
             "are below 0.995, else change --slip or --n-hard."
         )
     greedy = warmstart.measure(model, tokenizer, held_out, seed=seed, greedy=True)
-    model.save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
-    card = {
-        "key": cache_key(request),
-        "request": request,
-        "root_success": spec.root_success,
-        "settings": settings.to_dict(),
-        "parameters": model.num_parameters(),
-        "train_seconds": round(seconds, 1),
-        "sampled": sampled.to_dict(),
-        "greedy": greedy.to_dict(),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
-    }
-    (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n")
-    return card
+    measured = {"root_success": spec.root_success, "settings": settings.to_dict(), "train_seconds": round(seconds, 1)}
+    measured |= {"sampled": sampled.to_dict(), "greedy": greedy.to_dict()}
+    return save(folder, model, tokenizer, request, measured)
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -9,6 +9,8 @@
 #
 # An optimizer's own settings are the same under all three methods. Further arguments are verl's, e.g.
 #   ALGO=ppo bash recipes/arithmetic/run.sh algorithm.gpo.n_mc=8
+# Other problems are arguments of prepare.py's, with a folder of their own, e.g.
+#   PREPARE_ARGS="--n-steps 12 --n-hard 1 --hard-place late" RESPONSE_LENGTH=96 DATA_DIR=outputs/arithmetic/late12
 set -Eeuo pipefail
 
 RECIPE_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -19,6 +21,10 @@ PRESET=${PRESET:-paper}
 DATA_DIR=${DATA_DIR:-$PWD/outputs/arithmetic/data}
 OUT_DIR=${OUT_DIR:-$PWD/outputs/arithmetic/$ALGO-$METHOD}
 N_GPUS=${N_GPUS:-1}
+RESPONSE_LENGTH=${RESPONSE_LENGTH:-96}
+# Another task's script sets the command that prepares it, an array.
+declare -p PREPARE >/dev/null 2>&1 || PREPARE=("$RECIPE_DIR/prepare.py")
+read -ra prepare_args <<<"${PREPARE_ARGS:-}"
 
 # verl's estimator, and what else the optimizer asks for.
 estimator=$ALGO
@@ -29,7 +35,7 @@ drgrpo) # no division by the group's deviation, nor by a response's length
     estimator=grpo
     algo=(algorithm.norm_adv_by_std_in_grpo=false
         actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-sum-norm
-        actor_rollout_ref.actor.loss_scale_factor=96)
+        actor_rollout_ref.actor.loss_scale_factor="$RESPONSE_LENGTH")
     ;;
 dapo) # clip higher, token mean, groups with one outcome filtered, long responses punished
     estimator=grpo
@@ -38,7 +44,7 @@ dapo) # clip higher, token mean, groups with one outcome filtered, long response
         algorithm.filter_groups.enable=true
         algorithm.filter_groups.metric=acc
         reward.reward_manager.name=dapo
-        +reward.reward_kwargs.max_resp_len=96
+        +reward.reward_kwargs.max_resp_len="$RESPONSE_LENGTH"
         +reward.reward_kwargs.overlong_buffer_cfg.enable=true
         +reward.reward_kwargs.overlong_buffer_cfg.len=16
         +reward.reward_kwargs.overlong_buffer_cfg.penalty_factor=1.0
@@ -82,7 +88,7 @@ else
     method+=(algorithm.adv_estimator=gpo algorithm.gpo.base_estimator="$estimator")
 fi
 
-OMP_NUM_THREADS=1 "$PYTHON" "$RECIPE_DIR/prepare.py" --out "$DATA_DIR"
+OMP_NUM_THREADS=1 "$PYTHON" "${PREPARE[@]}" "${prepare_args[@]}" --out "$DATA_DIR"
 
 mkdir -p "$OUT_DIR"
 # Where verl's file logger writes: what verl_gpo.report reads.
@@ -94,6 +100,7 @@ exec "$PYTHON" "${main[@]}" \
     --config-path "$RECIPE_DIR/config" --config-name arithmetic \
     data.train_files="$DATA_DIR/train.parquet" \
     data.val_files="$DATA_DIR/test.parquet" \
+    data.max_response_length="$RESPONSE_LENGTH" \
     actor_rollout_ref.model.path="$DATA_DIR/model" \
     reward.custom_reward_function.path="$RECIPE_DIR/reward.py" \
     trainer.experiment_name="arithmetic_${ALGO}_$METHOD" \

@@ -89,6 +89,7 @@ def test_a_step_by_hand():
         "gpo/reward/branch": 2 / 4,
         "gpo/accuracy/branch": 1 / 4,
         "gpo/rollouts/branch": 4.0,
+        "gpo/mixed/root": 1 / 2,  # of the two groups of more than one
         "gpo/tokens/root": 200.0,
         "gpo/seconds/rollout": 2.0,  # 1 3 2 2
         "gpo/tokens/value": 480.0,
@@ -159,11 +160,31 @@ def test_a_record_of_a_result_and_its_summary():
     assert record["branch_rewards"] == [0.25] and record["branch_accuracies"] == [1.0]
     assert record["steps"] == [3, 1] and record["critical"] == [(2, 3, 0.5, 0.9)]
     assert record["states"] == [1, 0] and record["branch_tokens"] == 2
+    assert record["branch_mixed"] == []  # one rollout is no group
     assert record["usage"]["value"]["tokens"] == 20
     result.usage["value"].tokens = 99
     assert record["usage"]["value"]["tokens"] == 20  # a copy
     assert step_metrics([record])["gpo/critical/position"] == 1.0
     assert step_metrics([record])["gpo/critical/fifth_5"] == 1.0
+
+
+def test_which_groups_teach_and_which_critical_steps_the_data_set_names():
+    def group(state, *rewards):
+        rollouts = tuple(ScoredContinuation(Continuation((1,)), reward, source=output(reward)) for reward in rewards)
+        return BranchGroup(state, (1,) * state, rollouts, critical=True)
+
+    reentries = [
+        Reentry(0, (4, 8), (UNKNOWN,) * 3, CriticalStep(1, 0.5, 0.9), (group(1, 0.0, 1.0),)),
+        Reentry(1, (4, 8), (UNKNOWN,) * 3, CriticalStep(0, 0.5, 0.9), (group(0, 1.0, 1.0, 1.0),)),
+        Reentry(2, (4, 8), (UNKNOWN,) * 3, None),
+    ]
+    result = GroupResult(reentries, {"value": Usage(), "reenter": Usage()})
+    record = prompt_record([output(1.0), output(1.0)], [], result, 1.0, given=(1, 5))
+    metrics = step_metrics([record])
+    assert metrics["gpo/mixed/branch"] == 1 / 2 and metrics["gpo/mixed/root"] == 0.0
+    assert metrics["gpo/critical/given"] == 1 / 2
+    silent = step_metrics([prompt_record([output(1.0)], [], result, 1.0)])
+    assert "gpo/critical/given" not in silent and "gpo/mixed/root" not in silent
 
 
 def test_a_prompt_that_the_engine_skipped_is_not_counted_as_searched():

@@ -234,6 +234,20 @@ def test_one_missing_file_of_several_is_named(compose, run_overrides, tiny_run, 
         validate.prepare(compose(*run_overrides, files))
 
 
+def test_given_steps_have_to_be_in_the_training_set(compose, run_overrides, tiny_run, on_gpu, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    given = (*run_overrides, "algorithm.gpo.search=given", "algorithm.gpo.given_key=pivots")
+    with pytest.raises(ConfigError, match=r"^algorithm.gpo.given_key='pivots': must be a field of extra_info .* has "):
+        validate.prepare(compose(*given))
+    pq.write_table(pa.table({"extra_info": [{"pivots": [1]}]}), tmp_path / "train.parquet")
+    validate.prepare(compose(*given, f"data.train_files={tmp_path}/train.parquet"))
+    pq.write_table(pa.table({"prompt": ["x"]}), tmp_path / "train.parquet")
+    with pytest.raises(ConfigError, match="has none$"):
+        validate.prepare(compose(*given, f"data.train_files={tmp_path}/train.parquet"))
+
+
 @pytest.mark.parametrize("path", ["Qwen/Qwen2.5-0.5B", "hdfs://node/model"])
 def test_what_is_not_local_is_left_to_verl(compose, run_overrides, on_gpu, path):
     validate.prepare(compose(*run_overrides, f"actor_rollout_ref.model.path={path}"))

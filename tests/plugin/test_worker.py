@@ -374,6 +374,15 @@ def test_reuse_stores_the_continuations_that_valued_the_reset_state(start):
     assert run.metrics["gpo/tokens/learnt_share"] == (2 * 4) / (6 * 4)
 
 
+def test_a_given_step_is_reset_to_without_a_search(start):
+    run = start("algorithm.gpo.search=given").prompt(extra_info={"hard_steps": [1], "index": 4})
+    assert {row["uid"] for row in run.branches().values()} == {RESET_UID}
+    assert run.metrics["gpo/requests/value"] == 0 and run.metrics["gpo/critical/given"] == 1.0
+    assert len(run.branches()) == N_REENTRY
+    nothing = start("algorithm.gpo.search=given").prompt()
+    assert nothing.branches() == {} and nothing.metrics["gpo/critical/found"] == 0
+
+
 def test_all_stores_every_valued_state_as_a_group_of_its_own(start):
     run = start("algorithm.gpo.learn_from=all").prompt()
     groups = Counter(row["uid"] for row in run.branches().values())

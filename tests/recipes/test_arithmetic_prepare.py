@@ -16,9 +16,10 @@ from hypothesis import strategies as st  # noqa: E402
 
 from recipes.arithmetic import prepare as prepare_module  # noqa: E402
 from recipes.arithmetic.model import build_model, build_tokenizer, encode_prompt  # noqa: E402
-from recipes.arithmetic.prepare import TargetMissed, main, prepare, read_card  # noqa: E402
+from recipes.arithmetic.prepare import main, prepare  # noqa: E402
 from recipes.arithmetic.task import ArithmeticSpec, generate_problems, parse_problem  # noqa: E402
 from recipes.arithmetic.warmstart import TrainSettings, measure  # noqa: E402
+from recipes.prepared import TargetMissed, read_card  # noqa: E402
 
 TOKENIZER = build_tokenizer()
 PROMPT = "a+385 b*379 417"

@@ -19,12 +19,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..config import BLOCK, ConfigError, GPOConfig
-from ..core.search import SEARCHES
 from ..core.steps import configured_splitter
 from ..offline.task import FunctionScorer, Prompt, load_reward, read_prompts
 from .pool import PooledResponse, collect, pool_prompt
 from .replay import pooled_case
-from .report import ladder, measure, write
+from .report import RUNGS, ladder, measure, write
 from .settings import read_settings
 
 
@@ -62,8 +61,8 @@ def _check(args: argparse.Namespace) -> tuple[dict, list[str]]:
         raise ValueError(f"--hit-rate={args.hit_rate}: must be a number from 0 to 1")
     strategies = args.strategies.split(",")
     for strategy in strategies:
-        if strategy not in SEARCHES:
-            raise ValueError(f"--strategies={strategy}: must be of {', '.join(SEARCHES)}")
+        if strategy not in RUNGS:
+            raise ValueError(f"--strategies={strategy}: must be of {', '.join(RUNGS)}")
     shared = read_settings(args.gpo)
     if shared.get("rule") == "random":
         raise ConfigError(f"{BLOCK}.rule", "random", "must be another for a calibration: chance has no hit rate")

@@ -17,17 +17,20 @@ from .replay import Case, replay
 Row = dict[str, Any]
 
 
+#: Settings of each strategy that spend less and more.
+RUNGS: dict[str, list[dict[str, Any]]] = {
+    "uniform": [{"n_mc": n} for n in (1, 2, 4, 8, 16)],
+    "bisection": [{"n_mc": n} for n in (2, 4, 8, 16)],
+    "adaptive": [{"n_mc": 4, "search_budget": b, "stop_confidence": 0.95} for b in (8, 16, 32, 64, 128)],
+    "propose": [{"n_reentry": 4, "max_proposals": n, "learn_from": "all"} for n in (1, 2, 4)],
+    "random": [{}],
+    "none": [{}],
+}
+
+
 def ladder(strategies: Sequence[str], base: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Settings that spend less and more, for each strategy; ``base`` holds what they share."""
-    rungs: dict[str, list[dict[str, Any]]] = {
-        "uniform": [{"n_mc": n} for n in (1, 2, 4, 8, 16)],
-        "bisection": [{"n_mc": n} for n in (2, 4, 8, 16)],
-        "adaptive": [{"n_mc": 4, "search_budget": b, "stop_confidence": 0.95} for b in (8, 16, 32, 64, 128)],
-        "propose": [{"n_reentry": 4, "max_proposals": n, "learn_from": "all"} for n in (1, 2, 4)],
-        "random": [{}],
-        "none": [{}],
-    }
-    return [{**base, "search": strategy, **rung} for strategy in strategies for rung in rungs[strategy]]
+    return [{**base, "search": strategy, **rung} for strategy in strategies for rung in RUNGS[strategy]]
 
 
 def measure(settings: Mapping[str, Any], cases: Sequence[Case], repeats: int, tolerance: float = 0.0) -> Row:

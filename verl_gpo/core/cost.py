@@ -88,6 +88,7 @@ def _draws(config: GPOConfig, steps: int) -> tuple[float, float, float]:
     states = {
         "uniform": min(inner, 2 * config.max_candidates or inner),
         "bisection": math.ceil(math.log2(max(steps, 1))),
+        "given": 0,
         "random": 0,
     }
     if config.search in states:
@@ -97,7 +98,7 @@ def _draws(config: GPOConfig, steps: int) -> tuple[float, float, float]:
     else:
         draws = config.n_reentry * config.max_proposals if inner else 0
     # A step that was chosen at random has no continuations to learn from.
-    if config.learn_from == "fresh" or config.search == "random":
+    if config.learn_from == "fresh" or config.search in ("given", "random"):
         return draws, config.n_reentry, config.n_reentry
     if config.learn_from == "all":
         return draws, draws, 0.0

@@ -24,6 +24,7 @@ class Group:
         roots_N: the group's rollouts.
         anchors: indices of those that are searched.
         seed: of all random choices.
+        given: steps that the data set says are decisive.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Group:
         roots_N: Sequence[Trajectory],
         anchors: list[int],
         seed: str,
+        given: Sequence[int] = (),
     ):
         self._config = config
         self._rewards = [root.reward for root in roots_N]
@@ -50,7 +52,8 @@ class Group:
             root = roots_N[anchor]
             ends = tuple(splitter(root.token_ids, root.log_probs))
             rng = random.Random(f"{seed}/{anchor}")
-            self.views.append(AnchorView(config, root, ends, budget, expected, rng, *self._known(root, ends)))
+            known = self._known(root, ends)
+            self.views.append(AnchorView(config, root, ends, budget, expected, rng, *known, given=frozenset(given)))
 
     def _known(self, root: Trajectory, ends: tuple[int, ...]) -> tuple[list[StateValue], tuple[float, float]]:
         values, lengths = self._values, self._lengths

@@ -48,6 +48,7 @@ class ReentryEngine:
         seed: str = "",
         step_budget: TokenBudget | None = None,
         on_choice: Callable[[], None] = lambda: None,
+        given: Sequence[int] = (),
     ) -> GroupResult:
         """Search the group's anchors for critical steps and sample new rollouts from the reset states.
 
@@ -58,6 +59,8 @@ class ReentryEngine:
             seed: names the prompt; together with ``config.seed`` it fixes every random choice of the engine.
             step_budget: what this training step may spend; the engine counts its tokens against it.
             on_choice: called between the phases ``value`` and ``reenter``, for those who show progress.
+
+            given: steps of the responses that the data set says are decisive, for ``search=given``.
 
         Returns:
             One :class:`Reentry` for each anchor. Anchors without tokens have no steps and so no critical one.
@@ -74,7 +77,7 @@ class ReentryEngine:
         budget = TokenBudget(config.prompt_token_budget, step_budget)
         draw = Draw(sampler, scorer, self.response_length, f"{config.seed}/{seed}", self._slots, budget)
         with _Stopwatch(result):
-            group = Group(config, self.splitter, self.response_length, roots_N, anchors, f"{config.seed}/{seed}")
+            group = Group(config, self.splitter, self.response_length, roots_N, anchors, f"{config.seed}/{seed}", given)
         search = SEARCHES[config.search]()
         # Short of tokens, a search becomes a proposal without its rounds: the most probable step by what is free.
         rounds = result.effort == "search"

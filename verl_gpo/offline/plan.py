@@ -181,8 +181,8 @@ def _config(args: argparse.Namespace) -> tuple[dict[str, Any], GPOConfig]:
         if given.get("enable") is False:
             raise ConfigError(f"{BLOCK}.enable", False, "whole responses are --method plain")
         search = given.get("search")
-        if search is not None and (args.method != "gpo" or search in ("random", "none")):
-            said = "is set by --method" if args.method != "gpo" else "is --method random, or --method plain"
+        if search is not None and (args.method != "gpo" or search in ("given", "random", "none")):
+            said = "is set by --method" if args.method != "gpo" else "must be one that looks for the step"
             raise ConfigError(f"{BLOCK}.search", search, said)
         if args.method == "random":
             given["search"] = "random"

@@ -65,7 +65,7 @@ def _plan(configuration: Configuration, args: argparse.Namespace) -> None:
     gpo = gpo_settings(configuration)
     expected = expectation(configuration, args.measured)
     own = workload(configuration, gpo, expected)
-    searches = gpo.enable and gpo.search not in ("none", "random")
+    searches = gpo.enable and gpo.search not in ("none", "given", "random")
     twins = [twin(configuration, gpo, method, args.match, args.measured) for method in TWINS] if searches else []
     columns = {"this run": own}
     if searches:

@@ -26,6 +26,7 @@ def prompt_record(
     rollout_seconds: float,
     skipped: str | None = None,
     failed: bool = False,
+    given: Sequence[int] = (),
 ) -> dict[str, Any]:
     """What re-entry did with one prompt, small enough for a tag.
 
@@ -36,6 +37,7 @@ def prompt_record(
         rollout_seconds: from the prompt's start to its last root rollout.
         skipped: why the engine was not asked, if it was not.
         failed: the re-entry raised; the roots are kept.
+        given: steps that the data set says are decisive.
     """
     record: dict[str, Any] = {
         "root_tokens": sum(len(root.response_ids) for root in roots),
@@ -49,6 +51,8 @@ def prompt_record(
         record["branch_rewards"] = [rollout.reward for rollout in branches]
         record["branch_accuracies"] = [accuracy(rollout.source) for rollout in branches]
         record["branch_tokens"] = sum(len(rollout.continuation.token_ids) for rollout in branches)
+        groups = [group.rollouts for reentry in result.reentries for group in reentry.groups]
+        record["branch_mixed"] = [len({rollout.reward for rollout in group}) > 1 for group in groups if len(group) > 1]
         record["steps"] = [len(reentry.ends) for reentry in result.reentries]
         # States between two steps that at least one continuation was drawn at, for each anchor.
         record["states"] = [sum(value.count > 0 for value in reentry.values[1:-1]) for reentry in result.reentries]
@@ -58,6 +62,8 @@ def prompt_record(
             for reentry in result.reentries
             if reentry.critical is not None
         ]
+        if given:
+            record["given"] = [index in given for index, *_ in record["critical"]]
         record["effort"] = result.effort
         record["engine_seconds"] = result.engine_seconds
         record["usage"] = {phase: vars(usage).copy() for phase, usage in result.usage.items()}
@@ -109,6 +115,7 @@ def step_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
         average(f"gpo/critical/fifth_{fifth + 1}", (min(int(position * 5), 4) == fifth for position in positions))
     average("gpo/critical/advantage", (advantage for _, _, advantage, _ in critical))
     average("gpo/critical/confidence", (confidence for *_, confidence in critical))
+    average("gpo/critical/given", flat("given"))
     average("gpo/steps", flat("steps"))
     average("gpo/states_sampled", flat("states"))
 
@@ -116,6 +123,10 @@ def step_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
         average(f"gpo/reward/{kind}", flat(f"{kind}_rewards"))
         average(f"gpo/accuracy/{kind}", flat(f"{kind}_accuracies"))
         metrics[f"gpo/rollouts/{kind}"] = float(len(flat(f"{kind}_rewards")))
+
+    # Only groups whose rewards differ teach anything.
+    average("gpo/mixed/root", (len(set(r["root_rewards"])) > 1 for r in records if len(r["root_rewards"]) > 1))
+    average("gpo/mixed/branch", flat("branch_mixed"))
 
     root_tokens = sum(record["root_tokens"] for record in records)
     metrics["gpo/tokens/root"] = float(root_tokens)

@@ -74,6 +74,8 @@ def prepare(config: DictConfig) -> None:
         check_backends(config, cpu_platform_wanted())
         for key in _FILES:
             _check_files_exist(key, OmegaConf.select(config, key))
+        if gpo.enable and gpo.search == "given":
+            _check_steps_are_given(gpo, OmegaConf.select(config, "data.train_files"))
     if runs_on_this_cpu(config):
         from .cpu_config import adapt_to_cpu
 
@@ -128,6 +130,25 @@ def _check_files_exist(key: str, value: Any) -> None:
         looks_local = local.is_absolute() or str(path).startswith(".") or local.suffix in (".parquet", ".py", ".jsonl")
         if looks_local and "://" not in str(path) and not local.exists():
             raise ConfigError(key, path, "no such file or folder")
+
+
+def _check_steps_are_given(gpo: GPOConfig, value: Any) -> None:
+    """Refuse a training set that does not name decisive steps, where it is a local parquet file."""
+    import pyarrow.parquet as pq
+
+    for path in [value] if isinstance(value, str) else list(value or ()):
+        local = Path(str(path)).expanduser()
+        if local.suffix != ".parquet" or not local.exists():
+            continue
+        schema = pq.read_schema(local)
+        index = schema.get_field_index("extra_info")
+        names = [field.name for field in schema.field(index).type] if index >= 0 else []
+        if gpo.given_key not in names:
+            raise ConfigError(
+                f"{BLOCK}.given_key",
+                gpo.given_key,
+                f"must be a field of extra_info for search=given; that of {path} has {', '.join(names) or 'none'}",
+            )
 
 
 def check(config: DictConfig) -> GPOConfig:

@@ -168,7 +168,8 @@ class ReentryWorker(_AgentLoopWorker):
         session = min(group.rollouts)
         roots = [output for output, _ in group.rollouts.values() if not isinstance(output, list)]
         try:
-            record = prompt_record(roots, branches, result, rollout_seconds, skipped, failed)
+            given = self._given(kwargs)
+            record = prompt_record(roots, branches, result, rollout_seconds, skipped, failed, given)
             record["sample"] = self._sample(group, result, int(trajectory["step"]))
             await tq.async_kv_put(key=f"{uid}_{session}_0", partition_id=PARTITION, tag={TAG: record})
         except Exception:
@@ -215,11 +216,22 @@ class ReentryWorker(_AgentLoopWorker):
         step = int(trajectory["step"])
         self._progress.enter(step, uid, "value")
         result = await self._engine.run(
-            trajectories, sampler, scorer, seed, budget, lambda: self._progress.enter(step, uid, "reenter")
+            trajectories,
+            sampler,
+            scorer,
+            seed,
+            budget,
+            lambda: self._progress.enter(step, uid, "reenter"),
+            self._given(columns),
         )
         rows = await self._store(uid, group.size, trajectories, result, columns)
         self._traces.write(trajectories, result, rows, trajectory, columns)
         return result, rows
+
+    def _given(self, columns: dict[str, Any]) -> tuple[int, ...]:
+        """Steps that the data set says are decisive for this prompt; () where it says nothing."""
+        steps = (columns.get("extra_info") or {}).get(self._gpo.given_key)
+        return () if steps is None else tuple(int(step) for step in steps)
 
     def _sample(self, group: _RootGroup, result: GroupResult | None, step: int) -> dict[str, Any] | None:
         """One trajectory a training step for the trackers' table, where there is one."""

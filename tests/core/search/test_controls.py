@@ -10,7 +10,7 @@ from verl_gpo.core.search import SEARCHES
 UNKNOWN = [0.5, None, None, None, 1.0]
 
 
-@pytest.mark.parametrize("search", ["random", "none"])
+@pytest.mark.parametrize("search", ["given", "random", "none"])
 def test_a_control_draws_nothing(search):
     assert list(SEARCHES[search]().plan(view_of(UNKNOWN))) == []
 
@@ -27,6 +27,24 @@ def test_a_random_step_is_any_eligible_one_whatever_the_values_and_the_rule():
     assert set(chosen) == {0, 1, 2} and min(chosen.values()) > 90
 
 
+def test_a_given_step_is_any_of_those_that_the_data_set_names_and_may_be_reset_to():
+    chosen = Counter()
+    for seed in range(200):
+        view = view_of(UNKNOWN, seed=seed, longest=20)  # s_0, s_1 and s_2
+        view.given = frozenset({1, 2, 3, 77})
+        chosen[SEARCHES["given"]().choose(view).index] += 1
+    assert set(chosen) == {1, 2} and min(chosen.values()) > 60
+    assert SEARCHES["given"]().choose(view_of(UNKNOWN)) is None
+
+
+@pytest.mark.parametrize(("share", "eligible"), [(0.0, [0, 1, 2, 3]), (0.5, [2, 3]), (0.51, [3]), (1.0, [])])
+def test_a_reset_state_has_to_keep_its_share_of_the_response(share, eligible):
+    view = view_of(UNKNOWN, min_prefix_share=share)  # four steps of ten tokens
+    assert [step for step, may in enumerate(view.eligible_K) if may] == eligible
+    after = view_of(UNKNOWN, min_prefix_share=share, reset="after")
+    assert [step for step, may in enumerate(after.eligible_K) if may] == [step - 1 for step in eligible if step]
+
+
 @pytest.mark.parametrize("rule", ["argmax", "abs", "argmin", "random"])
 @pytest.mark.parametrize("search", SEARCHES)
 def test_every_strategy_ends_and_chooses_an_eligible_step_or_none_by_every_rule(search, rule):
@@ -38,7 +56,7 @@ def test_every_strategy_ends_and_chooses_an_eligible_step_or_none_by_every_rule(
     critical = strategy.choose(view)
     assert critical is None or view.eligible_K[critical.index]
     # Bisection may look in the wrong half, and a proposal alone may leave "none" more probable than any step.
-    assert critical is not None or search in ("none", "bisection", "propose")
+    assert critical is not None or search in ("none", "given", "bisection", "propose")
 
 
 @pytest.mark.parametrize("search", SEARCHES)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .adaptive import AdaptiveSearch
 from .bisection import BisectionSearch
-from .controls import NoSearch, RandomStep
+from .controls import GivenStep, NoSearch, RandomStep
 from .propose import ProposeSearch
 from .uniform import UniformSearch
 from .view import AnchorView, Search
@@ -21,6 +21,7 @@ SEARCHES: dict[str, type[Search]] = {
     "bisection": BisectionSearch,
     "adaptive": AdaptiveSearch,
     "propose": ProposeSearch,
+    "given": GivenStep,
     "random": RandomStep,
     "none": NoSearch,
 }

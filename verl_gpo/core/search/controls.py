@@ -22,6 +22,20 @@ class RandomStep:
         return select_critical_step(step_advantages(view.values_K1), "random", rng=view.rng, eligible_K=view.eligible_K)
 
 
+class GivenStep:
+    """Any of the steps that the data set says are decisive: what a search could find at best, at no cost."""
+
+    looks = False
+    sequential = False
+
+    def plan(self, view: AnchorView) -> Sequence[int]:
+        return []
+
+    def choose(self, view: AnchorView) -> CriticalStep | None:
+        eligible_K = [may and step in view.given for step, may in enumerate(view.eligible_K)]
+        return select_critical_step(step_advantages(view.values_K1), "random", rng=view.rng, eligible_K=eligible_K)
+
+
 class NoSearch:
     """No search, no critical step, no re-entry: the base optimizer with GPO's metrics."""
 

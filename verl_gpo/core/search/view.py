@@ -35,6 +35,7 @@ class AnchorView:
         values_K1: what is known of its ``K + 1`` states.
         reward_range: lowest and highest reward that is reckoned with.
         requested_K: continuations asked for at ``s_0 .. s_{K-1}``, those that failed included.
+        given: steps that the data set says are decisive.
     """
 
     config: GPOConfig
@@ -46,6 +47,7 @@ class AnchorView:
     values_K1: list[StateValue] = field(default_factory=list)
     reward_range: tuple[float, float] = (0.0, 1.0)
     requested_K: list[int] = field(default_factory=list)
+    given: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         self.starts_K = (0, *self.ends_K[:-1])[: len(self.ends_K)]
@@ -103,8 +105,10 @@ class AnchorView:
         return min(max(length, 1.0), cap)
 
     def _eligible(self) -> list[bool]:
-        """Steps that may be critical: their reset state can be sampled, and the free pre-filter lets them pass."""
-        eligible = [self.can_sample(self.reset_state(k)) for k in range(self.steps)]
+        """Steps that may be critical: the reset state can be sampled and keeps enough, and the pre-filter lets them."""
+        resets = map(self.reset_state, range(self.steps))
+        least = self.config.min_prefix_share * self.ends_K[-1] if self.steps else 0.0
+        eligible = [self.can_sample(state) and self.prefix_length(state) >= least for state in resets]
         most = self.config.max_candidates
         if most and sum(eligible) > most:
             forks_K, _ = step_uncertainty(self.ends_K, self.root.log_probs)

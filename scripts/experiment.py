@@ -1,0 +1,326 @@
+"""A grid of trainings, method x regime x seed, on the real pipeline; raw rows that evidence is made of.
+
+    python scripts/experiment.py scripts/experiments/tokens.yaml
+    python scripts/experiment.py scripts/experiments/tokens.yaml --regimes late12 --seeds 0
+
+The YAML names the grid, its regimes (problems), its methods and its seeds. A finished run is a row of ``runs.csv`` and
+its evaluations are rows of ``evaluations.csv``: called again, the command runs what is missing. Runs of a regime share
+a pipeline (:mod:`scripts.consecutive`). ``scripts/evidence.py`` makes tables, tests and figures of the rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))
+
+from scripts.consecutive import TrainingFailed, consecutive  # noqa: E402
+from scripts.evidence_rows import EVALUATIONS, RUNS, Point, Run  # noqa: E402
+from scripts.recipe_runs import Training, accuracies  # noqa: E402
+from verl_gpo.evaluation.statistics import bootstrap_interval  # noqa: E402
+from verl_gpo.report.runlog import RunLog, generated_tokens  # noqa: E402
+
+#: Columns of ``runs.csv`` and the metric that each is the sum of.
+SUMS = {
+    "tokens_root": "gpo/tokens/root",
+    "tokens_value": "gpo/tokens/value",
+    "tokens_reenter": "gpo/tokens/reenter",
+    "requests_value": "gpo/requests/value",
+    "requests_reenter": "gpo/requests/reenter",
+    "rows": "gpo/rows",
+    "optimizer_steps": "gpo/optimizer_steps",
+    "seconds_gen": "timing_s/gen",
+    "seconds_old_log_prob": "timing_s/old_log_prob",
+    "seconds_update_actor": "timing_s/update_actor",
+    "seconds_update_critic": "timing_s/update_critic",
+    "seconds_update_weights": "timing_s/update_weights",
+}
+
+
+@dataclass(frozen=True)
+class Regime:
+    """Problems to train on: arguments of ``recipes/arithmetic/prepare.py``, named as there."""
+
+    n_steps: int = 8
+    n_hard: int = 3
+    hard_place: str = "spread"
+    slip: float = 0.25
+
+    @property
+    def arguments(self) -> list[str]:
+        margin = 0.1  # a supervised model comes close to the data's rate, not on it
+        success = (1 - self.slip) ** self.n_hard
+        target = [
+            "--target-low",
+            f"{max(success - margin, 0.0):.4f}",
+            "--target-high",
+            f"{min(success + margin, 1.0):.4f}",
+        ]
+        own = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(self).items()]
+        return [*own, *(f"{option}={value}" for option, value in zip(target[::2], target[1::2], strict=True))]
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Longest prompt and longest response that are wanted, in tokens: six a line, and room for the rest."""
+        return 6 * self.n_steps + 16, 6 * (self.n_steps + 1) + 8
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is trained with: ``ALGO`` and ``METHOD`` of ``recipes/arithmetic/run.sh``, and further settings of verl's.
+
+    Args:
+        prompts: of a training step; the mini-batch is as large, so that ``n`` rows a prompt make one optimizer step.
+    """
+
+    algo: str = "grpo"
+    method: str = "gpo"
+    prompts: int = 16
+    learning_rate: float = 5e-4
+    settings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The YAML file.
+
+    Args:
+        grid: its name, the question that it answers.
+        training_steps: of each run.
+        evaluate_every: training steps.
+        samples: of each held-out problem in an evaluation.
+    """
+
+    grid: str
+    regimes: dict[str, Regime]
+    methods: dict[str, Method]
+    seeds: list[int]
+    training_steps: int
+    evaluate_every: int
+    samples: int = 4
+
+
+def read_grid(path: Path) -> Grid:
+    """Read a grid.
+
+    Raises:
+        ValueError: a key or value that cannot be, named with the file.
+    """
+    try:
+        given = OmegaConf.merge(OmegaConf.structured(Grid), OmegaConf.load(path))
+        grid: Grid = OmegaConf.to_object(given)
+    except (OmegaConfBaseException, OSError) as error:
+        raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
+    for name in ("regimes", "methods", "seeds"):
+        if not getattr(grid, name):
+            raise ValueError(f"{path}: {name} must not be empty")
+    if grid.evaluate_every < 1 or grid.training_steps % grid.evaluate_every:
+        raise ValueError(
+            f"{path}: evaluate_every={grid.evaluate_every}: must divide training_steps={grid.training_steps}"
+        )
+    return grid
+
+
+def training(grid: Grid, regime: str, method: str, seed: int, folder: Path) -> Training:
+    """The training of one cell."""
+    problems, how = grid.regimes[regime], grid.methods[method]
+    prompt, response = problems.lengths
+    name = f"{grid.grid}-{regime}-{method}-{seed}".replace("=", "").replace(":", "_")
+    return Training(
+        name=name,
+        algo=how.algo,
+        method=how.method,
+        seed=seed,
+        steps=grid.training_steps,
+        save_every=grid.evaluate_every,
+        data=folder / regime / "data",
+        out=folder / regime / name,
+        environment={"PREPARE_ARGS": " ".join(problems.arguments), "RESPONSE_LENGTH": str(response)},
+        overrides=[
+            f"data.max_prompt_length={prompt}",
+            f"actor_rollout_ref.rollout.max_model_len={prompt + response}",
+            f"data.train_batch_size={how.prompts}",
+            f"actor_rollout_ref.actor.ppo_mini_batch_size={how.prompts}",
+            f"actor_rollout_ref.actor.optim.lr={how.learning_rate}",
+            *how.settings,
+        ],
+    )
+
+
+def step_seconds(metrics: Mapping[str, Any]) -> float:
+    """Seconds of a training step, without what only the experiment asks for."""
+    return float(metrics["timing_s/step"]) - float(metrics.get("timing_s/save_checkpoint", 0.0))
+
+
+def evaluations(grid: Grid, key: Mapping[str, Any], trained: Training, log: RunLog) -> list[Point]:
+    """The run's evaluations, the model that it started from included."""
+    points = []
+    spent = {"tokens": 0.0, "rows": 0.0, "optimizer_steps": 0.0, "seconds": 0.0}
+    for step in range(grid.training_steps + 1):
+        if step:
+            metrics = log.steps[step]
+            spent["tokens"] += generated_tokens(metrics)
+            spent["rows"] += metrics["gpo/rows"]
+            spent["optimizer_steps"] += metrics["gpo/optimizer_steps"]
+            spent["seconds"] += step_seconds(metrics)
+        if step % grid.evaluate_every == 0:
+            by_problem = np.array(accuracies(trained.weights(step), trained.data, grid.samples, key["seed"]))
+            (low,), (high,) = bootstrap_interval(by_problem)
+            result = {"accuracy": float(by_problem.mean()), "low": float(low), "high": float(high)}
+            points.append(
+                Point(**key, training_step=step, **spent, **result, problems=len(by_problem), samples=grid.samples)
+            )
+    return points
+
+
+def row(grid: Grid, key: Mapping[str, Any], log: RunLog, points: Sequence[Point], commit: str) -> Run:
+    """What a run was, cost and reached."""
+    import torch
+
+    how = grid.methods[key["method"]]
+    steps = log.steps.values()
+
+    def share(name: str) -> float | None:
+        values = [metrics[name] for metrics in steps if name in metrics]
+        return float(np.mean(values)) if values else None
+
+    sums: dict[str, float | None] = {column: log.total(metric) for column, metric in SUMS.items()}
+    if not log.series(SUMS["seconds_update_critic"]):
+        sums["seconds_update_critic"] = None
+    judged = [m for m in steps if "gpo/critical/given" in m]  # critical steps that the task can tell right from wrong
+    return Run(
+        **key,
+        training_steps=grid.training_steps,
+        learning_rate=how.learning_rate,
+        prompts=how.prompts,
+        commit=commit,
+        cores=os.cpu_count() or 1,
+        device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        **sums,
+        seconds=sum(step_seconds(metrics) for metrics in steps),
+        root_mixed=share("gpo/mixed/root"),
+        branch_mixed=share("gpo/mixed/branch"),
+        hits=sum(round(m["gpo/critical/given"] * m["gpo/critical/found"]) for m in judged) if judged else None,
+        chosen=sum(m["gpo/critical/found"] for m in judged) if judged else None,
+        accuracy=points[-1].accuracy,
+        low=points[-1].low,
+        high=points[-1].high,
+    )
+
+
+def append(file: Path, rows: Iterable[Run | Point], kind: type) -> None:
+    """Write rows at the end of a CSV file, in one write: a run is there with all its rows or not at all."""
+    names = [column.name for column in fields(kind) if column.default is MISSING]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", newline="", encoding="utf-8") as lines:
+        writer = csv.DictWriter(lines, names, extrasaction="ignore", lineterminator="\n")
+        if file.stat().st_size == 0:
+            writer.writeheader()
+        writer.writerows({name: _text(getattr(one, name)) for name in names} for one in rows)
+
+
+def _text(value: Any) -> Any:
+    return (
+        f"{value:.6g}"
+        if isinstance(value, float) and value != int(value)
+        else int(value)
+        if isinstance(value, float)
+        else value
+    )
+
+
+def finished(file: Path) -> set[tuple[str, str, str, int]]:
+    """Keys of the runs that have a row."""
+    if not file.exists():
+        return set()
+    with file.open(newline="", encoding="utf-8") as lines:
+        return {(row["grid"], row["regime"], row["method"], int(row["seed"])) for row in csv.DictReader(lines)}
+
+
+def this_commit() -> str:
+    """The commit, with ``+`` where the working tree differs from it."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True).stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", "verl_gpo", "recipes")
+    return (git("rev-parse", "--short=12", "HEAD") or "unknown") + ("+" if changed else "")
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("grid", type=Path, help="YAML file")
+    parser.add_argument("--results", type=Path, default=REPOSITORY / "scripts" / "results" / "evidence")
+    parser.add_argument("--work", type=Path, default=Path("outputs/experiment"), help="folder of models and logs")
+    for name in ("regimes", "methods", "seeds"):
+        parser.add_argument(f"--{name}", help=f"comma-separated, of the grid's {name}; all if not given")
+    parser.add_argument("--list", action="store_true", help="only say which runs are missing")
+    args = parser.parse_args(argv)
+    try:
+        args.grid = read_grid(args.grid)
+    except ValueError as error:
+        parser.error(str(error))
+    for name in ("regimes", "methods", "seeds"):
+        known = [str(value) for value in getattr(args.grid, name)]
+        chosen = getattr(args, name).split(",") if getattr(args, name) else known
+        if unknown := [value for value in chosen if value not in known]:
+            parser.error(f"--{name}={','.join(unknown)}: must be of {', '.join(known)}")
+        setattr(args, name, chosen)
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    grid: Grid = args.grid
+    done = finished(args.results / RUNS)
+    # Seed by seed, so that what is there is complete for some seeds.
+    keys = [
+        {"grid": grid.grid, "regime": regime, "method": method, "seed": int(seed)}
+        for regime in args.regimes
+        for seed in args.seeds
+        for method in args.methods
+    ]
+    missing = {}
+    for key in keys:
+        if tuple(key.values()) not in done:
+            cell = training(grid, key["regime"], key["method"], key["seed"], args.work.resolve())
+            missing[cell.name] = (key, cell)
+    print(f"{len(missing)} of {len(keys)} runs are missing", flush=True)
+    if args.list:
+        print("\n".join(missing))
+        return 0
+    commit, failed = this_commit(), 0
+    runs = [cell.run() for _, cell in missing.values()]
+    for run, outcome in consecutive(runs, args.work.resolve() / "log"):
+        key, cell = missing[run.name]
+        if isinstance(outcome, TrainingFailed):
+            print(outcome, file=sys.stderr)
+            failed += 1
+            continue
+        log = cell.log()
+        points = evaluations(grid, key, cell, log)
+        append(args.results / EVALUATIONS, points, Point)
+        append(args.results / RUNS, [row(grid, key, log, points, commit)], Run)
+        print(
+            f"{run.name}: accuracy {points[0].accuracy:.3f} to {points[-1].accuracy:.3f}, {outcome:.0f} s", flush=True
+        )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
