@@ -102,13 +102,16 @@ class ValueCurve:
                 message = np.exp(here - here.max())
             filtered_LG[k] = message
             message = self._kernels_LGG[k].dot(message)
-        cumulative_LGG = (self._kernels_LGG * filtered_LG[:, None, :]).cumsum(axis=-1)
-        blocked_LG = cumulative_LGG[..., -1] == 0.0
+        # In place: of a long response this is too much memory to ask for again and again.
+        lifted_LGG = self._kernels_LGG * filtered_LG[:, None, :]
+        lifted_LGG.cumsum(axis=-1, out=lifted_LGG)
+        blocked_LG = lifted_LGG[..., -1] == 0.0
         if blocked_LG.any():
             # Where the evidence leaves no way to what follows, it is the evidence that gives way.
-            cumulative_LGG[blocked_LG] = self._kernels_LGG[blocked_LG].cumsum(axis=-1)
+            lifted_LGG[blocked_LG] = self._kernels_LGG[blocked_LG].cumsum(axis=-1)
+        lifted_LGG /= lifted_LGG[..., -1:].copy()
         # Row r's distribution function is lifted by r, so that one sorted array serves all rows.
-        lifted_LGG = cumulative_LGG / cumulative_LGG[..., -1:] + np.arange(len(GRID))[:, None]
+        lifted_LGG += np.arange(len(GRID))[:, None]
         draws_LS = 1.0 - (1.0 - 1e-9) * rng.random((links, size))  # never 0, which is the row before's end
         cells_L1S = np.empty((links + 1, size), dtype=np.intp)
         cells_L1S[-1] = after = np.full(size, self._outcome)

@@ -63,30 +63,35 @@ def informative(success_SJ: np.ndarray, labels_S: np.ndarray, cost_J: np.ndarray
         Columns of ``success_SJ``, a column as often as it was picked.
     """
     count_M = np.bincount(labels_S)
-    labels_M = np.flatnonzero(count_M)
-    count_M = count_M[labels_M]
-    # How much a label's entropy counts: that of the outcome overall, less each label's share of it.
-    weight_M1 = np.append(-count_M / len(labels_S), 1.0)
-    # Probability of each joint outcome of the draws picked so far, in each curve, by the curve's label; and summed.
-    outcomes_MOS = (labels_S == labels_M[:, None]).astype(float)[:, None]
-    total_MO = outcomes_MOS.sum(axis=-1)
+    count_M = count_M[count_M > 0]
+    # The curves by their label, so that each label's are summed without a look at the others'.
+    success_SJ = success_SJ[labels_S.argsort(kind="stable")]
+    last_M = count_M.cumsum().tolist()
+    members_M = [slice(first, last) for first, last in zip([0, *last_M], last_M, strict=False)]
+    share_M = count_M / len(labels_S)
+    # Probability of each joint outcome of the draws picked so far: in each curve, and summed over each label's.
+    outcomes_OS = np.ones((1, len(labels_S)))
+    total_MO = count_M[:, None]
     known, chosen = 0.0, []
-    for pick in range(picks):
+    for _ in range(picks):
         # The same with a success appended, or a failure.
-        success_MOJ = outcomes_MOS @ success_SJ
+        success_MOJ = np.array([outcomes_OS[:, members] @ success_SJ[members] for members in members_M])
         joint_MOJ = np.concatenate([success_MOJ, total_MO[..., None] - success_MOJ], axis=1)
         overall_OJ = joint_MOJ.sum(axis=0) / len(labels_S)
-        given_MOJ = (joint_MOJ + _SHRINKAGE * overall_OJ) / (count_M[:, None, None] + _SHRINKAGE)
-        information_J = weight_M1 @ _entropy(np.concatenate([given_MOJ, overall_OJ[None]]))
+        given_MOJ = joint_MOJ + _SHRINKAGE * overall_OJ
+        given_MOJ /= (count_M + _SHRINKAGE)[:, None, None]
+        information_J = _entropy(overall_OJ) - share_M @ _entropy(given_MOJ)
         best = int(((information_J - known) / cost_J).argmax())
         chosen.append(best)
-        if pick + 1 < picks:
-            known, total_MO = information_J[best], joint_MOJ[..., best]
-            success_MOS = outcomes_MOS * success_SJ[:, best]
-            outcomes_MOS = np.concatenate([success_MOS, outcomes_MOS - success_MOS], axis=1)
+        known, total_MO = information_J[best], joint_MOJ[..., best]
+        success_OS = outcomes_OS * success_SJ[:, best]
+        outcomes_OS = np.concatenate([success_OS, outcomes_OS - success_OS])
     return chosen
 
 
 def _entropy(probability: np.ndarray) -> np.ndarray:
     """Entropy in nats over the second axis from the end."""
-    return -(probability * np.log(np.maximum(probability, 1e-12))).sum(axis=-2)
+    terms = np.maximum(probability, 1e-12)
+    np.log(terms, out=terms)
+    terms *= probability
+    return -terms.sum(axis=-2)
