@@ -50,7 +50,7 @@ SUMS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: OmegaConf could not fill it
 class Regime:
     """Problems to train on: arguments of ``recipes/arithmetic/prepare.py``, named as there."""
 
@@ -78,7 +78,7 @@ class Regime:
         return 6 * self.n_steps + 16, 6 * (self.n_steps + 1) + 8
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: OmegaConf could not fill it
 class Method:
     """What is trained with: ``ALGO`` and ``METHOD`` of ``recipes/arithmetic/run.sh``, and further settings of verl's.
 
@@ -93,7 +93,7 @@ class Method:
     settings: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: OmegaConf could not fill it
 class Grid:
     """The YAML file.
 
@@ -122,8 +122,10 @@ def read_grid(path: Path) -> Grid:
     try:
         given = OmegaConf.merge(OmegaConf.structured(Grid), OmegaConf.load(path))
         grid: Grid = OmegaConf.to_object(given)
-    except (OmegaConfBaseException, OSError) as error:
-        raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{path}: {error.full_key}: {str(error).splitlines()[0]}") from error
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
     for name in ("regimes", "methods", "seeds"):
         if not getattr(grid, name):
             raise ValueError(f"{path}: {name} must not be empty")
