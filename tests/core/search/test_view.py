@@ -60,7 +60,7 @@ def test_of_states_that_are_worth_the_same_the_last_is_drawn_from():
     assert states <= {1, 2} and 2 in states
 
 
-@pytest.mark.parametrize("search", ["random", "none"])
+@pytest.mark.parametrize("search", ["given", "random", "none"])
 def test_a_control_makes_no_belief(search, monkeypatch):
     monkeypatch.setattr("verl_gpo.core.search.view.ValueCurve", None)
     view, strategy = view_of(MEANS), SEARCHES[search]()
