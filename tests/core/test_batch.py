@@ -1,7 +1,7 @@
 """Rows, padding and optimizer steps, by hand."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from verl_gpo.config import ConfigError, GPOConfig
@@ -20,6 +20,7 @@ def test_a_critic_with_another_mini_batch_pads_more():
     assert vars(step_arithmetic(200, 64, other_multiple=96)) == {"rows": 200, "padding": 184, "optimizer_steps": 6}
 
 
+@settings(deadline=None)
 @given(st.integers(1, 500), st.integers(1, 64), st.integers(1, 4), st.integers(1, 8))
 def test_padding_is_the_least_that_divides(rows, mini_batch, epochs, other):
     step = step_arithmetic(rows, mini_batch, epochs, other)

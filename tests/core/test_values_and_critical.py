@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.fakes import view_of
@@ -61,6 +61,7 @@ def test_an_observed_value_is_a_point_and_an_unknown_one_is_anything():
     assert UNKNOWN.interval(-1.0, 3.0) == (-1.0, 3.0)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 500), st.data())
 def test_an_interval_holds_its_mean_and_always_has_a_width(count, data):
     successes = data.draw(st.integers(0, count))
@@ -77,6 +78,7 @@ def test_step_advantages_by_hand():
     assert [math.isnan(a) for a in broken] == [True, True, False]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-10, 10), min_size=2, max_size=30))
 def test_advantages_telescope_to_the_outcome_minus_the_root_value(means):
     advantages = step_advantages([observed_value(mean) for mean in means])
@@ -171,6 +173,7 @@ def test_ties_are_broken_at_random_and_repeat_with_their_generator():
     assert labels == best("argmax", [True] * 3, curves=curves)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(WITH_VALUES),
     st.lists(st.floats(-3, 3), min_size=2, max_size=12),
