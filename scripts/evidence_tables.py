@@ -61,7 +61,7 @@ def comparison(runs: Sequence[Run], grid: str) -> str:
     """All tables of a grid."""
     mine = [run for run in runs if run.grid == grid]
     if not mine:
-        return f"No rows yet of `python scripts/experiment.py --grid {grid}`."
+        return f"No rows yet of `python scripts/experiment.py scripts/experiments/{grid}.yaml`."
     parts = {
         "Every cell at its end": final(mine),
         "At the end": at_the_end(mine),
@@ -170,7 +170,7 @@ def sensitivity(runs: Sequence[Run]) -> str:
         multiples = "none" if cost is None else f"{cost.mean:.2f}"
         rows.append((*row, multiples, "none" if alike is None else points(alike), p_value(alike)))
     if not rows:
-        return "No rows yet of `python scripts/experiment.py --grid sensitivity`."
+        return "No rows yet of `python scripts/experiment.py scripts/experiments/sensitivity.yaml`."
     head = ("regime", "method", "varied", "seeds", "points at the end [95 %]", "p", "x tokens")
     return table((*head, "points at equal tokens [95 %]", "p"), rows, 3)
 

@@ -2,6 +2,7 @@
 
     python scripts/matrix.py --out outputs/matrix                                # all, three seeds
     python scripts/matrix.py --out outputs/matrix --algos dpo,kto --seeds 0      # some
+    python scripts/matrix.py --out outputs/matrix --publish                      # nothing; docs/matrix.md of its rows
 
 A cell is one call of ``recipes/arithmetic/run.sh`` (online) or ``offline.sh``. Its row is kept in ``OUT/rows``: called
 again, the command goes on where it stopped. The offline optimizers share the pairs of a method and a seed, the online
@@ -24,10 +25,13 @@ from typing import Any
 import numpy as np
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+RESULTS = REPOSITORY / "scripts" / "results" / "matrix.json"
+PAGE = REPOSITORY / "docs" / "matrix.md"
 sys.path.insert(0, str(REPOSITORY))
 
 from scripts.consecutive import TrainingFailed, consecutive  # noqa: E402
 from scripts.matrix_table import markdown  # noqa: E402
+from scripts.pages import fill, write  # noqa: E402
 from scripts.recipe_runs import Training, accuracies  # noqa: E402
 from verl_gpo.evaluation.statistics import bootstrap_interval  # noqa: E402
 from verl_gpo.offline.fingerprint import difference  # noqa: E402
@@ -70,7 +74,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--offline-steps", type=int, default=40, help="optimizer steps of an offline cell")
     parser.add_argument("--samples", type=int, default=4, help="of each problem, in the evaluation")
     parser.add_argument("--table", action="store_true", help="run nothing; write the table of the rows that are there")
+    parser.add_argument("--publish", action="store_true", help="likewise, into scripts/results and docs/matrix.md")
     args = parser.parse_args(argv)
+    args.table |= args.publish
     for option, known in (("algos", ONLINE + OFFLINE), ("methods", METHODS)):
         names = getattr(args, option).split(",")
         for name in names:
@@ -245,9 +251,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         table = markdown(rows)
         replace(args.out / "table.md", [table + "\n"])
         print(table)
+        if args.publish:
+            replace(RESULTS, ["[\n", ",\n".join(json.dumps(row) for row in rows), "\n]\n"])
+            write({PAGE: page(rows)})
     if failed:
         print(f"{len(failed)} cells failed: {', '.join(failed)}; call again to repeat them", file=sys.stderr)
     return 1 if failed else 0
+
+
+def page(rows: Sequence[dict[str, Any]]) -> str:
+    """``docs/matrix.md`` with the table of the rows."""
+    return fill(PAGE.read_text(encoding="utf-8"), "matrix", {"table": markdown(rows)})
 
 
 def row_file(cell: Cell, args: argparse.Namespace) -> Path:

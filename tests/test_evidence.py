@@ -227,7 +227,7 @@ def test_pages_are_written_once_and_checked(site, capsys):
     assert "![accuracy over generated tokens, grid protocol](evidence/protocol.png)" in page
     assert (folder / "evidence" / "protocol.png").exists() and not (folder / "evidence" / "tokens.png").exists()
     assert comparison(PAIR, "protocol") in page and "**tuning**" in page
-    assert "No rows yet of `python scripts/experiment.py --grid tokens`." in page
+    assert "No rows yet of `python scripts/experiment.py scripts/experiments/tokens.yaml`." in page
     assert evidence.main([*arguments, "--check"]) == 0
     assert (folder / "README.md").read_text() == "no table wanted\n"
     (folder / "README.md").write_text("<!-- evidence summary -->\n<!-- /evidence -->\n")

@@ -79,6 +79,11 @@ def test_the_table_by_hand(calls, tmp_path):
     assert cells[0][9] == ""
 
 
+def test_the_page_is_what_the_committed_rows_say():
+    rows = json.loads(matrix.RESULTS.read_text())
+    assert matrix.page(rows) == matrix.PAGE.read_text()
+
+
 def test_differences_are_of_the_seeds_that_both_have():
     rows = [
         {"algo": "dpo", "method": m, "seed": s, "accuracy": a, **result(a)}

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from verl_gpo.calibrate.__main__ import main
 from verl_gpo.calibrate.curves import simulated_cases
-from verl_gpo.calibrate.report import ladder, measure, name, recommend, table, write
+from verl_gpo.calibrate.report import RUNGS, ladder, measure, name, recommend, table, write
 from verl_gpo.calibrate.settings import read_settings
 from verl_gpo.config import GPOConfig
 from verl_gpo.core.search import SEARCHES
@@ -28,9 +28,9 @@ def row(search, hit_rate, tokens, extra=0.0, **others):
 
 
 def test_every_rung_is_a_valid_setting_and_costs_more_than_the_last():
-    rungs = ladder(list(SEARCHES), {"rule": "abs", "learn_from": "reuse"})
+    rungs = ladder(list(RUNGS), {"rule": "abs", "learn_from": "reuse"})
     configs = [GPOConfig.from_mapping(rung) for rung in rungs]
-    assert {config.search for config in configs} == set(SEARCHES) and {config.rule for config in configs} == {"abs"}
+    assert {config.search for config in configs} == set(RUNGS) and {config.rule for config in configs} == {"abs"}
     assert len({name(rung) for rung in rungs}) == len(rungs)
     uniform = [config.n_mc for config in configs if config.search == "uniform"]
     assert uniform == sorted(uniform) and len(uniform) > 2
@@ -85,7 +85,7 @@ def test_where_nothing_is_good_enough_the_best_is_shown_and_nothing_recommended(
 
 def test_all_strategies_can_be_measured_and_written(tmp_path):
     cases = simulated_cases("one jump", 4, 2)
-    rows = [measure(rung, cases, 1) for rung in ladder(list(SEARCHES), {})]
+    rows = [measure(rung, cases, 1) for rung in ladder(list(RUNGS), {})]
     text, _ = written(tmp_path, rows, 0.7)
     assert len(json.loads(text)["rows"]) == len(rows) == table(rows, 40.0).row_count
 
@@ -120,3 +120,8 @@ def test_a_wrong_argument_is_named_before_anything_is_loaded(tmp_path, capsys, a
     error = capsys.readouterr().err
     assert error.startswith(message) and error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_ladder_is_of_all_strategies_but_the_oracle():
+    """``given`` reads the decisive steps from the data set, which no replay of recorded curves has."""
+    assert set(RUNGS) == set(SEARCHES) - {"given"}

@@ -26,7 +26,7 @@ WRONG = [
     (["n_mc=0"], "algorithm.gpo.n_mc=0: must be an integer of at least 1"),
     (["nmc=4"], "algorithm.gpo.nmc=4: no such key; did you mean n_mc?"),
     (["seed=3"], "algorithm.gpo.seed=3: give it as --seed"),
-    (["search=random"], "algorithm.gpo.search='random': is --method random"),
+    (["search=random"], "algorithm.gpo.search='random': must be one that looks for the step"),
     (["search=uniform", "--method", "random"], "algorithm.gpo.search='uniform': is set by --method"),
     (["enable=false"], "algorithm.gpo.enable=False: whole responses are --method plain"),
     (["n_mc"], "'n_mc': must be KEY=VALUE"),
