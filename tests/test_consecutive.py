@@ -1,4 +1,4 @@
-"""Trainings in one pipeline: what of it needs no verl run. The pipeline itself is trained in tests/e2e."""
+"""Trainings in one pipeline: what of it needs no verl run. tests/e2e/test_training.py trains in it."""
 
 import json
 import sys

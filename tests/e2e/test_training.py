@@ -1,12 +1,17 @@
 """Real vLLM, Ray, TransferQueue, FSDP and verl, on the small model: minutes."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import verl.trainer
+from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage
 
-from tests.e2e.conftest import RECIPE
+from scripts.consecutive import Run, TrainingFailed, consecutive
+from tests.conftest import read_metrics
+from tests.e2e.conftest import RECIPE, common
 from verl_gpo.core.advantage import group_advantages
 from verl_gpo.report.traces import trace_frame
 
@@ -88,16 +93,40 @@ def test_the_fast_preset_in_the_colocated_asynchronous_mode(train):
     assert max(m["training/off_policy/trajectory_staleness/max"] for m in run.metrics.values()) >= 1
 
 
-def test_the_estimator_alone_in_a_stock_run(train, tmp_path):
-    """One setting swapped in verl's own configuration, without re-entry: trains, and equals GRPO on its batches."""
-    swap = ["algorithm.adv_estimator=gpo", f"trainer.rollout_data_dir={tmp_path}/rollouts"]
-    run = train("swap", None, None, *swap, "trainer.total_training_steps=2", "trainer.resume_mode=disable")
-    assert sorted(run.metrics) == [1, 2]
-    assert not any(name.startswith("gpo/") for name in run.metrics[2])
-    assert any(metrics["actor/grad_norm"] > 0 for metrics in run.metrics.values())
-    assert_rollout_and_actor_agree(run.metrics[2])
+@pytest.fixture
+def stock_runs(arithmetic_data, tmp_path):
+    """verl's own configuration, run after run in one pipeline: ``{name: metrics}`` of ``{name: overrides}``."""
 
-    from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage
+    def train(overrides):
+        script = tmp_path / "stock.sh"
+        config = Path(verl.trainer.__file__).with_name("config")
+        script.write_text(f'exec "$PYTHON" $MAIN --config-path {config} --config-name ppo_trainer "$@"\n')
+        always = [*common(arithmetic_data), "trainer.resume_mode=disable"]
+        files = {name: tmp_path / f"{name}.jsonl" for name in overrides}
+        runs = [
+            Run(name, str(script), [*always, *own], {"VERL_FILE_LOGGER_PATH": str(files[name])})
+            for name, own in overrides.items()
+        ]
+        log = tmp_path / "log"
+        for run, outcome in consecutive(runs, log):
+            assert not isinstance(outcome, TrainingFailed), (run.name, log.read_text(errors="replace")[-6000:])
+        assert log.read_text(errors="replace").count("Started a local Ray instance") == 1
+        return {name: read_metrics(file) for name, file in files.items()}
+
+    return train
+
+
+def test_stock_grpo_then_the_estimator_alone(stock_runs, tmp_path):
+    """One setting swapped in verl's own configuration, without re-entry: trains, and equals GRPO on its batches."""
+    grpo = ["algorithm.adv_estimator=grpo", "trainer.total_training_steps=1"]
+    swap = ["algorithm.adv_estimator=gpo", f"trainer.rollout_data_dir={tmp_path}/rollouts"]
+    runs = stock_runs({"grpo": grpo, "swap": [*swap, "trainer.total_training_steps=2"]})
+    assert sorted(runs["grpo"]) == [1] and sorted(runs["swap"]) == [1, 2]
+    for metrics in (*runs["grpo"].values(), *runs["swap"].values()):
+        assert not any(name.startswith("gpo/") for name in metrics)
+        # The second training's first step samples with its own new weights, not those that the first one left.
+        assert_rollout_and_actor_agree(metrics)
+    assert any(metrics["actor/grad_norm"] > 0 for metrics in runs["swap"].values())
 
     rows = [json.loads(line) for line in (tmp_path / "rollouts" / "2.jsonl").read_text().splitlines()]
     assert len(rows) == 16
@@ -108,9 +137,3 @@ def test_the_estimator_alone_in_a_stock_run(train, tmp_path):
     assert len(set(uids)) == 4
     stock, _ = compute_grpo_outcome_advantage(rewards, mask, uids)
     assert torch.equal(group_advantages(rewards, mask, uids), stock)
-
-
-def test_stock_grpo_runs_beside_the_plugin(train):
-    run = train("grpo", None, None, "algorithm.adv_estimator=grpo", "trainer.total_training_steps=1")
-    assert sorted(run.metrics) == [1]
-    assert_rollout_and_actor_agree(run.metrics[1])
