@@ -18,4 +18,11 @@ step "style"
 "$PYTHON" -m ruff format --check .
 
 step "tests"
-"$PYTHON" -m pytest "$@"
+if [ $# -gt 0 ]; then
+    "$PYTHON" -m pytest "$@"
+else # unit tests one a core, end-to-end runs one at a time; both, whatever the first came to
+    status=0
+    OMP_NUM_THREADS=1 "$PYTHON" -m pytest -m "not e2e" -n auto --dist loadscope || status=$?
+    "$PYTHON" -m pytest -m e2e || status=$?
+    [ "$status" = 0 ]
+fi

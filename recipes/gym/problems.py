@@ -12,9 +12,6 @@ from recipes.gym.tasks import GymTask, Line, response
 from verl_gpo.data import gym, write
 from verl_gpo.data.templates import TEMPLATES
 
-# Problem i of a data set with seed s is problem 0 of one with seed s + i: seeds have to be far apart.
-SEED_DISTANCE = 10_000_000
-
 
 class PackageMissing(RuntimeError):
     """reasoning-gym is not installed."""
@@ -60,7 +57,7 @@ def generate(task: GymTask, n: int, seed: int, split: str = "train") -> list[Pro
     """
     from reasoning_gym import create_dataset
 
-    data = create_dataset(task.name, size=1, seed=seed * SEED_DISTANCE, **task.settings)
+    data = create_dataset(task.name, size=1, seed=seed * gym.SEED_DISTANCE, **task.settings)
     problems: dict[str, Problem] = {}
     index = in_vain = 0
     while len(problems) < n:

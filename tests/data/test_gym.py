@@ -13,6 +13,7 @@ import pyarrow.parquet as pq  # noqa: E402
 from verl_gpo.data import gym  # noqa: E402
 from verl_gpo.data.load import LoadError  # noqa: E402
 from verl_gpo.data.prepare import PrepareError, Request, main, prepare  # noqa: E402
+from verl_gpo.data.registry import DataSet  # noqa: E402
 from verl_gpo.graders import compute_score  # noqa: E402
 
 HERE = importlib.util.find_spec("reasoning_gym") is not None
@@ -71,6 +72,28 @@ def test_wrong_tasks_and_sizes(stand_in, tmp_path):
         prepare(Request("reasoning_gym:broken"), tmp_path / "out", progress=False)
     with pytest.raises(PrepareError, match="no such data set"):
         Request("reasoning_gym")
+
+
+def test_no_split_or_seed_repeats_the_entries_of_another(monkeypatch):
+    """As the package does it: entry i of a data set is made from its seed + i."""
+    package = types.ModuleType("reasoning_gym")
+    package.create_dataset = lambda name, size, seed: [{"question": str(seed + i)} for i in range(size)]
+    monkeypatch.setitem(sys.modules, "reasoning_gym", package)
+    data = DataSet(
+        *(
+            "reasoning_gym:adding",
+            "x",
+            "x",
+            {"train": ("train", 50), "test": ("test", 50)},
+            gym.read,
+            "tagged",
+            "x",
+            "x",
+        ),
+        configs=("adding",),
+    )
+    questions = [row["question"] for seed in range(3) for split in data.splits for row in gym.rows(data, split, seed)]
+    assert len(set(questions)) == len(questions) == 300
 
 
 @pytest.mark.skipif(not HERE, reason="reasoning-gym is not installed")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from collections.abc import Iterator
 from typing import Any
 
 from .load import LoadError
 from .registry import REASONING_GYM, DataSet, Example
+
+# Problem i of a data set with seed s is problem 0 of the one with seed s + i: seeds have to be far apart.
+SEED_DISTANCE = 10_000_000
 
 
 def _package() -> Any:
@@ -20,7 +24,11 @@ def _package() -> Any:
 
 def version() -> str:
     """Version of the package: other versions generate other problems."""
-    return str(getattr(_package(), "__version__", "unknown"))
+    _package()
+    try:
+        return importlib.metadata.version("reasoning-gym")  # its own __version__ is not kept up to date
+    except importlib.metadata.PackageNotFoundError:  # on the path without having been installed
+        return "unknown"
 
 
 def entry(task: str, size: int, test_size: int) -> DataSet:
@@ -49,11 +57,11 @@ def entry(task: str, size: int, test_size: int) -> DataSet:
 
 
 def rows(data: DataSet, split: str, seed: int) -> Iterator[dict[str, Any]]:
-    """The entries that the package generates; the test split has the next seed."""
+    """The entries that the package generates; no entry of one split or seed is generated again for another."""
     size = data.splits[split][1]
-    seed = seed + (split == "test")
+    start = (2 * seed + (split == "test")) * SEED_DISTANCE
     try:
-        problems = _package().create_dataset(data.configs[0], size=size, seed=seed)
+        problems = _package().create_dataset(data.configs[0], size=size, seed=start)
     except (AssertionError, TypeError, ValueError) as error:  # composite, for one, has no defaults
         raise LoadError(f"--dataset {data.name} cannot be generated with its default settings: {error}") from error
     for item in problems:
