@@ -2,58 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from verl_gpo.evaluation.statistics import bootstrap_interval, paired
+from scripts.evidence_format import interval, p_value, points, table
+from scripts.evidence_statistics import paired_by_seed
+from verl_gpo.report.runs import estimate
 
 Row = dict[str, Any]
+#: What a row counts, and what its column is called.
+COUNTS = {"tokens": "generated tokens", "rows": "rows", "optimizer_steps": "optimizer steps", "seconds": "seconds"}
 
 
-def _interval(low: float, high: float) -> str:
-    return f"[{100 * low:.1f}, {100 * high:.1f}]"
-
-
-def _difference(ours: Sequence[Row], theirs: Sequence[Row]) -> str:
-    """Of the seeds that both have: mean difference in percent points, 95 % interval over problems, p."""
-    seeds = {row["seed"] for row in ours} & {row["seed"] for row in theirs}
-    if not seeds:
-        return ""
-    a, b = (np.mean([row["accuracies"] for row in rows if row["seed"] in seeds], axis=0) for rows in (theirs, ours))
-    result = paired([(a, b)])
-    return f"{100 * result.difference:+.1f} {_interval(result.low, result.high)}, p={result.p:.3f}"
+def _against(ours: Mapping[int, Row], theirs: Mapping[int, Row]) -> tuple[str, str]:
+    """Difference in percent points on the seeds that both have, and p."""
+    seeds = sorted(set(ours) & set(theirs))
+    pairs = paired_by_seed([ours[seed]["accuracy"] - theirs[seed]["accuracy"] for seed in seeds])
+    return points(pairs), p_value(pairs)
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """One line for each optimizer and method: means over seeds.
+    """One line for each optimizer and method: means over seeds, with Student's t interval over seeds.
 
-    The interval is the bootstrap's over problems, of accuracies averaged over seeds; the range is that of the seeds.
-    The last column compares with ``plain`` on the same problems and seeds.
+    The last columns compare with ``plain``, paired by seed.
     """
-    lines = [
-        "| optimizer | method | seeds | accuracy, % [95 %] | range of seeds | generated tokens | rows "
-        "| optimizer steps | seconds | against plain [95 %] |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---|",
-    ]
-    groups: dict[tuple[str, str], list[Row]] = {}
+    cells: dict[tuple[str, str], dict[int, Row]] = {}
     for row in rows:
-        groups.setdefault((row["algo"], row["method"]), []).append(row)
+        cells.setdefault((row["algo"], row["method"]), {})[row["seed"]] = row
+    lines = []
     for algo in dict.fromkeys(row["algo"] for row in rows):
         for method in ("plain", "random", "gpo"):
-            cells = groups.get((algo, method))
-            if not cells:
+            if not (cell := cells.get((algo, method))):
                 continue
-            by_problem = np.mean([cell["accuracies"] for cell in cells], axis=0)
-            (low,), (high,) = bootstrap_interval(by_problem)
-            means = [100 * cell["accuracy"] for cell in cells]
-            counts = (
-                f"{np.mean([cell[k] for cell in cells]):,.0f}" for k in ("tokens", "rows", "optimizer_steps", "seconds")
-            )
-            against = _difference(cells, groups.get((algo, "plain"), [])) if method != "plain" else ""
-            lines.append(
-                f"| {algo} | {method} | {len(cells)} | {100 * by_problem.mean():.1f} {_interval(low, high)} "
-                f"| {min(means):.1f} to {max(means):.1f} | {' | '.join(counts)} | {against} |"
-            )
-    return "\n".join(lines)
+            accuracy = estimate([row["accuracy"] for row in cell.values()])
+            reached = f"{100 * accuracy.mean:.1f} {interval(accuracy, 100, '.1f')}"
+            means = (statistics.fmean(row[name] for row in cell.values()) for name in COUNTS)
+            against = ("", "") if method == "plain" else _against(cell, cells.get((algo, "plain"), {}))
+            lines.append((algo, method, len(cell), reached, *(f"{mean:,.0f}" for mean in means), *against))
+    head = ("optimizer", "method", "seeds", "accuracy, % [95 %]", *COUNTS.values(), "points against plain [95 %]", "p")
+    return table(head, lines, 2)
