@@ -95,7 +95,7 @@ class Method:
     method: str = "gpo"
     prompts: int = 8
     regime_prompts: dict[str, int] = field(default_factory=dict)
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     settings: list[str] = field(default_factory=list)
 
 
