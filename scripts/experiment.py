@@ -141,7 +141,8 @@ def read_grid(path: Path) -> Grid:
         )
     for name, method in grid.methods.items():
         if unknown := set(method.regime_prompts) - set(grid.regimes):
-            raise ValueError(f"{path}: methods.{name}.regime_prompts: {', '.join(sorted(unknown))}: must be regimes")
+            names = ", ".join(sorted(unknown))
+            raise ValueError(f"{path}: methods.{name}.regime_prompts: {names}: must be regimes of the grid")
     return grid
 
 

@@ -19,7 +19,7 @@ seeds: [0, 1]
 regimes:
   late12: {n_steps: 12, n_hard: 2, hard_place: late, slip: 0.3}
 methods:
-  grpo: {method: plain}
+  grpo: {method: plain, regime_prompts: {late12: 6}}
   "gpo_fast:n_mc=8": {prompts: 20, learning_rate: 1e-3, settings: [algorithm.gpo.preset=fast, algorithm.gpo.n_mc=8]}
 """
 
@@ -83,7 +83,7 @@ def test_rows_by_hand_are_what_evidence_reads(grid, trained, tmp_path):
     assert (plain.tokens_root, plain.tokens, plain.rows, plain.optimizer_steps) == (400, 400, 256, 4)
     assert (plain.seconds, plain.seconds_gen, plain.seconds_update_critic) == (10, 6, None)  # 12 less two savings
     assert (plain.root_mixed, plain.branch_mixed, plain.hits, plain.chosen) == (0.25, None, None, None)
-    assert (plain.accuracy, plain.prompts, plain.learning_rate) == (0.5, 16, 5e-4)
+    assert (plain.accuracy, plain.prompts, plain.learning_rate) == (0.5, 6, 5e-4)
     assert (fast.tokens, fast.hits, fast.chosen, fast.prompts, fast.learning_rate) == (540, 12, 16, 20, 1e-3)
     assert [(p.training_step, p.tokens, p.seconds, p.accuracy) for p in fast.points] == [
         (0, 0, 0, 0.0),
@@ -123,6 +123,8 @@ def test_a_cell_composes_and_its_problems_are_prepared_as_the_grid_says(grid, tm
     prepare = prepare_args([*called.environment["PREPARE_ARGS"].split(), "--out", "x"])
     assert (prepare.n_steps, prepare.n_hard, prepare.hard_place, prepare.slip) == (12, 2, "late", 0.3)
     assert prepare.target_low < 0.7**2 < prepare.target_high
+    plain = experiment.training(grid, "late12", "grpo", 1, tmp_path).run().arguments
+    assert {"data.train_batch_size=6", "actor_rollout_ref.actor.ppo_mini_batch_size=6"} <= set(plain)
 
 
 def test_a_response_of_the_task_has_room():
@@ -143,7 +145,10 @@ def test_the_grids_of_the_repository_compose(path, tmp_path):
 
     grid = experiment.read_grid(path)
     assert grid.grid == path.stem and len(grid.seeds) >= 3
-    for method in grid.methods:
+    settings = {}  # seconds each: methods that differ in nothing but numbers are composed once
+    for name, method in grid.methods.items():
+        settings.setdefault((method.algo, method.method, *method.settings), name)
+    for method in settings.values():
         called = experiment.training(grid, next(iter(grid.regimes)), method, 0, tmp_path).run()
         with initialize_config_dir(config_dir=str(REPOSITORY / "recipes/arithmetic/config"), version_base=None):
             check(compose("arithmetic", overrides=called.arguments))
@@ -157,6 +162,7 @@ def test_the_grids_of_the_repository_compose(path, tmp_path):
         ("hard_place: late|place: late", "place"),
         ("seeds: [0, 1]|seeds: []", "seeds must not be empty"),
         ("slip: 0.3|slip: high", "slip"),
+        ("{late12: 6}|{early: 6}", "methods.grpo.regime_prompts: early: must be regimes"),
     ],
 )
 def test_a_grid_that_cannot_be_is_refused(grid, capsys, changed, said):
