@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from scripts.evidence_figures import accuracy_over_tokens  # noqa: E402
-from scripts.evidence_measures import groups, hits, overhead, status  # noqa: E402
+from scripts.evidence_measures import groups, hits, kinds, overhead, status  # noqa: E402
 from scripts.evidence_rows import GRIDS, Run, read_results  # noqa: E402
 from scripts.evidence_tables import comparison, final, sensitivity, summary  # noqa: E402
 from scripts.pages import check, fill, write  # noqa: E402
@@ -54,6 +54,7 @@ SECTIONS: dict[str, Section] = {
     "sensitivity": sensitivity,
     "groups": groups,
     "hits": hits,
+    "kinds": kinds,
     "overhead": overhead,
     "others": other_grids,
 }

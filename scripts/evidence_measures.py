@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from scripts.evidence_format import Seeds, cells, interval, listed, mean, multiple, ratio, table
@@ -59,6 +60,24 @@ def hits(runs: Sequence[Run]) -> str:
                 share = f"{hit / chosen:.2f} [{low:.2f}, {high:.2f}]"
                 rows.append((grid, regime, method, len(known), f"{hit:,.0f} of {chosen:,.0f}", share))
     return table(("grid", "regime", "method", "seeds", "hits", "hit rate [95 %]"), rows, 3) if rows else NOTHING
+
+
+def kinds(runs: Sequence[Run]) -> str:
+    """Right lines among those that follow only right lines, at the first and the last evaluation: mean over seeds."""
+    rows = []
+    for grid, mine in by_grid(runs).items():
+        for (regime, method), seeds in cells(mine).items():
+            curves = [run.points for run in seeds.values() if len(run.points) > 1]
+            if not curves:
+                continue
+            shares = []
+            for name in ("easy_step", "hard_step"):
+                for place in (0, -1):
+                    met = [share for curve in curves if (share := getattr(curve[place], name)) is not None]
+                    shares.append(f"{statistics.fmean(met):.3f}" if met else "none")
+            rows.append((grid, regime, method, len(curves), *shares))
+    head = ("grid", "regime", "method", "seeds", "easy, at first", "at last", "hard, at first", "at last")
+    return table(head, rows, 3) if rows else NOTHING
 
 
 def overhead(runs: Sequence[Run]) -> str:

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 GRIDS = ("protocol", "tokens", "sensitivity")
 #: Methods of a grid, in the order of tables and colours.
 METHODS = ("grpo", "grpo_tokens", "random", "gpo_paper", "gpo_fast", "all", "oracle", "ppo", "gpo_ppo")
+#: Columns that are shares.
+SHARES = ("accuracy", "low", "high", "root_mixed", "branch_mixed", "easy_step", "hard_step")
 RUNS, EVALUATIONS = "runs.csv", "evaluations.csv"
 Key = tuple[str, str, str, int]
 
@@ -24,6 +26,8 @@ class Point:
 
     Attributes:
         low, high: 95 % interval of the accuracy over problems.
+        easy_step, hard_step: share of right lines among those that follow only right lines, by kind of step; None
+            where no such line was met.
     """
 
     grid: str
@@ -38,6 +42,8 @@ class Point:
     accuracy: float
     low: float
     high: float
+    easy_step: float | None
+    hard_step: float | None
     problems: int
     samples: int
 
@@ -177,7 +183,7 @@ def _cell(file: Path, line: int, name: str, kind: str, text: str | None) -> Any:
             value = float(text or "")
         except ValueError:
             value = math.nan
-        highest = 1.0 if name in ("accuracy", "low", "high", "root_mixed", "branch_mixed") else math.inf
+        highest = 1.0 if name in SHARES else math.inf
         if math.isfinite(value) and 0 <= value <= highest and (kind != "int" or value == int(value)):
             return int(value) if kind == "int" else value
     wanted = {"str": "a text", "int": "a whole number"}.get(kind, "a number")

@@ -29,7 +29,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from scripts.consecutive import TrainingFailed, consecutive  # noqa: E402
 from scripts.evidence_rows import EVALUATIONS, RUNS, Point, Run  # noqa: E402
-from scripts.recipe_runs import Training, accuracies  # noqa: E402
+from scripts.recipe_runs import Training, evaluate  # noqa: E402
 from verl_gpo.evaluation.statistics import bootstrap_interval  # noqa: E402
 from verl_gpo.report.runlog import RunLog, generated_tokens  # noqa: E402
 
@@ -191,9 +191,11 @@ def evaluations(grid: Grid, key: Mapping[str, Any], trained: Training, log: RunL
             spent["optimizer_steps"] += metrics["gpo/optimizer_steps"]
             spent["seconds"] += step_seconds(metrics)
         if step % grid.evaluate_every == 0:
-            by_problem = np.array(accuracies(trained.weights(step), trained.data, grid.samples, key["seed"]))
+            found = evaluate(trained.weights(step), trained.data, grid.samples, key["seed"])
+            by_problem = np.array(found.accuracies)
             (low,), (high,) = bootstrap_interval(by_problem)
             result = {"accuracy": float(by_problem.mean()), "low": float(low), "high": float(high)}
+            result |= {"easy_step": found.easy_step, "hard_step": found.hard_step}
             points.append(
                 Point(**key, training_step=step, **spent, **result, problems=len(by_problem), samples=grid.samples)
             )

@@ -32,7 +32,7 @@ sys.path.insert(0, str(REPOSITORY))
 from scripts.consecutive import TrainingFailed, consecutive  # noqa: E402
 from scripts.matrix_table import markdown  # noqa: E402
 from scripts.pages import fill, write  # noqa: E402
-from scripts.recipe_runs import Training, accuracies  # noqa: E402
+from scripts.recipe_runs import Training, evaluate  # noqa: E402
 from verl_gpo.evaluation.statistics import bootstrap_interval  # noqa: E402
 from verl_gpo.offline.fingerprint import difference  # noqa: E402
 from verl_gpo.offline.jsonl import replace  # noqa: E402
@@ -148,7 +148,7 @@ def offline_cell(cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
         run("offline.sh", args.out / "logs" / f"{cell.name}.log", STAGES="train", **common)
     trained = json.loads((model / "train.json").read_text())
     return {
-        "accuracies": accuracies(model, args.data_dir, args.samples, cell.seed),
+        "accuracies": evaluate(model, args.data_dir, args.samples, cell.seed).accuracies,
         "tokens": report["tokens"]["total"],
         "rows": trained["optimizer_steps"] * trained["batch_size"],
         "optimizer_steps": trained["optimizer_steps"],
@@ -182,7 +182,7 @@ def online_result(cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
     training = online_training(cell, args)
     log = training.log()
     return {
-        "accuracies": accuracies(training.weights(args.steps), args.data_dir, args.samples, cell.seed),
+        "accuracies": evaluate(training.weights(args.steps), args.data_dir, args.samples, cell.seed).accuracies,
         "tokens": sum(generated_tokens(metrics) for metrics in log.steps.values()),
         "rows": log.total("gpo/rows"),
         "optimizer_steps": log.total("gpo/optimizer_steps"),

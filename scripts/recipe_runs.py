@@ -15,7 +15,7 @@ class Training:
     """One call of ``recipes/arithmetic/run.sh``.
 
     verl's own validation goes request by request and takes longer than the training steps here, so the weights are
-    saved instead and sampled from afterwards (:func:`accuracies`): temperature 1, from the prompt, no re-entry.
+    saved instead and sampled from afterwards (:func:`evaluate`): temperature 1, from the prompt, no re-entry.
 
     Args:
         name: of the run.
@@ -77,24 +77,39 @@ class Training:
         return self.out / "checkpoints" / f"global_step_{step}" / "actor" / "huggingface"
 
 
-def accuracies(model: Path, data: Path, samples: int, seed: int) -> list[float]:
-    """Accuracy of each held-out problem, sampled at temperature 1."""
+@dataclass(frozen=True)
+class Evaluation:
+    """Held-out problems, sampled at temperature 1.
+
+    Attributes:
+        accuracies: of each problem.
+        easy_step, hard_step: share of right lines among those that follow only right lines, by kind of step; None
+            where no such line was met.
+    """
+
+    accuracies: list[float]
+    easy_step: float | None
+    hard_step: float | None
+
+
+def evaluate(model: Path, data: Path, samples: int, seed: int) -> Evaluation:
+    """Sample ``samples`` responses to each held-out problem, and grade them and their lines."""
     import numpy as np
     import pyarrow.parquet as pq
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from recipes.arithmetic.reward import compute_score
     from recipes.arithmetic.task import parse_problem
-    from recipes.arithmetic.warmstart import respond
+    from recipes.arithmetic.warmstart import graded, respond
+    from recipes.supervision import summarise
     from verl_gpo.evaluation.statistics import avg_at_k
 
     rows = pq.read_table(data / "test.parquet").to_pylist()
-    problems = [parse_problem(row["prompt"][0]["content"]) for row in rows]
+    asked = [parse_problem(row["prompt"][0]["content"]) for row in rows for _ in range(samples)]
     torch.manual_seed(seed)
     network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
-    tokenizer = AutoTokenizer.from_pretrained(data / "model")
-    texts = respond(network, tokenizer, [problem for problem in problems for _ in range(samples)])
-    answers = [problem.answer for problem in problems for _ in range(samples)]
-    scores = [compute_score("", text, answer)["score"] for text, answer in zip(texts, answers, strict=True)]
-    return avg_at_k(np.array(scores).reshape(len(problems), samples)).tolist()
+    texts = respond(network, AutoTokenizer.from_pretrained(data / "model"), asked)
+    found = graded(asked, texts)
+    lines = summarise(texts, found).to_dict()
+    scores = np.array([float(one.right) for one in found]).reshape(len(rows), samples)
+    return Evaluation(avg_at_k(scores).tolist(), lines["easy_step"], lines["hard_step"])

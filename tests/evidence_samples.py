@@ -39,8 +39,8 @@ def a_run(method="grpo", seed=0, accuracy=0.5, curve=((0, 0.2), (1000, 0.5)), **
     )
     points = tuple(
         Point(
-            *run.key, step, float(tokens), 128.0 * step, float(step), float(tokens), right, right, right, problems=256,
-            samples=2,
+            *run.key, step, float(tokens), 128.0 * step, float(step), float(tokens), right, right, right, easy_step=1.0,
+            hard_step=right, problems=256, samples=2,
         )
         for step, (tokens, right) in enumerate(curve)
     )  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 
 from scripts import evidence
 from scripts.evidence_figures import accuracy_over_tokens
-from scripts.evidence_measures import groups, hits, overhead, status
+from scripts.evidence_measures import groups, hits, kinds, overhead, status
 from scripts.evidence_rows import EVALUATIONS, RUNS, methods, read_results
 from scripts.evidence_tables import (
     at_equal,
@@ -187,6 +187,14 @@ def test_hits_are_counted_over_seeds_with_wilsons_interval():
     # Wilson's of 9/10 is .596 to .982 (Brown, Cai & DasGupta 2001 give the formula; computed by hand).
     assert body(hits([a_run(), *runs])) == [["protocol", "late12", "gpo_fast", "2", "9 of 10", "0.90 [0.60, 0.98]"]]
     assert hits([a_run()]) == "No rows yet."
+
+
+def test_lines_by_kind_are_those_of_the_first_and_the_last_evaluation():
+    runs = [a_run("gpo_fast", seed, curve=((0, 0.2), (500, 0.9), (1000, last))) for seed, last in enumerate((0.4, 0.6))]
+    runs[1] = replace(runs[1], points=tuple(replace(point, easy_step=None) for point in runs[1].points))
+    shares = ["1.000", "1.000", "0.200", "0.500"]  # easy of one seed, hard of both
+    assert body(kinds([a_run(curve=()), *runs])) == [["protocol", "late12", "gpo_fast", "2", *shares]]
+    assert kinds([a_run(curve=((0, 0.2),))]) == "No rows yet."
 
 
 def test_groups_that_teach_by_hand():

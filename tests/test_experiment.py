@@ -9,6 +9,7 @@ from recipes.arithmetic.prepare import parse_args as prepare_args
 from scripts import experiment
 from scripts.consecutive import TrainingFailed
 from scripts.evidence_rows import read_results
+from scripts.recipe_runs import Evaluation
 from tests.conftest import REPOSITORY
 
 GRID = """
@@ -62,12 +63,12 @@ def trained(monkeypatch):
             file.write_text("".join(json.dumps(step) + "\n" for step in steps))
             yield run, 10.0
 
-    def accuracies(model, data, samples, seed):
+    def evaluate(model, data, samples, seed):
         step = int(str(model).partition("global_step_")[2].partition("/")[0] or 0)
-        return [step / 4, 0.0, step / 4, 0.0]
+        return Evaluation([step / 4, 0.0, step / 4, 0.0], 1.0, None)
 
     monkeypatch.setattr(experiment, "consecutive", consecutive)
-    monkeypatch.setattr(experiment, "accuracies", accuracies)
+    monkeypatch.setattr(experiment, "evaluate", evaluate)
     return asked
 
 
@@ -90,6 +91,7 @@ def test_rows_by_hand_are_what_evidence_reads(grid, trained, tmp_path):
         (2, 270, 5, 0.25),
         (4, 540, 10, 0.5),
     ]
+    assert all((point.easy_step, point.hard_step) == (1.0, None) for point in fast.points)
     assert all(point.low <= point.accuracy <= point.high and point.problems == 4 for point in fast.points)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from scripts import matrix
 from scripts.matrix_table import markdown
+from scripts.recipe_runs import Evaluation
 
 
 def result(accuracy):
@@ -138,7 +139,9 @@ def test_an_online_cell_is_a_run_that_composes_and_is_read_back(tmp_path, monkey
     file.parent.mkdir(parents=True)
     file.write_text("\n".join(lines) + "\n")
     asked = []
-    monkeypatch.setattr(matrix, "accuracies", lambda model, *rest: asked.append(model) or [1.0, 0.25])
+    monkeypatch.setattr(
+        matrix, "evaluate", lambda model, *rest: asked.append(model) or Evaluation([1.0, 0.25], 1.0, 0.5)
+    )
     row = matrix.row_of(cell, args, matrix.online_result(cell, args))
     assert asked == [Path(run.environment["OUT_DIR"]) / "checkpoints/global_step_6/actor/huggingface"]
     assert row["accuracies"] == [1.0, 0.25] and row["accuracy"] == 0.625

@@ -65,12 +65,16 @@ def measure(
     torch.manual_seed(seed)
     asked = [problem for problem in problems for _ in range(samples)]
     texts = respond(model, tokenizer, asked, greedy=greedy)
-    graded = [
+    return supervision.summarise(texts, graded(asked, texts))
+
+
+def graded(problems: list[Problem], texts: list[str]) -> list[Graded]:
+    """Each response, and each of its lines, as the task sees it."""
+    return [
         Graded(
             right=compute_score("", text, problem.answer)["score"] == 1.0,
             lines=step_correctness(problem, text),
             hard=frozenset(problem.hard_steps),
         )
-        for text, problem in zip(texts, asked, strict=True)
+        for text, problem in zip(texts, problems, strict=True)
     ]
-    return supervision.summarise(texts, graded)
