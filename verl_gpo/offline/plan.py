@@ -182,7 +182,10 @@ def _config(args: argparse.Namespace) -> tuple[dict[str, Any], GPOConfig]:
             raise ConfigError(f"{BLOCK}.enable", False, "whole responses are --method plain")
         search = given.get("search")
         if search is not None and (args.method != "gpo" or search in ("given", "random", "none")):
-            said = "is set by --method" if args.method != "gpo" else "must be one that looks for the step"
+            if args.method != "gpo":
+                said = "is set by --method"
+            else:
+                said = "must look for the step" if search == "given" else "is --method random, or --method plain"
             raise ConfigError(f"{BLOCK}.search", search, said)
         if args.method == "random":
             given["search"] = "random"

@@ -9,41 +9,33 @@ from ..values import step_advantages
 from .view import AnchorView
 
 
-class RandomStep:
-    """Satori's random reset, the paper's ablation: any step, no values, whatever the rule."""
+class _Unsearched:
+    """Draws nothing before it chooses."""
 
     looks = False
     sequential = False
 
     def plan(self, view: AnchorView) -> Sequence[int]:
         return []
+
+
+class RandomStep(_Unsearched):
+    """Satori's random reset, the paper's ablation: any step, no values, whatever the rule."""
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
         return select_critical_step(step_advantages(view.values_K1), "random", rng=view.rng, eligible_K=view.eligible_K)
 
 
-class GivenStep:
+class GivenStep(_Unsearched):
     """Any of the steps that the data set says are decisive: what a search could find at best, at no cost."""
-
-    looks = False
-    sequential = False
-
-    def plan(self, view: AnchorView) -> Sequence[int]:
-        return []
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
         eligible_K = [may and step in view.given for step, may in enumerate(view.eligible_K)]
         return select_critical_step(step_advantages(view.values_K1), "random", rng=view.rng, eligible_K=eligible_K)
 
 
-class NoSearch:
+class NoSearch(_Unsearched):
     """No search, no critical step, no re-entry: the base optimizer with GPO's metrics."""
-
-    looks = False
-    sequential = False
-
-    def plan(self, view: AnchorView) -> Sequence[int]:
-        return []
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
         return None
