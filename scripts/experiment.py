@@ -108,6 +108,7 @@ class Grid:
         training_steps: of each run.
         evaluate_every: training steps.
         samples: of each held-out problem in an evaluation.
+        settings: of verl's, the same for all methods.
     """
 
     grid: str
@@ -117,6 +118,7 @@ class Grid:
     training_steps: int
     evaluate_every: int
     samples: int = 4
+    settings: list[str] = field(default_factory=list)
 
 
 def read_grid(path: Path) -> Grid:
@@ -169,6 +171,7 @@ def training(grid: Grid, regime: str, method: str, seed: int, folder: Path) -> T
             f"actor_rollout_ref.actor.ppo_mini_batch_size={prompts}",
             f"critic.ppo_mini_batch_size={prompts}",
             f"actor_rollout_ref.actor.optim.lr={how.learning_rate}",
+            *grid.settings,
             *how.settings,
         ],
     )
