@@ -20,9 +20,9 @@ step "style"
 step "tests"
 if [ $# -gt 0 ]; then
     "$PYTHON" -m pytest "$@"
-else # unit tests one a core, end-to-end runs one at a time; both, whatever the first came to
+else # unit tests one a core, then end-to-end runs, two at a time since each waits a lot; both, whatever comes
     status=0
     OMP_NUM_THREADS=1 "$PYTHON" -m pytest -m "not e2e" -n auto --dist loadscope || status=$?
-    "$PYTHON" -m pytest -m e2e || status=$?
+    "$PYTHON" -m pytest -m e2e -n 2 --dist load || status=$?
     [ "$status" = 0 ]
 fi

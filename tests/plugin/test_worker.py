@@ -374,6 +374,12 @@ def test_reuse_stores_the_continuations_that_valued_the_reset_state(start):
     assert run.metrics["gpo/tokens/learnt_share"] == (2 * 4) / (6 * 4)
 
 
+@pytest.mark.parametrize("steps", ["ab", 3, {"1": 2}, [1.5], [None], None])
+def test_a_field_of_that_name_that_holds_something_else_is_no_given_step(start, steps):
+    run = start("algorithm.gpo.n_mc=2").prompt(extra_info={"hard_steps": steps, "index": 4})
+    assert "gpo/critical/given" not in run.metrics and run.metrics["gpo/critical/found"] == 1.0
+
+
 def test_a_given_step_is_reset_to_without_a_search(start):
     run = start("algorithm.gpo.search=given").prompt(extra_info={"hard_steps": [1], "index": 4})
     assert {row["uid"] for row in run.branches().values()} == {RESET_UID}

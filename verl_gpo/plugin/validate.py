@@ -134,6 +134,7 @@ def _check_files_exist(key: str, value: Any) -> None:
 
 def _check_steps_are_given(gpo: GPOConfig, value: Any) -> None:
     """Refuse a training set that does not name decisive steps, where it is a local parquet file."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     for path in [value] if isinstance(value, str) else list(value or ()):
@@ -148,6 +149,11 @@ def _check_steps_are_given(gpo: GPOConfig, value: Any) -> None:
                 f"{BLOCK}.given_key",
                 gpo.given_key,
                 f"must be a field of extra_info for search=given; that of {path} has {', '.join(names) or 'none'}",
+            )
+        kind = schema.field(index).type.field(gpo.given_key).type
+        if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_integer(kind.value_type):
+            raise ConfigError(
+                f"{BLOCK}.given_key", gpo.given_key, f"must hold lists of integers for search=given; {path} has {kind}"
             )
 
 

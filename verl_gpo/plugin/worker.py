@@ -17,7 +17,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import ray
@@ -229,9 +231,14 @@ class ReentryWorker(_AgentLoopWorker):
         return result, rows
 
     def _given(self, columns: dict[str, Any]) -> tuple[int, ...]:
-        """Steps that the data set says are decisive for this prompt; () where it says nothing."""
+        """Steps that the data set says are decisive for this prompt; () where it says nothing.
+
+        Only ``search=given`` needs them: for others a field of that name may as well hold something else.
+        """
         steps = (columns.get("extra_info") or {}).get(self._gpo.given_key)
-        return () if steps is None else tuple(int(step) for step in steps)
+        is_list = isinstance(steps, Iterable) and not isinstance(steps, (str, bytes, Mapping))
+        steps = list(steps) if is_list else []
+        return tuple(map(int, steps)) if all(isinstance(step, Integral) for step in steps) else ()
 
     def _sample(self, group: _RootGroup, result: GroupResult | None, step: int) -> dict[str, Any] | None:
         """One trajectory a training step for the trackers' table, where there is one."""
