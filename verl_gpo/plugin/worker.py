@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
@@ -236,9 +236,8 @@ class ReentryWorker(_AgentLoopWorker):
         Only ``search=given`` needs them: for others a field of that name may as well hold something else.
         """
         steps = (columns.get("extra_info") or {}).get(self._gpo.given_key)
-        is_list = isinstance(steps, Iterable) and not isinstance(steps, (str, bytes, Mapping))
-        steps = list(steps) if is_list else []
-        return tuple(map(int, steps)) if all(isinstance(step, Integral) for step in steps) else ()
+        steps = tuple(steps) if isinstance(steps, Iterable) else ()
+        return steps if all(isinstance(step, Integral) for step in steps) else ()
 
     def _sample(self, group: _RootGroup, result: GroupResult | None, step: int) -> dict[str, Any] | None:
         """One trajectory a training step for the trackers' table, where there is one."""
