@@ -32,6 +32,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "search": "adaptive",
         "search_budget": 12,  # 8 to find the step, 4 to learn from
         "learn_from": "reuse",
+        "rule": "abs",  # a failed response seldom has a step that gains; the one that loses is as good a place
         "min_advantage": 0.1,
         "min_confidence": 0.4,
     },
