@@ -195,9 +195,9 @@ class GPOConfig:
     rows: str = _option(
         "added",
         _one_of(ROWS),
-        "Re-entry rollouts are `added` to the `rollout.n` roots of a prompt, or `matched`: they take the place of "
-        "`n_reentry` roots, and where there is no re-entry further roots do. Batch and optimizer steps are then the "
-        "baseline's.",
+        "Re-entry rollouts are `added` to the `rollout.n` roots of a prompt, in further mini-batches; or `widened`: in "
+        "mini-batches that are larger by them, so that optimizer steps are the baseline's; or `matched`: they take the "
+        "place of `n_reentry` roots, and where there is no re-entry further roots do, so that rows are, too.",
     )
     max_prefix_tokens: int = _option(
         0, _integer(0), "Longest prefix that is kept, in tokens; 0: up to one token less than the response length."

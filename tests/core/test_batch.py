@@ -1,11 +1,13 @@
 """Rows, padding and optimizer steps, by hand."""
 
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from verl_gpo.config import ConfigError, GPOConfig
-from verl_gpo.core.batch import reserved_rows, step_arithmetic
+from verl_gpo.core.batch import reserved_rows, step_arithmetic, widened_mini_batches
 
 
 def test_added_rows_cost_half_empty_optimizer_steps():
@@ -30,8 +32,34 @@ def test_padding_is_the_least_that_divides(rows, mini_batch, epochs, other):
     assert step.optimizer_steps == padded / mini_batch * epochs
 
 
+def test_mini_batches_grow_by_what_was_added():
+    # 16 prompts of 8 in one mini-batch, 64 re-entry rollouts: one of 192. With 61 of them, one of 192, too: 3 of padding.
+    assert widened_mini_batches(192, 128, [128], 8) == [192] and widened_mini_batches(189, 128, [128], 8) == [192]
+    # Two optimizer steps of the actor and three of the critic: 200 rows become 240, which six eights divide.
+    assert widened_mini_batches(200, 192, [96, 64], 8) == [120, 80]
+    # Nothing was added: as configured.
+    assert widened_mini_batches(128, 128, [128], 8) == [128] and widened_mini_batches(128, 128, [32], 8) == [32]
+
+
+@settings(deadline=None)
+@given(
+    st.integers(1, 300), st.integers(0, 300), st.lists(st.integers(1, 16), min_size=1, max_size=2), st.integers(1, 8)
+)
+def test_optimizer_steps_stay_those_of_the_roots(roots, added, sizes, unit):
+    mini_batches = [unit * size for size in sizes]
+    widened = widened_mini_batches(roots + added, roots, mini_batches, unit)
+    assert not any(rows % unit for rows in widened)
+    multiple = math.lcm(*widened)
+    wanted = [step_arithmetic(roots, before).optimizer_steps for before in mini_batches]
+    found = [step_arithmetic(roots + added, rows, other_multiple=multiple).optimizer_steps for rows in widened]
+    if min(widened) >= math.lcm(*wanted) * unit:
+        assert found == wanted
+    else:  # mini-batches of hardly more than a unit cannot grow by less than one
+        assert all(steps <= most for steps, most in zip(found, wanted, strict=True))
+
+
 def test_reserved_rows():
-    assert reserved_rows("added", 2, 4) == 0 and reserved_rows("matched", 2, 4) == 8
+    assert reserved_rows("added", 2, 4) == 0 == reserved_rows("widened", 2, 4) and reserved_rows("matched", 2, 4) == 8
     assert GPOConfig().reserved_rows == 0 and GPOConfig(rows="matched", n_reentry=3).reserved_rows == 3
 
 
@@ -40,7 +68,7 @@ def test_reserved_rows():
     [
         ({"anchors": 0}, r"^algorithm.gpo.anchors=0: must be a number of responses with rows=matched$"),
         ({"learn_from": "all"}, r"^algorithm.gpo.learn_from='all': must be another with rows=matched: its rows vary$"),
-        ({"rows": "equal"}, r"^algorithm.gpo.rows='equal': must be one of added, matched$"),
+        ({"rows": "equal"}, r"^algorithm.gpo.rows='equal': must be one of added, widened, matched$"),
     ],
 )
 def test_what_cannot_be_matched_is_refused(field, message):

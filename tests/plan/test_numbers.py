@@ -28,6 +28,14 @@ def test_added_rows_cost_a_second_optimizer_step(configured):
     assert step.tokens == 12_800 + 12_800 + 3_200 and step.critic is None
 
 
+def test_widened_rows_keep_the_baselines_optimizer_steps(configured):
+    added, widened = (planned(configured(f"algorithm.gpo.rows={rows}")) for rows in ("added", "widened"))
+    plain = planned(configured("algorithm.gpo.enable=false", "algorithm.gpo.rows=widened"))
+    assert widened.actor.rows == added.actor.rows > plain.actor.rows
+    assert widened.actor.optimizer_steps == plain.actor.optimizer_steps < added.actor.optimizer_steps
+    assert widened.actor.padding < widened.n
+
+
 def test_matched_rows_keep_the_baselines_arithmetic(configured):
     step = planned(configured("algorithm.gpo.rows=matched"))
     assert (step.root_rows, step.branch_rows) == (64, 64)

@@ -14,14 +14,14 @@ from verl_gpo.plugin.replay_buffer import GPOReplayBuffer, GPOReplayBufferAsync,
 from verl_gpo.plugin.trackers import Trackers
 
 
-def build(trainer_mode="sync", **sampler_kwargs):
+def build(trainer_mode="sync", refill_fn=lambda count: None, **sampler_kwargs):
     return build_replay_buffer(
         trainer_mode=trainer_mode,
         trainer_config=OmegaConf.create({}),
         max_off_policy_threshold=None,
         max_off_policy_strategy="drop",
         sampler_kwargs=OmegaConf.create(sampler_kwargs),
-        refill_fn=lambda count: None,
+        refill_fn=refill_fn,
     )
 
 
@@ -106,6 +106,34 @@ def test_rows_and_optimizer_steps_are_counted(queue):
     assert metrics["gpo/rows"] == 4.0 and metrics["gpo/optimizer_steps"] == 4.0
     _, metrics = build(poll_interval=0.0).sample(1, "train", 2)
     assert "gpo/rows" not in metrics
+
+
+class Trainer:
+    """What a buffer knows its trainer by."""
+
+    def __init__(self, rows):
+        self.config = OmegaConf.create(
+            {
+                "algorithm": {"adv_estimator": "gpo", "gpo": {"rows": rows}},
+                "trainer": {"n_gpus_per_node": 1, "nnodes": 1},
+                "critic": {"enable": False},
+                "actor_rollout_ref": {"actor": {"ppo_mini_batch_size": 2}, "rollout": {"n": 2}},
+            }
+        )
+
+    def refill(self, count):
+        pass
+
+
+@pytest.mark.parametrize(("rows", "mini_batch", "optimizer_steps"), [("widened", 3, 1.0), ("added", 2, 2.0)])
+def test_the_trainers_mini_batches_grow_before_it_reads_them(queue, rows, mini_batch, optimizer_steps):
+    queue.rows["p_2_0"] = {"status": "success", "seq_len": 9, BRANCH_TAG: True}
+    trainer = Trainer(rows)
+    buffer = build(poll_interval=0.0, refill_fn=trainer.refill, mini_batch_size=2, rollout_n=2)
+    _, metrics = buffer.sample(1, "train", 2)
+    # Four roots and a re-entry rollout, in mini-batches of four or of six.
+    assert metrics["gpo/rows"] == 5.0 and metrics["gpo/optimizer_steps"] == optimizer_steps
+    assert trainer.config.actor_rollout_ref.actor.ppo_mini_batch_size == mini_batch
 
 
 FILTER = {"filter_groups": {"enable": True, "metric": "reward", "max_inflight_gen_batches": 2}, "train_batch_size": 1}

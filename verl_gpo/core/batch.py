@@ -3,15 +3,18 @@
 verl trains on ``prompts x n`` rows, in mini-batches of ``ppo_mini_batch_size x n``, and pads what does not divide. Rows
 that re-entry adds are therefore not only more rows but more optimizer steps, some of them half empty, and that alone
 moves a comparison. ``rows=matched`` keeps the baseline's arithmetic: each prompt gives exactly ``n`` rows.
+``rows=widened`` keeps its optimizer steps: mini-batches grow by what was added.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-#: What a prompt gives: its ``n`` roots and the re-entry rollouts ``added``, or ``matched`` to ``n`` rows in all.
-ROWS = ("added", "matched")
+#: What a prompt gives: its ``n`` roots and the re-entry rollouts ``added``, in mini-batches as large as before or
+#: ``widened`` by them; or ``matched`` to ``n`` rows in all.
+ROWS = ("added", "widened", "matched")
 
 
 def reserved_rows(rows: str, anchors: int, n_reentry: int) -> int:
@@ -54,3 +57,22 @@ def step_arithmetic(rows: int, mini_batch_rows: int, epochs: int = 1, other_mult
     multiple = math.lcm(mini_batch_rows, other_multiple)
     padded = math.ceil(rows / multiple) * multiple
     return StepArithmetic(rows, padded - rows, padded // mini_batch_rows * epochs)
+
+
+def widened_mini_batches(rows: int, root_rows: int, mini_batches: Sequence[int], unit: int) -> list[int]:
+    """Mini-batches that take all rows in as many optimizer steps as the roots alone would take.
+
+    Args:
+        rows: root and re-entry rows of the step.
+        root_rows: root rows of the step.
+        mini_batches: rows of a mini-batch as configured: the actor's, and the critic's if there is one.
+        unit: what has to divide every mini-batch.
+
+    Returns:
+        Rows of a mini-batch, for each of ``mini_batches``. Where ``unit`` times the least common multiple of the numbers
+        of optimizer steps is more than that, fewer of them can take all rows.
+    """
+    steps = [math.ceil(root_rows / mini_batch) for mini_batch in mini_batches]
+    multiple = math.lcm(*steps) * unit
+    padded = math.ceil(rows / multiple) * multiple
+    return [padded // count for count in steps]

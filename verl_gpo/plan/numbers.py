@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import GPOConfig
-from ..core.batch import StepArithmetic, step_arithmetic
+from ..core.batch import StepArithmetic, step_arithmetic, widened_mini_batches
 from ..core.cost import expected_cost
 from ..report.runlog import RunLog
 from .configuration import Configuration, PlanError
@@ -128,11 +128,16 @@ def workload(
     prompts, n = batch.prompts, batch.n
     cost = expected_cost(gpo, expected.steps, expected.response_tokens, n, prompts)
     rows = round(cost.root_rows + cost.branch_rows)
-    ranks, actor_rows, critic = data_parallel(configuration), batch.mini_batch * n, None
+    ranks, mini_batches, critic = data_parallel(configuration), [batch.mini_batch * n], None
     multiple = ranks
     if uses_critic(configuration):
         mini_batch = configuration.integer("critic.ppo_mini_batch_size")
-        critic_rows = (batch.mini_batch if mini_batch == configured.mini_batch else mini_batch) * n
+        mini_batches.append((batch.mini_batch if mini_batch == configured.mini_batch else mini_batch) * n)
+    if gpo.enable and gpo.rows == "widened":
+        mini_batches = widened_mini_batches(rows, round(cost.root_rows), mini_batches, math.lcm(n, ranks))
+    actor_rows = mini_batches[0]
+    if uses_critic(configuration):
+        critic_rows = mini_batches[1]
         multiple = math.lcm(ranks, critic_rows)
         epochs = configuration.integer("critic.ppo_epochs")
         critic = step_arithmetic(rows, critic_rows, epochs, math.lcm(ranks, actor_rows))

@@ -12,6 +12,7 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 from ..core.batch import step_arithmetic
 from ..report.step_line import step_line
 from .metrics import BRANCH_TAG, TAG, critical_positions, step_metrics
+from .mini_batches import MiniBatches, mini_batches_grow
 from .trackers import Trackers
 
 
@@ -20,6 +21,8 @@ class _GPOMetrics:
 
     sampler_kwargs: Any
     partitions: dict[str, dict[str, dict]]
+    #: Set where the settings say ``rows=widened``.
+    mini_batches: MiniBatches | None = None
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[KVBatchMeta, dict]:
         batch, metrics = super().sample(global_steps, partition_id, batch_size)  # type: ignore[misc]
@@ -31,19 +34,25 @@ class _GPOMetrics:
         print(f"verl_gpo: {step_line(global_steps, summary)}", flush=True)
         samples = [record["sample"] for record in records if record.get("sample")]
         self._trackers.log(global_steps, critical_positions(records), samples)
-        return batch, {**metrics, **summary, **self._arithmetic(len(batch.keys))}
+        rows = len(batch.keys)
+        actor_rows = None
+        if self.mini_batches:
+            actor_rows = self.mini_batches.widen(rows, rows - sum(bool(tag.get(BRANCH_TAG)) for tag in batch.tags))
+        return batch, {**metrics, **summary, **self._arithmetic(rows, actor_rows)}
 
     @functools.cached_property
     def _trackers(self) -> Trackers:
         settings = self.sampler_kwargs
         return Trackers(settings.get("loggers"), settings.get("project_name"), settings.get("experiment_name"))
 
-    def _arithmetic(self, rows: int) -> dict[str, float]:
+    def _arithmetic(self, rows: int, mini_batch_rows: int | None) -> dict[str, float]:
         """``gpo/rows`` and ``gpo/optimizer_steps``, where the settings say how large a mini-batch is."""
         settings = self.sampler_kwargs
-        if not (settings.get("mini_batch_size") and settings.get("rollout_n")):
-            return {}
-        step = step_arithmetic(rows, settings.mini_batch_size * settings.rollout_n, settings.get("ppo_epochs") or 1)
+        if not mini_batch_rows:
+            if not (settings.get("mini_batch_size") and settings.get("rollout_n")):
+                return {}
+            mini_batch_rows = settings.mini_batch_size * settings.rollout_n
+        step = step_arithmetic(rows, mini_batch_rows, settings.get("ppo_epochs") or 1)
         return {"gpo/rows": float(step.rows), "gpo/optimizer_steps": float(step.optimizer_steps)}
 
     def _dapo_filtered_keys(self, partition_id: str) -> tuple[set[str], Counter]:
@@ -84,9 +93,14 @@ def build_replay_buffer(*, trainer_mode: str, sampler_kwargs: Any, **kwargs: Any
         kwargs["max_inflight_gen_batches"] = filter_groups.get("max_inflight_gen_batches") or 1
         kwargs["train_batch_size"] = sampler_kwargs.get("train_batch_size")
         kwargs["gen_batch_size"] = 1  # as verl's dataloader has it then
-    return buffer_class(
+    buffer = buffer_class(
         trainer_mode=trainer_mode,
         sampler_kwargs=sampler_kwargs,
         poll_interval=float(sampler_kwargs.get("poll_interval", 2.0)),
         **kwargs,
     )
+    # verl tells a buffer little of its settings; the trainer that owns it is known by what refills it.
+    trainer = getattr(kwargs.get("refill_fn"), "__self__", None)
+    if trainer is not None and mini_batches_grow(trainer.config):
+        buffer.mini_batches = MiniBatches(trainer.config)
+    return buffer

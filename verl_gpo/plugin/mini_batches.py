@@ -1,0 +1,72 @@
+"""``rows=widened``: mini-batches that grow with the rows of a training step, so that optimizer steps are the baseline's.
+
+verl's trainer reads ``ppo_mini_batch_size`` anew for each batch that it has drawn from the replay buffer: it pads the
+batch to whole mini-batches and tells the workers how large they are. So the setting is what is changed, in the trainer's
+own configuration, as soon as the rows are known; as it was configured it says how many optimizer steps the roots take.
+
+Needed as long as verl has no setting for the number of mini-batches of a batch whose rows vary.
+"""
+
+from __future__ import annotations
+
+import math
+
+from omegaconf import DictConfig, OmegaConf
+from verl.trainer.ppo.utils import need_critic
+
+from ..config import GPOConfig
+from ..core.batch import widened_mini_batches
+
+_ACTOR = "actor_rollout_ref.actor"
+#: Blocks that split rows into micro-batches: whether by length, and of how many rows otherwise.
+_SPLITS = (
+    (_ACTOR, "use_dynamic_bsz", "ppo_micro_batch_size_per_gpu"),
+    ("critic", "use_dynamic_bsz", "ppo_micro_batch_size_per_gpu"),
+    ("actor_rollout_ref.rollout", "log_prob_use_dynamic_bsz", "log_prob_micro_batch_size_per_gpu"),
+    ("actor_rollout_ref.ref", "log_prob_use_dynamic_bsz", "log_prob_micro_batch_size_per_gpu"),
+)
+
+
+def mini_batches_grow(config: DictConfig) -> bool:
+    """Whether the settings ask for it."""
+    return GPOConfig.from_mapping(config.algorithm.get("gpo")).rows == "widened"
+
+
+class MiniBatches:
+    """The mini-batches of the actor, and of the critic if there is one.
+
+    Args:
+        config: the trainer's own, which is changed.
+    """
+
+    def __init__(self, config: DictConfig):
+        self._config = config
+        self._n = config.actor_rollout_ref.rollout.n
+        self._blocks = [_ACTOR, "critic"] if need_critic(config) else [_ACTOR]
+        self._rows = [OmegaConf.select(config, f"{block}.ppo_mini_batch_size") * self._n for block in self._blocks]
+        self._unit = math.lcm(self._n, ranks_and_micro_batches(config))
+
+    def widen(self, rows: int, root_rows: int) -> int:
+        """Make the mini-batches of the step that begins as large as its rows need.
+
+        Args:
+            rows: of the step, at least one.
+            root_rows: of these, the roots.
+
+        Returns:
+            Rows of a mini-batch of the actor.
+        """
+        widened = widened_mini_batches(rows, root_rows, self._rows, self._unit)
+        for block, mini_batch_rows in zip(self._blocks, widened, strict=True):
+            OmegaConf.update(self._config, f"{block}.ppo_mini_batch_size", mini_batch_rows // self._n)
+        return widened[0]
+
+
+def ranks_and_micro_batches(config: DictConfig) -> int:
+    """What has to divide the rows of a mini-batch: verl shares them out evenly over ranks, and then by micro-batches."""
+    micro = []
+    for block, by_length, size in _SPLITS:
+        settings = OmegaConf.select(config, block) or {}
+        if not settings.get(by_length) and settings.get(size):
+            micro.append(settings.get(size))
+    return config.trainer.n_gpus_per_node * config.trainer.nnodes * math.lcm(*micro)
