@@ -33,7 +33,7 @@ def test_padding_is_the_least_that_divides(rows, mini_batch, epochs, other):
 
 
 def test_mini_batches_grow_by_what_was_added():
-    # 16 prompts of 8 in one mini-batch, 64 re-entry rollouts: one of 192. With 61 of them, one of 192, too: 3 of padding.
+    # 16 prompts of 8 in one mini-batch, 64 re-entry rollouts: one of 192. With 61 of them, one of 192, too.
     assert widened_mini_batches(192, 128, [128], 8) == [192] and widened_mini_batches(189, 128, [128], 8) == [192]
     # Two optimizer steps of the actor and three of the critic: 200 rows become 240, which six eights divide.
     assert widened_mini_batches(200, 192, [96, 64], 8) == [120, 80]

@@ -69,8 +69,8 @@ def widened_mini_batches(rows: int, root_rows: int, mini_batches: Sequence[int],
         unit: what has to divide every mini-batch.
 
     Returns:
-        Rows of a mini-batch, for each of ``mini_batches``. Where ``unit`` times the least common multiple of the numbers
-        of optimizer steps is more than that, fewer of them can take all rows.
+        Rows of a mini-batch, for each of ``mini_batches``. Where ``unit`` times the least common multiple of the
+        numbers of optimizer steps is more than that, fewer of them can take all rows.
     """
     steps = [math.ceil(root_rows / mini_batch) for mini_batch in mini_batches]
     multiple = math.lcm(*steps) * unit

@@ -1,8 +1,8 @@
-"""``rows=widened``: mini-batches that grow with the rows of a training step, so that optimizer steps are the baseline's.
+"""``rows=widened``: mini-batches grow with the rows of a training step; optimizer steps stay the baseline's.
 
 verl's trainer reads ``ppo_mini_batch_size`` anew for each batch that it has drawn from the replay buffer: it pads the
-batch to whole mini-batches and tells the workers how large they are. So the setting is what is changed, in the trainer's
-own configuration, as soon as the rows are known; as it was configured it says how many optimizer steps the roots take.
+batch to whole mini-batches and tells the workers how large they are. So the setting is changed, in the trainer's own
+configuration, as soon as the rows are known; as it was configured it says how many optimizer steps the roots take.
 
 Needed as long as verl has no setting for the number of mini-batches of a batch whose rows vary.
 """
@@ -63,7 +63,7 @@ class MiniBatches:
 
 
 def ranks_and_micro_batches(config: DictConfig) -> int:
-    """What has to divide the rows of a mini-batch: verl shares them out evenly over ranks, and then by micro-batches."""
+    """What has to divide a mini-batch: verl shares its rows out evenly over ranks, and then by micro-batches."""
     micro = []
     for block, by_length, size in _SPLITS:
         settings = OmegaConf.select(config, block) or {}
