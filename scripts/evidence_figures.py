@@ -28,6 +28,7 @@ _STYLES = {
     "gpo_ppo": (1, ":", "X"),
 }
 _MARKERS = "phd<>"
+_LINES = ("-.", ":", "--")
 
 
 def accuracy_over_tokens(runs: Sequence[Run], path: Path) -> bool:
@@ -99,9 +100,14 @@ def _draw(axes, seeds: Seeds, name: str, names: Sequence[str]) -> None:
 
 
 def _style(name: str, names: Sequence[str]) -> tuple[str, str, str]:
-    """Colour, line and marker; a method's are the same in every figure, those of others go by their place."""
+    """Colour, line and marker; a method's are the same in every figure, those of others go by their place.
+
+    A variant (``gpo_fast:n_mc=8``) has the colour of what is varied.
+    """
     if name in _STYLES:
         color, line, marker = _STYLES[name]
         return COLORS[color], line, marker
     place = [other for other in names if other not in _STYLES].index(name)
-    return COLORS[place % len(COLORS)], "-.", _MARKERS[place % len(_MARKERS)]
+    base = name.partition(":")[0]
+    color = _STYLES[base][0] if base in _STYLES else place % len(COLORS)
+    return COLORS[color], _LINES[place % len(_LINES)], _MARKERS[place % len(_MARKERS)]
