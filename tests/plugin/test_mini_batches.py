@@ -47,8 +47,14 @@ def test_a_critic_keeps_its_own_number_of_optimizer_steps():
 def test_ranks_and_fixed_micro_batches_divide_a_mini_batch():
     assert ranks_and_micro_batches(configuration(gpus=8)) == 16
     config = configuration(gpus=8, dynamic=False)
-    assert ranks_and_micro_batches(config) == 16 * 12  # micro-batches of 2, 3 and 4
-    assert MiniBatches(config).widen(330, 320) == 192 and sizes(config) == (24, 2)
+    assert ranks_and_micro_batches(config) == 16 * 4  # micro-batches of 2 and 4
+    # A mini-batch grows from 128 rows to 192 and to no less.
+    config.actor_rollout_ref.actor.ppo_mini_batch_size = 16
+    mini_batches = MiniBatches(config)
+    assert mini_batches.widen(384, 256) == 192 and sizes(config) == (24, 2)
+    # 1032 rows are nine of 128 and six of 192; their 1024 roots are eight.
+    assert mini_batches.widen(1032, 1024) == 128 and sizes(config) == (16, 2)
+    assert ranks_and_micro_batches(configuration(critic=True, gpus=8, dynamic=False)) == 16 * 12  # and of 3
 
 
 @pytest.mark.parametrize("rows", ["added", "matched", None])

@@ -69,10 +69,17 @@ def widened_mini_batches(rows: int, root_rows: int, mini_batches: Sequence[int],
         unit: what has to divide every mini-batch.
 
     Returns:
-        Rows of a mini-batch, for each of ``mini_batches``. Where ``unit`` times the least common multiple of the
-        numbers of optimizer steps is more than that, fewer of them can take all rows.
+        Rows of a mini-batch, for each of ``mini_batches``. They keep the numbers of optimizer steps unless ``unit``
+        times the least common multiple of these is more than a mini-batch: such coarse ones take all rows in fewer
+        steps, and stay as configured where that is closer.
     """
-    steps = [math.ceil(root_rows / mini_batch) for mini_batch in mini_batches]
+    steps = [max(math.ceil(root_rows / mini_batch), 1) for mini_batch in mini_batches]
     multiple = math.lcm(*steps) * unit
     padded = math.ceil(rows / multiple) * multiple
-    return [padded // count for count in steps]
+
+    def off(sizes: list[int]) -> int:
+        whole = math.lcm(*sizes)
+        taken = math.ceil(rows / whole) * whole
+        return sum(abs(taken // size - count) for size, count in zip(sizes, steps, strict=True))
+
+    return min([padded // count for count in steps], list(mini_batches), key=off)

@@ -66,6 +66,8 @@ def ranks_and_micro_batches(config: DictConfig) -> int:
     """What has to divide a mini-batch: verl shares its rows out evenly over ranks, and then by micro-batches."""
     micro = []
     for block, by_length, size in _SPLITS:
+        if block == "critic" and not need_critic(config):
+            continue
         settings = OmegaConf.select(config, block) or {}
         if not settings.get(by_length) and settings.get(size):
             micro.append(settings.get(size))
