@@ -73,13 +73,12 @@ def widened_mini_batches(rows: int, root_rows: int, mini_batches: Sequence[int],
         times the least common multiple of these is more than a mini-batch: such coarse ones take all rows in fewer
         steps, and stay as configured where that is closer.
     """
-    steps = [max(math.ceil(root_rows / mini_batch), 1) for mini_batch in mini_batches]
+    steps = [step_arithmetic(max(root_rows, 1), mini_batch).optimizer_steps for mini_batch in mini_batches]
     multiple = math.lcm(*steps) * unit
     padded = math.ceil(rows / multiple) * multiple
 
     def off(sizes: list[int]) -> int:
-        whole = math.lcm(*sizes)
-        taken = math.ceil(rows / whole) * whole
-        return sum(abs(taken // size - count) for size, count in zip(sizes, steps, strict=True))
+        taken = [step_arithmetic(rows, size, other_multiple=math.lcm(*sizes)).optimizer_steps for size in sizes]
+        return sum(abs(count - wanted) for count, wanted in zip(taken, steps, strict=True))
 
     return min([padded // count for count in steps], list(mini_batches), key=off)
