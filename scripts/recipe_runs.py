@@ -1,4 +1,4 @@
-"""Trainings of the arithmetic recipe for benchmarks: what they are called with, and how good their weights are."""
+"""Trainings of a recipe for benchmarks: what they are called with, and how good their weights are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from verl_gpo.report.runlog import RunLog
 
 @dataclass(frozen=True)
 class Training:
-    """One call of ``recipes/arithmetic/run.sh``.
+    """One call of a recipe's script, ``recipes/arithmetic/run.sh`` or one that ends in it.
 
     verl's own validation goes request by request and takes longer than the training steps here, so the weights are
     saved instead and sampled from afterwards (:func:`evaluate`): temperature 1, from the prompt, no re-entry.
@@ -27,6 +27,7 @@ class Training:
         out: folder of the run.
         overrides: further settings of verl's.
         environment: further settings of the recipe's.
+        script: of the recipe.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Training:
     out: Path
     overrides: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    script: str = "recipes/arithmetic/run.sh"
 
     def run(self) -> Run:
         arguments = [
@@ -61,7 +63,7 @@ class Training:
             "VERL_FILE_LOGGER_PATH": str(self.metrics.resolve()),
             **self.environment,
         }
-        return Run(self.name, "recipes/arithmetic/run.sh", arguments, environment)
+        return Run(self.name, self.script, arguments, environment)
 
     @property
     def metrics(self) -> Path:
@@ -102,10 +104,18 @@ def evaluate(model: Path, data: Path, samples: int, seed: int) -> Evaluation:
     from recipes.arithmetic.task import parse_problem
     from recipes.arithmetic.warmstart import graded, respond
     from recipes.supervision import summarise
+    from verl_gpo.data.registry import REASONING_GYM
     from verl_gpo.evaluation.statistics import avg_at_k
 
     rows = pq.read_table(data / "test.parquet").to_pylist()
-    asked = [parse_problem(row["prompt"][0]["content"]) for row in rows for _ in range(samples)]
+    if rows[0]["data_source"].startswith(f"{REASONING_GYM}/"):
+        from recipes.gym.problems import read_problem
+        from recipes.gym.warmstart import graded, respond
+
+        problems = [read_problem(row) for row in rows]
+    else:
+        problems = [parse_problem(row["prompt"][0]["content"]) for row in rows]
+    asked = [problem for problem in problems for _ in range(samples)]
     torch.manual_seed(seed)
     network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
     texts = respond(network, AutoTokenizer.from_pretrained(data / "model"), asked)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from recipes.arithmetic.prepare import parse_args as prepare_args
-from scripts import experiment
+from scripts import experiment, experiment_grid
 from scripts.consecutive import TrainingFailed
 from scripts.evidence_rows import read_results
 from scripts.recipe_runs import Evaluation
@@ -19,6 +19,7 @@ evaluate_every: 2
 seeds: [0, 1]
 regimes:
   late12: {n_steps: 12, n_hard: 2, hard_place: late, slip: 0.3}
+  bits: {task: count_bits}
 methods:
   grpo: {method: plain, regime_prompts: {late12: 6}}
   "gpo_fast:n_mc=8": {prompts: 20, learning_rate: 1e-3, settings: [algorithm.gpo.preset=fast, algorithm.gpo.n_mc=8]}
@@ -73,7 +74,8 @@ def trained(monkeypatch):
 
 
 def run(grid, tmp_path, *arguments):
-    return experiment.main([str(grid), "--results", str(tmp_path / "r"), "--work", str(tmp_path / "w"), *arguments])
+    folders = ["--results", str(tmp_path / "r"), "--work", str(tmp_path / "w")]
+    return experiment.main([str(grid), "--regimes", "late12", *folders, *arguments])
 
 
 def test_rows_by_hand_are_what_evidence_reads(grid, trained, tmp_path):
@@ -112,8 +114,8 @@ def test_a_cell_composes_and_its_problems_are_prepared_as_the_grid_says(grid, tm
 
     from verl_gpo.plugin.validate import check
 
-    grid = experiment.read_grid(grid)
-    called = experiment.training(grid, "late12", "gpo_fast:n_mc=8", 1, tmp_path).run()
+    grid = experiment_grid.read_grid(grid)
+    called = experiment_grid.training(grid, "late12", "gpo_fast:n_mc=8", 1, tmp_path).run()
     with initialize_config_dir(config_dir=str(REPOSITORY / "recipes/arithmetic/config"), version_base=None):
         config = compose("arithmetic", overrides=called.arguments)
     gpo = check(config)
@@ -125,15 +127,19 @@ def test_a_cell_composes_and_its_problems_are_prepared_as_the_grid_says(grid, tm
     prepare = prepare_args([*called.environment["PREPARE_ARGS"].split(), "--out", "x"])
     assert (prepare.n_steps, prepare.n_hard, prepare.hard_place, prepare.slip) == (12, 2, "late", 0.3)
     assert prepare.target_low < 0.7**2 < prepare.target_high
-    plain = experiment.training(grid, "late12", "grpo", 1, tmp_path).run().arguments
+    plain = experiment_grid.training(grid, "late12", "grpo", 1, tmp_path).run().arguments
     assert {"data.train_batch_size=6", "actor_rollout_ref.actor.ppo_mini_batch_size=6"} <= set(plain)
+    bits = experiment_grid.training(grid, "bits", "grpo", 1, tmp_path).run()
+    assert bits.script == "recipes/gym/run.sh"
+    assert bits.environment.items() >= {"TASK": "count_bits", "PREPARE_ARGS": "", "RESPONSE_LENGTH": "139"}.items()
+    assert {"data.max_prompt_length=75", "actor_rollout_ref.rollout.max_model_len=214"} <= set(bits.arguments)
 
 
 def test_a_response_of_the_task_has_room():
     from recipes.arithmetic.task import ArithmeticSpec, generate_problems
 
     for steps in (6, 24):
-        regime = experiment.Regime(n_steps=steps, n_hard=2)
+        regime = experiment_grid.Regime(n_steps=steps, n_hard=2)
         (problem,) = generate_problems(ArithmeticSpec(steps, 2), 1, split="train", seed=0)
         prompt, response = regime.lengths
         assert len(problem.prompt) + 8 <= prompt and sum(len(line) + 1 for line in problem.right_lines) <= response
@@ -145,13 +151,13 @@ def test_the_grids_of_the_repository_compose(path, tmp_path):
 
     from verl_gpo.plugin.validate import check
 
-    grid = experiment.read_grid(path)
+    grid = experiment_grid.read_grid(path)
     assert grid.grid == path.stem and len(grid.seeds) >= 3
     settings = {}  # seconds each: methods that differ in nothing but numbers are composed once
     for name, method in grid.methods.items():
         settings.setdefault((method.algo, method.method, *method.settings), name)
     for method in settings.values():
-        called = experiment.training(grid, next(iter(grid.regimes)), method, 0, tmp_path).run()
+        called = experiment_grid.training(grid, next(iter(grid.regimes)), method, 0, tmp_path).run()
         with initialize_config_dir(config_dir=str(REPOSITORY / "recipes/arithmetic/config"), version_base=None):
             check(compose("arithmetic", overrides=called.arguments))
 
@@ -164,6 +170,8 @@ def test_the_grids_of_the_repository_compose(path, tmp_path):
         ("hard_place: late|place: late", "place"),
         ("seeds: [0, 1]|seeds: []", "seeds must not be empty"),
         ("slip: 0.3|slip: high", "slip"),
+        ("task: count_bits|task: bits", "regimes.bits.task=bits: must be one of arithmetic, chain_sum, count_bits"),
+        ("task: count_bits|task: count_bits, slip: 0.3", "regimes.bits: task=count_bits has no other key"),
         ("{late12: 6}|{early: 6}", "methods.grpo.regime_prompts: early: must be regimes"),
     ],
 )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from recipes.arithmetic.task import PATIENCE, split_of
-from recipes.gym.tasks import GymTask, Line, response
+from recipes.gym.tasks import GymTask, Line, response, task_named
 from verl_gpo.data import gym, write
 from verl_gpo.data.templates import TEMPLATES
 
@@ -73,6 +75,12 @@ def generate(task: GymTask, n: int, seed: int, split: str = "train") -> list[Pro
         problems[entry["question"]] = Problem(task, entry)
         in_vain = 0
     return list(problems.values())
+
+
+def read_problem(row: Mapping[str, Any]) -> Problem:
+    """The problem that a row of :func:`rows` was made of."""
+    extra = row["extra_info"]
+    return Problem(task_named(extra["task"]), json.loads(json.loads(extra["metadata"])["entry"]))
 
 
 def rows(problems: list[Problem], split: str) -> list[dict[str, Any]]:

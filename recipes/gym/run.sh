@@ -17,8 +17,8 @@ OUT_DIR=${OUT_DIR:-$PWD/outputs/gym/$TASK/$ALGO-$METHOD}
 
 # A right response has 44 and at most 131 tokens.
 case $TASK in
-chain_sum) RESPONSE_LENGTH=64 ;;
-count_bits) RESPONSE_LENGTH=160 ;;
+chain_sum) RESPONSE_LENGTH=${RESPONSE_LENGTH:-64} ;;
+count_bits) RESPONSE_LENGTH=${RESPONSE_LENGTH:-160} ;;
 *)
     echo "TASK=$TASK: must be one of chain_sum, count_bits" >&2
     exit 2

@@ -7,9 +7,10 @@ import random
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
+from recipes import supervision
 from recipes.arithmetic.model import build_model, build_tokenizer
 from recipes.gym.problems import Problem, rows
-from recipes.supervision import Graded, Measurement, TrainSettings, fit, respond, summarise
+from recipes.supervision import Graded, Measurement, TrainSettings
 from verl_gpo.graders import compute_score
 
 # Tokens that a response may have beyond the longest right one.
@@ -31,24 +32,32 @@ def supervise(
         chosen = rng.choices(problems, k=settings.batch_size)
         return [(problem.prompt, problem.sample_solution(rng, slip)) for problem in chosen]
 
-    return fit(model, tokenizer, draw, settings, progress), tokenizer
+    return supervision.fit(model, tokenizer, draw, settings, progress), tokenizer
 
 
-def grade(problems: list[Problem], texts: list[str]) -> list[Graded]:
+def respond(
+    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, problems: list[Problem], *, greedy: bool = False
+) -> list[str]:
+    """One response for each problem (all of one task), sampled at temperature 1 or greedy, end token removed."""
+    room = problems[0].task.response_tokens + SPARE_TOKENS
+    return supervision.respond(model, tokenizer, [problem.prompt for problem in problems], room, greedy=greedy)
+
+
+def graded(problems: list[Problem], texts: list[str]) -> list[Graded]:
     """Responses as the reward grades them, which is reasoning-gym's own scorer, and line by line."""
-    graded = []
+    found = []
     for problem, row, text in zip(problems, rows(problems, "eval"), texts, strict=True):
         lines = problem.right_lines
         score = compute_score(row["data_source"], text, row["reward_model"]["ground_truth"], row["extra_info"])
         written = text.rstrip("\n").split("\n")
-        graded.append(
+        found.append(
             Graded(
                 right=score["acc"] == 1.0,
                 lines=[k < len(lines) and line == lines[k].text for k, line in enumerate(written)],
                 hard=frozenset(k for k, line in enumerate(lines) if line.is_hard),
             )
         )
-    return graded
+    return found
 
 
 def measure(
@@ -63,6 +72,5 @@ def measure(
     """Accuracies over ``samples`` responses for each problem. Seeds torch's randomness."""
     torch.manual_seed(seed)
     asked = [problem for problem in problems for _ in range(samples)]
-    room = problems[0].task.response_tokens + SPARE_TOKENS
-    texts = respond(model, tokenizer, [problem.prompt for problem in asked], room, greedy=greedy)
-    return summarise(texts, grade(asked, texts))
+    texts = respond(model, tokenizer, asked, greedy=greedy)
+    return supervision.summarise(texts, graded(asked, texts))

@@ -13,7 +13,7 @@ from recipes.gym import prepare as prepare_module  # noqa: E402
 from recipes.gym.prepare import main, prepare, root_success  # noqa: E402
 from recipes.gym.problems import generate, rows  # noqa: E402
 from recipes.gym.tasks import TASKS, response  # noqa: E402
-from recipes.gym.warmstart import grade  # noqa: E402
+from recipes.gym.warmstart import graded  # noqa: E402
 from recipes.prepared import TargetMissed  # noqa: E402
 from recipes.supervision import Graded  # noqa: E402
 from tests.conftest import REPOSITORY  # noqa: E402
@@ -98,7 +98,7 @@ def test_responses_are_graded_line_by_line():
     right = [line.text for line in problem.right_lines]
     hard = frozenset(k for k, line in enumerate(problem.right_lines) if line.is_hard)
     broken = [*right[:3], "+99", *right[4:]]
-    found = grade([problem] * 4, ["\n".join(right), "\n".join(broken), "\n".join(right[:2]), ""])
+    found = graded([problem] * 4, ["\n".join(right), "\n".join(broken), "\n".join(right[:2]), ""])
     assert found[0] == Graded(True, [True] * 9, hard)
     assert found[1] == Graded(True, [True, True, True, False, *[True] * 5], hard)  # the scorer reads the answer alone
     assert found[2].lines == [True, True] and found[3] == Graded(False, [False], hard)

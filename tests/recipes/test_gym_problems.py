@@ -10,7 +10,7 @@ pytest.importorskip("reasoning_gym")
 pytest.importorskip("pyarrow")
 
 from recipes.arithmetic.task import split_of  # noqa: E402
-from recipes.gym.problems import PackageMissing, generate, package_version, rows  # noqa: E402
+from recipes.gym.problems import PackageMissing, generate, package_version, read_problem, rows  # noqa: E402
 from recipes.gym.tasks import TASKS, response  # noqa: E402
 from verl_gpo.data.write import schema  # noqa: E402
 from verl_gpo.graders import compute_score  # noqa: E402
@@ -80,6 +80,7 @@ def test_rows_have_the_schema_of_other_data_sets(task):
     assert (extra["split"], extra["index"], extra["task"]) == ("test", 2, task.name)
     entry = json.loads(json.loads(extra["metadata"])["entry"])
     assert (entry["question"], entry["answer"]) == (problems[2].prompt, made[2]["reward_model"]["ground_truth"])
+    assert [read_problem(row).right_lines for row in made] == [problem.right_lines for problem in problems]
 
 
 def test_a_missing_package_is_named(monkeypatch):
