@@ -209,6 +209,17 @@ def test_a_sequential_split_chooses_by_everything_and_learns_from_what_it_draws_
     assert sum(value.count for value in reentry.values[1:-1]) == result.usage["value"].requests
 
 
+def test_a_split_proposal_is_checked_by_one_half_of_its_group_and_learnt_from_by_the_other():
+    policy = CoinPolicy(lambda n: 0.0)  # wherever it is checked, the gain comes later
+    roots = [root(tokens=10), root(reward=0.0, first=50)]
+    result = run(policy, roots, search="propose", learn_from="split", n_reentry=8, max_proposals=1, seed="1")
+    (reentry,) = result.reentries
+    (group,) = reentry.groups
+    assert group.state == reentry.critical.index > 0 and len(group.rollouts) == 4
+    assert reentry.values[group.state].count == 4
+    assert result.usage["value"].requests == 8 and result.usage["reenter"].requests == 0
+
+
 def test_a_sequential_reuse_tops_the_group_up_to_what_is_wanted():
     policy = CoinPolicy(lambda n: 0.2 if n < 6 else 1.0)
     roots = [root(tokens=10), root(reward=0.0, first=50)]

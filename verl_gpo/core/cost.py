@@ -102,6 +102,7 @@ def _draws(config: GPOConfig, steps: int) -> tuple[float, float, float]:
         return draws, config.n_reentry, config.n_reentry
     if config.learn_from == "all":
         return draws, draws, 0.0
-    if config.search in ("adaptive", "propose"):
+    if config.search == "adaptive":
         return draws, min(config.n_reentry, draws), 0.0
-    return draws, config.n_mc // 2 if config.learn_from == "split" else config.n_mc, 0.0
+    drawn = config.n_reentry if config.search == "propose" else config.n_mc
+    return draws, min(drawn // 2 if config.learn_from == "split" else drawn, draws), 0.0

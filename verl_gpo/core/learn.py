@@ -8,8 +8,8 @@
     Advantages within the group are centred on that same mean, so their signs stay right; their scale does not.
 ``split``
     Continuations from the reset state that took no part in the choice. Unbiased and free, at half the evidence: of the
-    continuations of each state every second one is kept out of the choice. A strategy that goes round by round chooses
-    first and draws the group afterwards, within the same budget.
+    continuations of each state every second one is kept out of the choice. ``adaptive`` chooses first and draws the
+    group afterwards, within the same budget.
 ``all``
     Every state with two continuations or more is a group of its own, the critical one marked, and weighted by
     ``critical_weight``. Nothing is thrown away. The critical group is as biased as in ``reuse``, the others the other

@@ -17,6 +17,9 @@ from .view import AnchorView, ByBelief
 class ProposeSearch(ByBelief):
     """Checks at most ``max_proposals`` steps. With ``learn_from=all`` nearly every token it draws is trained on."""
 
+    #: The group that is learnt from has been drawn when the step is chosen, as the check.
+    sequential = False
+
     def plan(self, view: AnchorView) -> Sequence[int]:
         checked = sum(requested > 0 for requested in view.requested_K)
         if checked >= view.config.max_proposals:
