@@ -32,8 +32,8 @@ _EDGES = np.concatenate([[0.0], (GRID[1:] + GRID[:-1]) / 2, [1.0]])
 #: No state is taken to be beyond all doubt, so that one stray reward cannot make a curve impossible.
 _LOG_SUCCESS, _LOG_FAILURE = np.log(np.clip(GRID, 0.004, 1.0)), np.log(np.clip(1.0 - GRID, 0.004, 1.0))
 
-#: Jumps that a response is expected to have, whatever its length.
-EXPECTED_JUMPS = 3.0
+#: Jumps that a response is expected to have, whatever its length, but at most this share of its steps.
+EXPECTED_JUMPS, _MOST_JUMPS = 3.0, 0.75
 #: No step is taken to be a jump for sure.
 _MOST_PROBABLE_JUMP = 0.9
 #: Share of jumps at which every other way to write the step fails.
@@ -71,8 +71,7 @@ class ValueCurve:
         forks_K, sure_K = step_uncertainty(ends_K, log_probs_T)
         total = float(forks_K.sum())
         share_K = forks_K / total if total > 0 else np.full(steps, 1.0 / max(steps, 1))
-        share_K = (1 - _EVEN_SHARE) * share_K + _EVEN_SHARE / max(steps, 1)
-        jump_K = np.minimum(1.0 - np.exp(-EXPECTED_JUMPS * share_K), _MOST_PROBABLE_JUMP)
+        jump_K = jump_probabilities((1 - _EVEN_SHARE) * share_K + _EVEN_SHARE / max(steps, 1))
         self.moves_K = 1.0 - sure_K > _LEAST_MOVE
         self._link_K1 = np.concatenate([[0], self.moves_K.cumsum()])  # the links before each state
         self._kernels_LGG = _kernels(jump_K[self.moves_K], sure_K[self.moves_K])
@@ -132,6 +131,20 @@ def step_uncertainty(ends_K: Sequence[int], log_probs_T: Sequence[float] | None)
     log_probs = np.minimum(np.asarray(log_probs_T, dtype=float), 0.0)
     starts_K = [0, *ends_K[:-1]]
     return -np.add.reduceat(np.expm1(log_probs), starts_K), np.exp(np.add.reduceat(log_probs, starts_K))
+
+
+def jump_probabilities(share_K: np.ndarray) -> np.ndarray:
+    """Prior probability of each step to be a jump.
+
+    Jumps fall on the steps independently, and a step with several is one jump: of few steps, some would have several.
+    So many fall that, were they shared out evenly, as many steps as expected would have one.
+
+    Args:
+        share_K: how the jumps are shared out, summing to 1.
+    """
+    steps = len(share_K)
+    fallen = -steps * np.log1p(-min(EXPECTED_JUMPS / steps, _MOST_JUMPS)) if steps else 0.0
+    return np.minimum(1.0 - np.exp(-fallen * share_K), _MOST_PROBABLE_JUMP)
 
 
 def _kernels(jump_L: np.ndarray, sure_L: np.ndarray) -> np.ndarray:
