@@ -40,11 +40,12 @@ BASELINE = {"protocol": "grpo", "tokens": "grpo_tokens"}
 def opponents(method: str, available: Sequence[str]) -> list[str]:
     """What a method is compared with, out of the methods of its grid.
 
-    A variant ``grpo_tokens:M`` has the tokens of the method ``M`` and is an opponent of that method alone.
+    A variant ``grpo_tokens:M`` has the tokens of the method ``M`` and is an opponent of that method alone; one with
+    another learning rate, ``M:lr=X``, is an opponent of all that ``M`` is an opponent of.
     """
     wanted = _OPPONENTS.get(method.partition(":")[0], _CONTROLS)
     allowed = {name for name in wanted if name != method} | ({f"grpo_tokens:{method}"} if wanted else set())
-    return [name for name in available if name in allowed]
+    return [name for name in available if name in allowed or (name.partition(":lr=")[0] in wanted and name != method)]
 
 
 def _pairs(runs: Sequence[Run]) -> list[tuple[tuple[str, str, str], Seeds, Seeds]]:

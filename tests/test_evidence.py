@@ -88,13 +88,19 @@ def test_methods_stand_in_one_order_with_variants_behind():
         ("grpo", []),
         ("ppo", []),
         ("gpo_ppo", ["ppo"]),
-        ("random", ["grpo", "grpo_tokens"]),
-        ("gpo_fast", ["grpo", "grpo_tokens", "grpo_tokens:gpo_fast", "random", "ppo"]),
-        ("gpo_fast:n_mc=8", ["grpo", "grpo_tokens", "random", "ppo"]),
+        ("grpo:lr=1e-3", []),
+        ("random", ["grpo", "grpo:lr=1e-3", "grpo_tokens"]),
+        ("random:lr=1e-3", ["grpo", "grpo:lr=1e-3", "grpo_tokens"]),
+        (
+            "gpo_fast",
+            ["grpo", "grpo:lr=1e-3", "grpo_tokens", "grpo_tokens:gpo_fast", "random", "random:lr=1e-3", "ppo"],
+        ),
+        ("gpo_fast:n_mc=8", ["grpo", "grpo:lr=1e-3", "grpo_tokens", "random", "random:lr=1e-3", "ppo"]),
     ],
 )
 def test_opponents(method, expected):
-    names = ["grpo", "grpo_tokens", "grpo_tokens:gpo_fast", "random", "gpo_fast", "ppo", "gpo_ppo"]
+    names = ["grpo", "grpo:lr=1e-3", "grpo_tokens", "grpo_tokens:gpo_fast", "random", "random:lr=1e-3", "gpo_fast"]
+    names += ["ppo", "gpo_ppo"]
     assert opponents(method, names) == expected
 
 
