@@ -4,8 +4,8 @@
     python scripts/bench_search.py --table scripts/results/bench_search.json    # the tables of docs/search.md
 
 Sections: ``curves`` (simulated value curves), ``arithmetic`` (a trained model through vLLM; what is true is computed
-from the model's own probabilities), ``abstention`` and ``confidence``, ``learn_from``, ``engine`` (prefix cache,
-throughput, the engine's own time). All strategies of a section search the same responses in one run.
+from the model's own probabilities), ``abstention`` and ``confidence``, ``learn_from``, ``engine`` and ``costly_engine``
+(prefix cache, throughput, the engine's own time). All strategies of a section search the same responses in one run.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import platform
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the recipes, which are not installed
@@ -190,10 +191,20 @@ def engine(args) -> list[dict]:
     """Re-entry against plain rollouts at the same concurrency, on real vLLM."""
     from scripts.bench_search_engine import compare
 
-    return asyncio.run(compare(args, task_folder(args, 16), vllm_prompts, RESPONSE_TOKENS))
+    folder = task_folder(args, 16)
+    return asyncio.run(compare(folder / "model", partial(vllm_prompts, folder), RESPONSE_TOKENS, 128))
 
 
-SECTIONS = {f.__name__: f for f in (curves, abstention, confidence, learn_from, arithmetic, engine)}
+def costly_engine(args) -> list[dict]:
+    """The same where a token costs more than a request: the same model, widened by zeros to 25 M parameters."""
+    from scripts.bench_search_engine import compare, costly
+
+    folder = task_folder(args, 16)
+    model = costly(folder / "model", args.work / "costly-16", 65_536)
+    return asyncio.run(compare(model, partial(vllm_prompts, folder), RESPONSE_TOKENS, 32))
+
+
+SECTIONS = {f.__name__: f for f in (curves, abstention, confidence, learn_from, arithmetic, engine, costly_engine)}
 
 
 def main() -> int:

@@ -1,10 +1,12 @@
-"""The section ``engine`` of ``bench_search.py``: re-entry on real vLLM against plain rollouts, as many in flight."""
+"""Sections ``engine`` and ``costly_engine`` of ``bench_search.py``: re-entry on real vLLM against plain rollouts, as
+many in flight."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 
@@ -13,7 +15,7 @@ from verl_gpo.core.reentry import ReentryEngine
 from verl_gpo.core.steps import build_splitter
 from verl_gpo.core.types import Continuation, Tokens, Trajectory
 
-PROMPTS, GROUP = 128, 8
+GROUP = 8
 IN_FLIGHT = 64
 #: Settings that are compared with plain rollouts: all of a prompt's requests at once, and in rounds.
 SETTINGS = (
@@ -47,14 +49,40 @@ class Counted:
         return continuation
 
 
-async def compare(args, folder, vllm_prompts, response_tokens: int) -> list[dict]:
-    """Plain rollouts, then each setting on the groups that they gave, three times; the median of each counts."""
+def costly(model: Path, out: Path, width: int) -> Path:
+    """The same model at the cost of a larger one: its MLPs are as wide as ``width``, and what was added is zero.
+
+    What it samples is the same, so the search has the same to find, but a token costs what it would cost a model of as
+    many parameters. A small model's time goes to what vLLM does for a request, whatever its length.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    small = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    small.config.intermediate_size = width
+    large = type(small)(small.config)
+    weights = large.state_dict()
+    for name, weight in small.state_dict().items():
+        weights[name].zero_()
+        weights[name][tuple(map(slice, weight.shape))] = weight
+    large.save_pretrained(out)
+    AutoTokenizer.from_pretrained(model).save_pretrained(out)
+    return out
+
+
+async def compare(model: Path, read_prompts, response_tokens: int, count: int) -> list[dict]:
+    """Plain rollouts, then each setting on the groups that they gave, three times; the median of each counts.
+
+    Args:
+        read_prompts: prompts, each a sampler and a scorer, of a vLLM engine.
+        count: prompts that are used.
+    """
     from verl_gpo.offline.engine import VLLMEngine
 
     console = Console(highlight=False)
-    engine = VLLMEngine(str(folder / "model"), max_model_len=512)
+    engine = VLLMEngine(str(model), max_model_len=512)
     try:
-        prompts = vllm_prompts(folder, engine)[:PROMPTS]
+        prompts = read_prompts(engine)[:count]
         splitter = build_splitter("newline", None, engine.decode, min_step_tokens=4)
         await _roots(prompts, response_tokens)  # warm
         rows = []
