@@ -68,10 +68,12 @@ def test_gpo_trains_saves_and_resumes(train, tmp_path):
         assert_reentered(metrics)
         assert_rollout_and_actor_agree(metrics)  # the second step samples with updated weights
         assert metrics["actor/grad_norm"] > 0
+        assert metrics["gpo/rows"] > 16 and metrics["gpo/optimizer_steps"] == 2  # four prompts, four roots each
     assert "val-core/verl_gpo/arithmetic/acc/mean@2" in first.metrics[2]
 
-    resumed = train("resumed", *ARITHMETIC, *folders, steps(3))
+    resumed = train("resumed", *ARITHMETIC, *folders, steps(3), "algorithm.gpo.rows=widened")
     assert sorted(resumed.metrics) == [3]
+    assert resumed.metrics[3]["gpo/rows"] > 16 and resumed.metrics[3]["gpo/optimizer_steps"] == 1
     assert "Resuming from" in resumed.log
     assert_reentered(resumed.metrics[3])
     assert_rollout_and_actor_agree(resumed.metrics[3])
