@@ -195,8 +195,8 @@ class GPOConfig:
     rows: str = _option(
         "added",
         _one_of(ROWS),
-        "Re-entry rollouts are `added` to the `rollout.n` roots of a prompt, in further mini-batches; or `widened`: in "
-        "mini-batches that are larger by them, so that optimizer steps are the baseline's; or `matched`: they take the "
+        "Re-entry rollouts are `added` to the `rollout.n` roots of a prompt, in more mini-batches, all of one size; or "
+        "`widened`: in larger mini-batches, so that optimizer steps are the baseline's; or `matched`: they take the "
         "place of `n_reentry` roots, and where there is no re-entry further roots do, so that rows are, too.",
     )
     max_prefix_tokens: int = _option(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from verl_gpo.config import ConfigError, GPOConfig
-from verl_gpo.core.batch import reserved_rows, step_arithmetic, widened_mini_batches
+from verl_gpo.core.batch import even_mini_batches, reserved_rows, step_arithmetic
 
 
 def test_added_rows_cost_half_empty_optimizer_steps():
@@ -34,13 +34,21 @@ def test_padding_is_the_least_that_divides(rows, mini_batch, epochs, other):
 
 def test_mini_batches_grow_by_what_was_added():
     # 16 prompts of 8 in one mini-batch, 64 re-entry rollouts: one of 192. With 61 of them, one of 192, too.
-    assert widened_mini_batches(192, 128, [128], 8) == [192] and widened_mini_batches(189, 128, [128], 8) == [192]
+    assert even_mini_batches(192, 128, [128], 8) == [192] and even_mini_batches(189, 128, [128], 8) == [192]
     # Two optimizer steps of the actor and three of the critic: 200 rows become 240, which six eights divide.
-    assert widened_mini_batches(200, 192, [96, 64], 8) == [120, 80]
+    assert even_mini_batches(200, 192, [96, 64], 8) == [120, 80]
     # No root came back: the others make one.
-    assert widened_mini_batches(5, 0, [128], 8) == [8]
+    assert even_mini_batches(5, 0, [128], 8) == [8]
     # Nothing was added: as configured.
-    assert widened_mini_batches(128, 128, [128], 8) == [128] and widened_mini_batches(128, 128, [32], 8) == [32]
+    assert even_mini_batches(128, 128, [128], 8) == [128] and even_mini_batches(128, 128, [32], 8) == [32]
+
+
+def test_added_rows_are_shared_out_evenly():
+    # 16 prompts of 8 in one mini-batch, 20 re-entry rollouts: two of 80, not one of 128 and one of 20 and padding.
+    assert even_mini_batches(148, 148, [128], 8) == [80]
+    assert vars(step_arithmetic(148, 80)) == {"rows": 148, "padding": 12, "optimizer_steps": 2}
+    # Two of the actor's, three of the critic's: 148 rows become 192, which six units divide.
+    assert even_mini_batches(148, 148, [128, 64], 8) == [96, 64]
 
 
 @settings(deadline=None)
@@ -49,7 +57,7 @@ def test_mini_batches_grow_by_what_was_added():
 )
 def test_optimizer_steps_stay_those_of_the_roots(roots, added, sizes, unit):
     mini_batches = [unit * size for size in sizes]
-    widened = widened_mini_batches(roots + added, roots, mini_batches, unit)
+    widened = even_mini_batches(roots + added, roots, mini_batches, unit)
     assert not any(rows % unit for rows in widened)
     multiple = math.lcm(*widened)
     wanted = [step_arithmetic(roots, before).optimizer_steps for before in mini_batches]

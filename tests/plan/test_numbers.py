@@ -21,7 +21,7 @@ def planned(configuration):
 def test_added_rows_cost_a_second_optimizer_step(configured):
     step = planned(configured())
     assert (step.root_rows, step.branch_rows) == (128, 64)
-    assert (step.mini_batch_rows, step.actor.padding, step.actor.optimizer_steps) == (128, 64, 2)
+    assert (step.mini_batch_rows, step.actor.padding, step.actor.optimizer_steps) == (96, 0, 2)
     assert step.root_tokens == 16 * 8 * 100
     assert step.value_tokens == 16 * 4 * 4 * 50
     assert step.reentry_tokens == 16 * 4 * 50
@@ -60,9 +60,9 @@ def test_the_critics_mini_batches_divide_the_batch_as_well(configured):
             "algorithm.adv_estimator=gae", "critic.ppo_mini_batch_size=8", "critic.ppo_epochs=2", "critic.model.path=x"
         )
     )
-    # 192 rows, in mini-batches of 128 for the actor and of 64 for the critic: padded to 256.
-    assert (step.actor.padding, step.actor.optimizer_steps) == (64, 2)
-    assert (step.critic.padding, step.critic.optimizer_steps) == (64, 8)
+    # 192 rows, more than one mini-batch of 128 for the actor, and three of 64 for the critic.
+    assert (step.mini_batch_rows, step.actor.padding, step.actor.optimizer_steps) == (96, 0, 2)
+    assert (step.critic.padding, step.critic.optimizer_steps) == (0, 6)
 
 
 def test_ranks_that_share_a_row_are_counted_once(configured):

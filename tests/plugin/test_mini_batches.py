@@ -1,9 +1,8 @@
 """Mini-batches of the trainer's configuration, made as large as the rows need; divisible by ranks and micro-batches."""
 
-import pytest
 from omegaconf import OmegaConf
 
-from verl_gpo.plugin.mini_batches import MiniBatches, mini_batches_grow, ranks_and_micro_batches
+from verl_gpo.plugin.mini_batches import MiniBatches, ranks_and_micro_batches, rows_vary
 
 
 def configuration(critic=False, gpus=1, dynamic=True, rows="widened"):
@@ -34,14 +33,14 @@ def test_each_step_starts_from_what_was_configured():
     config = configuration()
     mini_batches = MiniBatches(config)
     # 8 prompts: 64 roots in two mini-batches of 32. With 16 rows more there are two of 40.
-    assert mini_batches.widen(80, 64) == 40 and sizes(config) == (5, 2)
-    assert mini_batches.widen(64, 64) == 32 and sizes(config) == (4, 2)
+    assert mini_batches.fit(80, 64) == 40 and sizes(config) == (5, 2)
+    assert mini_batches.fit(64, 64) == 32 and sizes(config) == (4, 2)
 
 
 def test_a_critic_keeps_its_own_number_of_optimizer_steps():
     config = configuration(critic=True)
     # Two of the actor, four of the critic: 80 rows are padded to 96, which four eights divide.
-    assert MiniBatches(config).widen(80, 64) == 48 and sizes(config) == (6, 3)
+    assert MiniBatches(config).fit(80, 64) == 48 and sizes(config) == (6, 3)
 
 
 def test_ranks_and_fixed_micro_batches_divide_a_mini_batch():
@@ -51,12 +50,23 @@ def test_ranks_and_fixed_micro_batches_divide_a_mini_batch():
     # A mini-batch grows from 128 rows to 192 and to no less.
     config.actor_rollout_ref.actor.ppo_mini_batch_size = 16
     mini_batches = MiniBatches(config)
-    assert mini_batches.widen(384, 256) == 192 and sizes(config) == (24, 2)
+    assert mini_batches.fit(384, 256) == 192 and sizes(config) == (24, 2)
     # 1032 rows are nine of 128 and six of 192; their 1024 roots are eight.
-    assert mini_batches.widen(1032, 1024) == 128 and sizes(config) == (16, 2)
+    assert mini_batches.fit(1032, 1024) == 128 and sizes(config) == (16, 2)
     assert ranks_and_micro_batches(configuration(critic=True, gpus=8, dynamic=False)) == 16 * 12  # and of 3
 
 
-@pytest.mark.parametrize("rows", ["added", "matched", None])
-def test_only_where_it_is_asked_for(rows):
-    assert not mini_batches_grow(configuration(rows=rows)) and mini_batches_grow(configuration())
+def test_added_rows_take_their_own_optimizer_steps_evenly():
+    config = configuration(rows="added")
+    # Two mini-batches of 32 roots and one of 16 re-entry rollouts: three of 32 as it was; 72 rows are three of 24.
+    mini_batches = MiniBatches(config)
+    assert mini_batches.fit(80, 64) == 32 and sizes(config) == (4, 2)
+    assert mini_batches.fit(72, 64) == 24 and sizes(config) == (3, 2)
+
+
+def test_only_where_rows_vary():
+    assert rows_vary(configuration()) and rows_vary(configuration(rows="added")) and rows_vary(configuration(rows=None))
+    assert not rows_vary(configuration(rows="matched"))
+    plain = configuration()
+    plain.algorithm.gpo.enable = False
+    assert not rows_vary(plain)

@@ -125,8 +125,10 @@ class Trainer:
         pass
 
 
-@pytest.mark.parametrize(("rows", "mini_batch", "optimizer_steps"), [("widened", 3, 1.0), ("added", 2, 2.0)])
-def test_the_trainers_mini_batches_grow_before_it_reads_them(queue, rows, mini_batch, optimizer_steps):
+@pytest.mark.parametrize(
+    ("rows", "mini_batch", "optimizer_steps"), [("widened", 3, 1.0), ("added", 2, 2.0), ("matched", 2, 2.0)]
+)
+def test_the_trainers_mini_batches_fit_the_rows_before_it_reads_them(queue, rows, mini_batch, optimizer_steps):
     queue.rows["p_2_0"] = {"status": "success", "seq_len": 9, BRANCH_TAG: True}
     trainer = Trainer(rows)
     buffer = build(poll_interval=0.0, refill_fn=trainer.refill, mini_batch_size=2, rollout_n=2)

@@ -59,12 +59,15 @@ def step_arithmetic(rows: int, mini_batch_rows: int, epochs: int = 1, other_mult
     return StepArithmetic(rows, padded - rows, padded // mini_batch_rows * epochs)
 
 
-def widened_mini_batches(rows: int, root_rows: int, mini_batches: Sequence[int], unit: int) -> list[int]:
-    """Mini-batches that take all rows in as many optimizer steps as the roots alone would take.
+def even_mini_batches(rows: int, as_many_as: int, mini_batches: Sequence[int], unit: int) -> list[int]:
+    """Mini-batches of one size that take all rows in as many optimizer steps as some of the rows would take.
+
+    Padding is then less than a unit a mini-batch. Mini-batches as configured would leave the last one nearly empty, and
+    a whole optimizer step to a few rows.
 
     Args:
         rows: root and re-entry rows of the step.
-        root_rows: root rows of the step.
+        as_many_as: rows of which as many are taken: the roots (``rows=widened``), or all (``added``).
         mini_batches: rows of a mini-batch as configured: the actor's, and the critic's if there is one.
         unit: what has to divide every mini-batch.
 
@@ -73,7 +76,7 @@ def widened_mini_batches(rows: int, root_rows: int, mini_batches: Sequence[int],
         times the least common multiple of these is more than a mini-batch: such coarse ones take all rows in fewer
         steps, and stay as configured where that is closer.
     """
-    steps = [step_arithmetic(max(root_rows, 1), mini_batch).optimizer_steps for mini_batch in mini_batches]
+    steps = [step_arithmetic(max(as_many_as, 1), mini_batch).optimizer_steps for mini_batch in mini_batches]
     multiple = math.lcm(*steps) * unit
     padded = math.ceil(rows / multiple) * multiple
 

@@ -1,8 +1,9 @@
-"""``rows=widened``: mini-batches grow with the rows of a training step; optimizer steps stay the baseline's.
+"""Mini-batches of one size for a training step whose rows vary: ``rows=added`` and ``rows=widened``.
 
 verl's trainer reads ``ppo_mini_batch_size`` anew for each batch that it has drawn from the replay buffer: it pads the
 batch to whole mini-batches and tells the workers how large they are. So the setting is changed, in the trainer's own
-configuration, as soon as the rows are known; as it was configured it says how many optimizer steps the roots take.
+configuration, as soon as the rows are known; as it was configured it says how many optimizer steps rows take: the roots
+(``widened``: as many as the baseline takes) or all of them (``added``).
 
 Needed as long as verl has no setting for the number of mini-batches of a batch whose rows vary.
 """
@@ -15,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from verl.trainer.ppo.utils import need_critic
 
 from ..config import GPOConfig
-from ..core.batch import widened_mini_batches
+from ..core.batch import even_mini_batches
 
 _ACTOR = "actor_rollout_ref.actor"
 #: Blocks that split rows into micro-batches: whether by length, and of how many rows otherwise.
@@ -27,9 +28,10 @@ _SPLITS = (
 )
 
 
-def mini_batches_grow(config: DictConfig) -> bool:
-    """Whether the settings ask for it."""
-    return GPOConfig.from_mapping(config.algorithm.get("gpo")).rows == "widened"
+def rows_vary(config: DictConfig) -> bool:
+    """Whether the rows of a training step depend on what the search finds."""
+    gpo = GPOConfig.from_mapping(config.algorithm.get("gpo"))
+    return gpo.enable and gpo.rows != "matched"
 
 
 class MiniBatches:
@@ -41,13 +43,14 @@ class MiniBatches:
 
     def __init__(self, config: DictConfig):
         self._config = config
+        self._widened = GPOConfig.from_mapping(config.algorithm.get("gpo")).rows == "widened"
         self._n = config.actor_rollout_ref.rollout.n
         self._blocks = [_ACTOR, "critic"] if need_critic(config) else [_ACTOR]
         self._rows = [OmegaConf.select(config, f"{block}.ppo_mini_batch_size") * self._n for block in self._blocks]
         self._unit = math.lcm(self._n, ranks_and_micro_batches(config))
 
-    def widen(self, rows: int, root_rows: int) -> int:
-        """Make the mini-batches of the step that begins as large as its rows need.
+    def fit(self, rows: int, root_rows: int) -> int:
+        """Make the mini-batches of the step that begins fit its rows.
 
         Args:
             rows: of the step, at least one.
@@ -56,10 +59,10 @@ class MiniBatches:
         Returns:
             Rows of a mini-batch of the actor.
         """
-        widened = widened_mini_batches(rows, root_rows, self._rows, self._unit)
-        for block, mini_batch_rows in zip(self._blocks, widened, strict=True):
+        fitting = even_mini_batches(rows, root_rows if self._widened else rows, self._rows, self._unit)
+        for block, mini_batch_rows in zip(self._blocks, fitting, strict=True):
             OmegaConf.update(self._config, f"{block}.ppo_mini_batch_size", mini_batch_rows // self._n)
-        return widened[0]
+        return fitting[0]
 
 
 def ranks_and_micro_batches(config: DictConfig) -> int:

@@ -12,7 +12,7 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 from ..core.batch import step_arithmetic
 from ..report.step_line import step_line
 from .metrics import BRANCH_TAG, TAG, critical_positions, step_metrics
-from .mini_batches import MiniBatches, mini_batches_grow
+from .mini_batches import MiniBatches, rows_vary
 from .trackers import Trackers
 
 
@@ -21,7 +21,7 @@ class _GPOMetrics:
 
     sampler_kwargs: Any
     partitions: dict[str, dict[str, dict]]
-    #: Set where the settings say ``rows=widened``.
+    #: Set where the rows of a step vary.
     mini_batches: MiniBatches | None = None
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[KVBatchMeta, dict]:
@@ -37,7 +37,7 @@ class _GPOMetrics:
         rows = len(batch.keys)
         actor_rows = None
         if self.mini_batches:
-            actor_rows = self.mini_batches.widen(rows, rows - sum(bool(tag.get(BRANCH_TAG)) for tag in batch.tags))
+            actor_rows = self.mini_batches.fit(rows, rows - sum(bool(tag.get(BRANCH_TAG)) for tag in batch.tags))
         return batch, {**metrics, **summary, **self._arithmetic(rows, actor_rows)}
 
     @functools.cached_property
@@ -101,6 +101,6 @@ def build_replay_buffer(*, trainer_mode: str, sampler_kwargs: Any, **kwargs: Any
     )
     # verl tells a buffer little of its settings; the trainer that owns it is known by what refills it.
     trainer = getattr(kwargs.get("refill_fn"), "__self__", None)
-    if trainer is not None and mini_batches_grow(trainer.config):
+    if trainer is not None and rows_vary(trainer.config):
         buffer.mini_batches = MiniBatches(trainer.config)
     return buffer
