@@ -34,7 +34,7 @@ _OPPONENTS: dict[str, tuple[str, ...]] = {
 }
 #: Methods of the summary, against the baseline of each grid.
 HEADLINE = ("gpo_paper", "gpo_fast", "random", "oracle")
-BASELINE = {"protocol": "grpo", "tokens": "grpo_tokens"}
+BASELINE = {"protocol": "grpo", "tuned": "grpo", "tokens": "grpo_tokens"}
 
 
 def opponents(method: str, available: Sequence[str]) -> list[str]:

@@ -1,9 +1,9 @@
 """Batch arithmetic: how many rows a prompt gives, and what verl makes of the rows of a training step.
 
 verl trains on ``prompts x n`` rows, in mini-batches of ``ppo_mini_batch_size x n``, and pads what does not divide. Rows
-that re-entry adds are therefore not only more rows but more optimizer steps, some of them half empty, and that alone
-moves a comparison. ``rows=matched`` keeps the baseline's arithmetic: each prompt gives exactly ``n`` rows.
-``rows=widened`` keeps its optimizer steps: mini-batches grow by what was added.
+that re-entry adds are therefore not only more rows but more optimizer steps, and that alone moves a comparison.
+``rows=matched`` keeps the baseline's arithmetic: each prompt gives exactly ``n`` rows. ``rows=widened`` keeps its
+optimizer steps: mini-batches grow by what was added.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-#: What a prompt gives: its ``n`` roots and the re-entry rollouts ``added``, in mini-batches as large as before or
-#: ``widened`` by them; or ``matched`` to ``n`` rows in all.
+#: What a prompt gives: its ``n`` roots and the re-entry rollouts ``added``, in more mini-batches, or in as many as before
+#: that are ``widened`` by them; or ``matched`` to ``n`` rows in all.
 ROWS = ("added", "widened", "matched")
 
 
