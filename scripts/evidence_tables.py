@@ -34,18 +34,22 @@ _OPPONENTS: dict[str, tuple[str, ...]] = {
 }
 #: Methods of the summary, against the baseline of each grid.
 HEADLINE = ("gpo_paper", "gpo_fast", "random", "oracle")
-BASELINE = {"protocol": "grpo", "tuned": "grpo", "tokens": "grpo_tokens"}
+BASELINE = {"protocol": "grpo", "tokens": "grpo_tokens"}
 
 
 def opponents(method: str, available: Sequence[str]) -> list[str]:
     """What a method is compared with, out of the methods of its grid.
 
-    A variant ``grpo_tokens:M`` has the tokens of the method ``M`` and is an opponent of that method alone; one with
-    another learning rate, ``M:lr=X``, is an opponent of all that ``M`` is an opponent of.
+    A variant is an opponent of all that its method is an opponent of, but for ``grpo_tokens:M``, which has the tokens
+    of the method ``M`` and is an opponent of that method alone.
     """
     wanted = _OPPONENTS.get(method.partition(":")[0], _CONTROLS)
-    allowed = {name for name in wanted if name != method} | ({f"grpo_tokens:{method}"} if wanted else set())
-    return [name for name in available if name in allowed or (name.partition(":lr=")[0] in wanted and name != method)]
+
+    def opposes(name: str) -> bool:
+        base, varied, what = name.partition(":")
+        return base in wanted and name != method and not (varied and base == "grpo_tokens" and what != method)
+
+    return [name for name in available if opposes(name)]
 
 
 def _pairs(runs: Sequence[Run]) -> list[tuple[tuple[str, str, str], Seeds, Seeds]]:

@@ -88,18 +88,18 @@ def test_methods_stand_in_one_order_with_variants_behind():
         ("grpo", []),
         ("ppo", []),
         ("gpo_ppo", ["ppo"]),
-        ("grpo:lr=1e-3", []),
-        ("random", ["grpo", "grpo:lr=1e-3", "grpo_tokens"]),
-        ("random:lr=1e-3", ["grpo", "grpo:lr=1e-3", "grpo_tokens"]),
+        ("grpo:mini_batch=4", []),
+        ("random", ["grpo", "grpo:mini_batch=4", "grpo_tokens"]),
+        ("random:lr=1e-3", ["grpo", "grpo:mini_batch=4", "grpo_tokens"]),
         (
             "gpo_fast",
-            ["grpo", "grpo:lr=1e-3", "grpo_tokens", "grpo_tokens:gpo_fast", "random", "random:lr=1e-3", "ppo"],
+            ["grpo", "grpo:mini_batch=4", "grpo_tokens", "grpo_tokens:gpo_fast", "random", "random:lr=1e-3", "ppo"],
         ),
-        ("gpo_fast:n_mc=8", ["grpo", "grpo:lr=1e-3", "grpo_tokens", "random", "random:lr=1e-3", "ppo"]),
+        ("gpo_fast:n_mc=8", ["grpo", "grpo:mini_batch=4", "grpo_tokens", "random", "random:lr=1e-3", "ppo"]),
     ],
 )
 def test_opponents(method, expected):
-    names = ["grpo", "grpo:lr=1e-3", "grpo_tokens", "grpo_tokens:gpo_fast", "random", "random:lr=1e-3", "gpo_fast"]
+    names = ["grpo", "grpo:mini_batch=4", "grpo_tokens", "grpo_tokens:gpo_fast", "random", "random:lr=1e-3", "gpo_fast"]
     names += ["ppo", "gpo_ppo"]
     assert opponents(method, names) == expected
 

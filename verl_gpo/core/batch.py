@@ -12,8 +12,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-#: What a prompt gives: its ``n`` roots and the re-entry rollouts ``added``, in more mini-batches, or in as many as before
-#: that are ``widened`` by them; or ``matched`` to ``n`` rows in all.
+#: What a prompt gives: its ``n`` roots and the re-entry rollouts ``added``, in more mini-batches, or in as many as
+#: before that are ``widened`` by them; or ``matched`` to ``n`` rows in all.
 ROWS = ("added", "widened", "matched")
 
 
