@@ -33,7 +33,7 @@ _EDGES = np.concatenate([[0.0], (GRID[1:] + GRID[:-1]) / 2, [1.0]])
 _LOG_SUCCESS, _LOG_FAILURE = np.log(np.clip(GRID, 0.004, 1.0)), np.log(np.clip(1.0 - GRID, 0.004, 1.0))
 
 #: Jumps that a response is expected to have, whatever its length, but at most this share of its steps.
-EXPECTED_JUMPS, _MOST_JUMPS = 2.5, 0.75
+EXPECTED_JUMPS, _MOST_JUMPS = 2.75, 0.75
 #: No step is taken to be a jump for sure.
 _MOST_PROBABLE_JUMP = 0.9
 #: Share of jumps at which every other way to write the step fails.
