@@ -156,7 +156,8 @@ def to_reach(runs: Sequence[Run]) -> str:
 def sensitivity(runs: Sequence[Run]) -> str:
     """Variants of a method against the method as it is.
 
-    The latter may stand in another grid, if it was run with as many prompts, training steps and the same learning rate.
+    The latter may stand in the grid ``tokens``, whose rows and optimizer steps these have, if it was run with as many
+    prompts, training steps and the same learning rate.
     """
     rows = []
     for (regime, method), ours in cells([run for run in runs if run.grid == "sensitivity"]).items():
@@ -166,7 +167,12 @@ def sensitivity(runs: Sequence[Run]) -> str:
         theirs: dict[int, Run] = {}
         for run in sorted(runs, key=lambda run: run.grid != "sensitivity"):
             twin = ours.get(run.seed)
-            if (run.regime, run.method) == (regime, base) and twin and _size(run) == _size(twin):
+            if (
+                run.grid in ("sensitivity", "tokens")
+                and (run.regime, run.method) == (regime, base)
+                and twin
+                and _size(run) == _size(twin)
+            ):
                 theirs.setdefault(run.seed, run)
         pairs, cost = final_difference(ours, theirs), multiple(ours, theirs, lambda run: run.tokens)
         equal = at_equal_cost(*({seed: run.points for seed, run in side.items()} for side in (ours, theirs)), "tokens")

@@ -157,13 +157,14 @@ def test_seconds_of_different_machines_are_not_compared():
     assert body(overhead(runs))[1][-3:] == ["none", "1.00 [1.00, 1.00]", "none"]
 
 
-def test_a_variant_is_compared_with_its_method_of_whatever_grid():
+def test_a_variant_is_compared_with_its_method_in_its_own_grid_or_in_tokens():
+    tokens = [replace(run, grid="tokens") for run in PAIR]
     variant = [a_run("gpo_fast:n_mc=8", seed, 0.6, grid="sensitivity") for seed in (0, 1)]
-    (row,) = body(sensitivity([*variant, *PAIR]))
+    (row,) = body(sensitivity([*PAIR[:-1], a_run("gpo_fast", 0, 0.1), *variant, *tokens]))
     assert row[:4] == ["late12", "gpo_fast", "n_mc=8", "2"] and row[4].startswith("+8.5 [") and row[6] == "0.50"
-    (own,) = body(sensitivity([*PAIR, *variant, a_run("gpo_fast", 0, 0.7, grid="sensitivity")]))
+    (own,) = body(sensitivity([*tokens, *variant, a_run("gpo_fast", 0, 0.7, grid="sensitivity")]))
     assert own[4].startswith("-1.0 [")  # seed 0: -10 in its own grid, which comes first; seed 1: +8 from the other
-    (other,) = body(sensitivity([replace(run, prompts=8) for run in variant] + PAIR))
+    (other,) = body(sensitivity([replace(run, prompts=8) for run in variant] + tokens))
     assert other[3:5] == ["0", "no shared seed"]
 
 
