@@ -33,7 +33,7 @@ _OPPONENTS: dict[str, tuple[str, ...]] = {
     "random": ("grpo", "grpo_tokens"),
 }
 #: Methods of the summary, against the baseline of each grid.
-HEADLINE = ("gpo_paper", "gpo_fast", "random", "oracle")
+HEADLINE = ("grpo:mini_batch=4", "gpo_paper", "gpo_fast", "random", "oracle")
 BASELINE = {"protocol": "grpo", "tokens": "grpo_tokens"}
 
 
