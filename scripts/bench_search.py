@@ -196,12 +196,12 @@ def engine(args) -> list[dict]:
 
 
 def costly_engine(args) -> list[dict]:
-    """The same where a token costs more than a request: the same model, widened by zeros to 25 M parameters."""
+    """The same where a token costs more than a request: the same model, widened by zeros to 6 M parameters."""
     from scripts.bench_search_engine import compare, costly
 
     folder = task_folder(args, 16)
-    model = costly(folder / "model", args.work / "costly-16", 65_536)
-    return asyncio.run(compare(model, partial(vllm_prompts, folder), RESPONSE_TOKENS, 32))
+    model = costly(folder / "model", args.work / "costly-16", 16_384)
+    return asyncio.run(compare(model, partial(vllm_prompts, folder), RESPONSE_TOKENS, 16))
 
 
 SECTIONS = {f.__name__: f for f in (curves, abstention, confidence, learn_from, arithmetic, engine, costly_engine)}

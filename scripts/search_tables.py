@@ -210,7 +210,7 @@ TABLES: dict[str, tuple[str, str, Callable[[Sequence[Row]], str]]] = {
     ),
     "costly_engine": (
         "The real engine where a token costs more than a request",
-        "As above, with the same model at the cost of 25 M parameters: its MLPs are widened by zeros, so that what it "
+        "As above, with the same model at the cost of 6 M parameters: its MLPs are widened by zeros, so that what it "
         "samples is the same.",
         _engine,
     ),
