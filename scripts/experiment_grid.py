@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
-
-from recipes.gym.tasks import TASKS  # noqa: E402
-from scripts.recipe_runs import Training  # noqa: E402
+from recipes.gym.tasks import TASKS
+from scripts.recipe_runs import Training
 
 ARITHMETIC = "arithmetic"
 

@@ -101,8 +101,6 @@ def evaluate(model: Path, data: Path, samples: int, seed: int) -> Evaluation:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from recipes.arithmetic.task import parse_problem
-    from recipes.arithmetic.warmstart import graded, respond
     from recipes.supervision import summarise
     from verl_gpo.data.registry import REASONING_GYM
     from verl_gpo.evaluation.statistics import avg_at_k
@@ -114,6 +112,9 @@ def evaluate(model: Path, data: Path, samples: int, seed: int) -> Evaluation:
 
         problems = [read_problem(row) for row in rows]
     else:
+        from recipes.arithmetic.task import parse_problem
+        from recipes.arithmetic.warmstart import graded, respond
+
         problems = [parse_problem(row["prompt"][0]["content"]) for row in rows]
     asked = [problem for problem in problems for _ in range(samples)]
     torch.manual_seed(seed)

@@ -59,6 +59,15 @@ def step_arithmetic(rows: int, mini_batch_rows: int, epochs: int = 1, other_mult
     return StepArithmetic(rows, padded - rows, padded // mini_batch_rows * epochs)
 
 
+def rows_of_steps(kind: str, rows: int, root_rows: int) -> int:
+    """Rows of which a training step takes as many optimizer steps: the roots under ``widened``, else all.
+
+    Args:
+        kind: one of :data:`ROWS`.
+    """
+    return root_rows if kind == "widened" else rows
+
+
 def even_mini_batches(rows: int, as_many_as: int, mini_batches: Sequence[int], unit: int) -> list[int]:
     """Mini-batches of one size that take all rows in as many optimizer steps as some of the rows would take.
 
@@ -67,7 +76,7 @@ def even_mini_batches(rows: int, as_many_as: int, mini_batches: Sequence[int], u
 
     Args:
         rows: root and re-entry rows of the step.
-        as_many_as: rows of which as many are taken: the roots (``rows=widened``), or all (``added``).
+        as_many_as: rows of which as many are taken (:func:`rows_of_steps`).
         mini_batches: rows of a mini-batch as configured: the actor's, and the critic's if there is one.
         unit: what has to divide every mini-batch.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import GPOConfig
-from ..core.batch import StepArithmetic, even_mini_batches, step_arithmetic
+from ..core.batch import StepArithmetic, even_mini_batches, rows_of_steps, step_arithmetic
 from ..core.cost import expected_cost
 from ..report.runlog import RunLog
 from .configuration import Configuration, PlanError
@@ -134,7 +134,7 @@ def workload(
         mini_batch = configuration.integer("critic.ppo_mini_batch_size")
         mini_batches.append((batch.mini_batch if mini_batch == configured.mini_batch else mini_batch) * n)
     if gpo.enable and gpo.rows != "matched":
-        as_many_as = round(cost.root_rows) if gpo.rows == "widened" else rows
+        as_many_as = rows_of_steps(gpo.rows, rows, round(cost.root_rows))
         mini_batches = even_mini_batches(rows, as_many_as, mini_batches, math.lcm(n, ranks))
     actor_rows = mini_batches[0]
     if uses_critic(configuration):

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from verl.trainer.ppo.utils import need_critic
 
 from ..config import GPOConfig
-from ..core.batch import even_mini_batches
+from ..core.batch import even_mini_batches, rows_of_steps
 
 _ACTOR = "actor_rollout_ref.actor"
 #: Blocks that split rows into micro-batches: whether by length, and of how many rows otherwise.
@@ -43,7 +43,7 @@ class MiniBatches:
 
     def __init__(self, config: DictConfig):
         self._config = config
-        self._widened = GPOConfig.from_mapping(config.algorithm.get("gpo")).rows == "widened"
+        self._kind = GPOConfig.from_mapping(config.algorithm.get("gpo")).rows
         self._n = config.actor_rollout_ref.rollout.n
         self._blocks = [_ACTOR, "critic"] if need_critic(config) else [_ACTOR]
         self._rows = [OmegaConf.select(config, f"{block}.ppo_mini_batch_size") * self._n for block in self._blocks]
@@ -59,7 +59,7 @@ class MiniBatches:
         Returns:
             Rows of a mini-batch of the actor.
         """
-        fitting = even_mini_batches(rows, root_rows if self._widened else rows, self._rows, self._unit)
+        fitting = even_mini_batches(rows, rows_of_steps(self._kind, rows, root_rows), self._rows, self._unit)
         for block, mini_batch_rows in zip(self._blocks, fitting, strict=True):
             OmegaConf.update(self._config, f"{block}.ppo_mini_batch_size", mini_batch_rows // self._n)
         return fitting[0]
