@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 # Run as a script, only this folder is on the path: the package is found from the repository root.
@@ -80,7 +79,7 @@ def prepare(
     Args:
         train, test: number of problems for training and of held-out problems.
         target: lowest and highest sampled accuracy (temperature 1) that is accepted.
-        steps: optimizer steps of the supervision, None for the default budget.
+        steps: optimizer steps of a round of the supervision, None for the default.
         force: make it anew, and replace a folder made with other settings.
 
     Returns:
@@ -111,6 +110,7 @@ def prepare(
 def _make(folder: Path, spec: ArithmeticSpec, request: dict, progress: bool) -> dict:
     # Imported here: a cache hit and --help need neither torch nor transformers, which take seconds to load.
     from recipes.arithmetic import warmstart
+    from recipes.supervision import until_good_enough
 
     seed, (low, high) = request["seed"], request["target"]
     settings = warmstart.TrainSettings(**({} if request["steps"] is None else {"steps": request["steps"]}))
@@ -119,20 +119,18 @@ def _make(folder: Path, spec: ArithmeticSpec, request: dict, progress: bool) -> 
     write_parquet(supervised[: request["train"]], "train", folder / "train.parquet")
     write_parquet(held_out, "test", folder / "test.parquet")
 
-    began = time.perf_counter()
-    model, tokenizer = warmstart.supervise(supervised, spec, settings, seed, progress)
-    seconds = time.perf_counter() - began
+    model, tokenizer, train = warmstart.supervise(supervised, spec, settings, seed, progress)
     samples = -(-MEASURED_RESPONSES // len(held_out))
-    sampled = warmstart.measure(model, tokenizer, held_out, seed=seed, samples=samples)
-    if not low <= sampled.accuracy <= high:
-        raise TargetMissed(
-            f"sampled accuracy {sampled.accuracy:.3f} after {settings.steps} steps ({seconds:.0f} s) is outside the "
-            f"target [{low}, {high}]; root success of the data {spec.root_success:.3f}, easy lines right "
-            f"{sampled.easy_step:.4f}, hard lines right {sampled.hard_step:.4f}. More --steps help if easy lines "
-            "are below 0.995, else change --slip or --n-hard."
-        )
+    sampled, measured = until_good_enough(
+        train,
+        lambda: warmstart.measure(model, tokenizer, held_out, seed=seed, samples=samples),
+        (low, high),
+        settings.steps,
+        f"Root success of the data {spec.root_success:.3f}. More --steps help if easy lines are below 0.995, else "
+        "change --slip or --n-hard.",
+    )
     greedy = warmstart.measure(model, tokenizer, held_out, seed=seed, greedy=True)
-    measured = {"root_success": spec.root_success, "settings": settings.to_dict(), "train_seconds": round(seconds, 1)}
+    measured |= {"root_success": spec.root_success, "settings": settings.to_dict()}
     measured |= {"sampled": sampled.to_dict(), "greedy": greedy.to_dict()}
     return save(folder, model, tokenizer, request, measured)
 
@@ -151,7 +149,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--train", type=int, default=2048, help="problems in train.parquet")
     parser.add_argument("--eval", type=int, default=256, help="held-out problems in test.parquet")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=None, help="budget: optimizer steps (None: the default budget)")
+    parser.add_argument("--steps", type=int, default=None, help="optimizer steps of a round (None: the default)")
     parser.add_argument("--target-low", type=float, default=0.3, help="lowest sampled accuracy accepted")
     parser.add_argument("--target-high", type=float, default=0.6, help="highest sampled accuracy accepted")
     parser.add_argument("--force", action="store_true", help="make it anew even if it is there")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
@@ -16,10 +17,11 @@ from recipes.supervision import Graded, Measurement, TrainSettings
 
 def supervise(
     problems: list[Problem], spec: ArithmeticSpec, settings: TrainSettings, seed: int, progress: bool = True
-) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]:
-    """Train a model from scratch on sampled traces of ``problems`` (all of one spec, so all of one length).
+) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast, Callable[[], object]]:
+    """A new model, its tokenizer, and a call that trains the model for a round on sampled traces of ``problems``.
 
-    The loss covers the response only: prompts are random digits. Global torch randomness is seeded.
+    The problems are all of one spec, so all of one length. The loss covers the response only: prompts are random
+    digits. Global torch randomness is seeded.
     """
     torch.manual_seed(seed)
     rng = random.Random(f"supervise:{seed}")
@@ -35,7 +37,7 @@ def supervise(
         chosen = rng.choices(problems, k=settings.batch_size)
         return [(problem.prompt, sample_solution(problem, rng, spec.slip)) for problem in chosen]
 
-    return supervision.fit(model, tokenizer, draw, settings, progress), tokenizer
+    return model, tokenizer, lambda: supervision.fit(model, tokenizer, draw, settings, progress)
 
 
 def respond(

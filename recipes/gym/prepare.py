@@ -107,22 +107,21 @@ def _supervise(
     """The model, its tokenizer, and what the card says of them; TargetMissed if it is not as good or bad as asked."""
     # Imported here: a cache hit and an error need neither torch nor transformers, which take seconds to load.
     from recipes.gym import warmstart
+    from recipes.supervision import until_good_enough
 
     seed, (low, high) = request["seed"], request["target"]
     settings = warmstart.TrainSettings(**request["training"])
-    began = time.perf_counter()
-    model, tokenizer = warmstart.supervise(supervised, request["slip"], settings, seed, progress)
-    seconds = time.perf_counter() - began
+    model, tokenizer, train = warmstart.supervise(supervised, request["slip"], settings, seed, progress)
     samples = -(-MEASURED_RESPONSES // len(held_out))
-    sampled = warmstart.measure(model, tokenizer, held_out, seed=seed, samples=samples)
-    if not low <= sampled.accuracy <= high:
-        raise TargetMissed(
-            f"sampled accuracy {sampled.accuracy:.3f} after {settings.steps} steps ({seconds:.0f} s) is outside the "
-            f"target [{low}, {high}]; easy lines right {sampled.easy_step:.4f}, hard lines right "
-            f"{sampled.hard_step:.4f}. More --steps help if easy lines are below 0.99, else change --slip."
-        )
+    sampled, measured = until_good_enough(
+        train,
+        lambda: warmstart.measure(model, tokenizer, held_out, seed=seed, samples=samples),
+        (low, high),
+        settings.steps,
+        "More --steps help if easy lines are below 0.99, else change --slip.",
+    )
     greedy = warmstart.measure(model, tokenizer, held_out, seed=seed, greedy=True)
-    measured = {"settings": settings.to_dict(), "train_seconds": round(seconds, 1)}
+    measured |= {"settings": settings.to_dict()}
     measured |= {"sampled": sampled.to_dict(), "greedy": greedy.to_dict()}
     return model, tokenizer, measured
 
@@ -137,7 +136,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--train", type=int, default=2048, help="problems in train.parquet")
     parser.add_argument("--eval", type=int, default=256, help="held-out problems in test.parquet")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=None, help="budget: optimizer steps (None: the task's)")
+    parser.add_argument("--steps", type=int, default=None, help="optimizer steps of a round (None: the task's)")
     parser.add_argument("--target-low", type=float, default=0.3, help="lowest sampled accuracy accepted")
     parser.add_argument("--target-high", type=float, default=0.6, help="highest sampled accuracy accepted")
     parser.add_argument("--force", action="store_true", help="make it anew even if it is there")

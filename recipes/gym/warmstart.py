@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
@@ -19,8 +20,11 @@ SPARE_TOKENS = 8
 
 def supervise(
     problems: list[Problem], slip: float, settings: TrainSettings, seed: int, progress: bool = True
-) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]:
-    """Train a model from scratch on sampled solutions of ``problems`` (all of one task). Seeds torch's randomness."""
+) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast, Callable[[], object]]:
+    """A new model, its tokenizer, and a call that trains the model for a round on sampled solutions of ``problems``.
+
+    The problems are all of one task. Global torch randomness is seeded.
+    """
     torch.manual_seed(seed)
     rng = random.Random(f"supervise:{seed}")
     task, tokenizer = problems[0].task, build_tokenizer()
@@ -32,7 +36,7 @@ def supervise(
         chosen = rng.choices(problems, k=settings.batch_size)
         return [(problem.prompt, problem.sample_solution(rng, slip)) for problem in chosen]
 
-    return supervision.fit(model, tokenizer, draw, settings, progress), tokenizer
+    return model, tokenizer, lambda: supervision.fit(model, tokenizer, draw, settings, progress)
 
 
 def respond(

@@ -19,7 +19,7 @@ def measured():
         "right, greedy": lambda card: f"{card['greedy']['accuracy']:.3f}",
         "hard lines right, sampled": lambda card: f"{card['sampled']['hard_step']:.3f}",
         "other lines right, sampled": lambda card: f"{card['sampled']['easy_step']:.3f}",
-        "optimizer steps": lambda card: card["settings"]["steps"],
+        "optimizer steps": lambda card: card["rounds"] * card["settings"]["steps"],
         "CPU seconds on one thread, graders' processes apart": lambda card: f"{card['cpu_seconds']:.0f}",
     }
     lines = [f"| | {' | '.join(f'`{name}`' for name in TASKS)} |", "|---|---:|---:|"]

@@ -8,7 +8,16 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from recipes.arithmetic.model import build_model, build_tokenizer  # noqa: E402
-from recipes.supervision import Graded, TrainSettings, fit, respond, summarise  # noqa: E402
+from recipes.prepared import TargetMissed  # noqa: E402
+from recipes.supervision import (  # noqa: E402
+    Graded,
+    Measurement,
+    TrainSettings,
+    fit,
+    respond,
+    summarise,
+    until_good_enough,
+)
 
 TOKENIZER = build_tokenizer()
 PAIRS = [("a", "1"), ("b", "22\n3"), ("c", "4444444")]
@@ -61,3 +70,26 @@ def test_the_measure_counts_lines_up_to_the_first_wrong_one():
     assert (found.accuracy, found.easy_step, found.hard_step) == (1 / 3, 3 / 4, 1 / 2)
     assert (found.responses, found.tokens) == (3, (4 + 2 + 1) / 3)
     assert math.isnan(summarise([""], [Graded(False, [False], frozenset())]).hard_step)
+
+
+@pytest.mark.parametrize(("accuracies", "rounds"), [([0.4], 1), ([0.2, 0.3], 2), ([0.0, 0.1, 0.6], 3)])
+def test_a_model_that_has_not_learnt_enough_is_trained_again(accuracies, rounds):
+    trained = []
+    found, card = until_good_enough(
+        lambda: trained.append(1),
+        lambda: Measurement(accuracies[len(trained) - 1], 1.0, 0.5, 8, 9.0),
+        (0.3, 0.6),
+        steps=100,
+        advice="",
+    )
+    assert (found.accuracy, card["rounds"], len(trained)) == (accuracies[-1], rounds, rounds)
+
+
+@pytest.mark.parametrize(("accuracies", "rounds"), [([0.7], 1), ([0.2, 0.7], 2), ([0.2, 0.2, 0.29, 0.5], 3)])
+def test_a_target_that_is_missed_says_so(accuracies, rounds):
+    left = iter(accuracies)
+    missed = rf"accuracy {accuracies[rounds - 1]:.3f} after {rounds} x 100 steps .* target \[0.3, 0.6\].* Try this."
+    with pytest.raises(TargetMissed, match=missed):
+        until_good_enough(
+            lambda: None, lambda: Measurement(next(left), 1.0, 0.5, 8, 9.0), (0.3, 0.6), steps=100, advice="Try this."
+        )
