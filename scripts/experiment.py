@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import os
 import subprocess
 import sys
@@ -28,7 +29,7 @@ sys.path.insert(0, str(REPOSITORY))
 from scripts.consecutive import TrainingFailed, consecutive  # noqa: E402
 from scripts.evidence_rows import EVALUATIONS, RUNS, Point, Run  # noqa: E402
 from scripts.experiment_grid import Grid, read_grid, training  # noqa: E402
-from scripts.recipe_runs import Training, evaluate  # noqa: E402
+from scripts.recipe_runs import Evaluation, Training, evaluate  # noqa: E402
 from verl_gpo.evaluation.statistics import bootstrap_interval  # noqa: E402
 from verl_gpo.report.runlog import RunLog, generated_tokens  # noqa: E402
 
@@ -54,6 +55,11 @@ def step_seconds(metrics: Mapping[str, Any]) -> float:
     return float(metrics["timing_s/step"]) - float(metrics.get("timing_s/save_checkpoint", 0.0))
 
 
+@functools.cache  # runs of a seed start from one model
+def _evaluate_start(*arguments: Any) -> Evaluation:
+    return evaluate(*arguments)
+
+
 def evaluations(grid: Grid, key: Mapping[str, Any], trained: Training, log: RunLog) -> list[Point]:
     """The run's evaluations, the model that it started from included."""
     points = []
@@ -66,7 +72,8 @@ def evaluations(grid: Grid, key: Mapping[str, Any], trained: Training, log: RunL
             spent["optimizer_steps"] += metrics["gpo/optimizer_steps"]
             spent["seconds"] += step_seconds(metrics)
         if step % grid.evaluate_every == 0:
-            found = evaluate(trained.weights(step), trained.data, grid.samples, key["seed"])
+            measure = evaluate if step else _evaluate_start
+            found = measure(trained.weights(step), trained.data, grid.samples, key["seed"])
             by_problem = np.array(found.accuracies)
             (low,), (high,) = bootstrap_interval(by_problem)
             result = {"accuracy": float(by_problem.mean()), "low": float(low), "high": float(high)}
