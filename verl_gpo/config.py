@@ -106,7 +106,10 @@ class GPOConfig:
         1, _integer(0), "Responses of each group in which a critical step is looked for; 0: all that qualify."
     )
     anchor_outcome: str = _option(
-        "any", _one_of(ANCHOR_OUTCOMES), "Which responses qualify: `any`, or those that `failed` or are `solved`."
+        "any",
+        _one_of(ANCHOR_OUTCOMES),
+        "Which responses qualify: `any`, or those that `failed` or are `solved`; `surprising`: any, and first "
+        "those whose reward is farthest from the group's mean, since their steps changed the value most.",
     )
     skip_groups: str = _option(
         "none",
@@ -181,6 +184,12 @@ class GPOConfig:
     )
     min_confidence: float = _option(
         0.0, _share(), "Least probability of being the critical step; below it there is none, and no re-entry."
+    )
+    explore_share: float = _option(
+        0.0,
+        _share(),
+        "Share of the prompts that reset to a random step, without a search: where all resets are to one place, what "
+        "is learnt there may spread to where it does not belong.",
     )
     reset: str = _option(
         "before", _one_of(RESETS), "Reset to the state before the critical step (the paper's), or to the one after it."

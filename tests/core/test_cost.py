@@ -40,6 +40,19 @@ def test_a_single_root_has_its_prompt_valued_too():
     assert cost(n=1).value_tokens == 4 * 4 * 50 and cost(n=2).value_tokens == 3 * 4 * 50
 
 
+def test_a_prompt_that_explores_costs_its_rollouts_alone():
+    # fresh: 4 rollouts of 50 either way; reuse: the search's own, or 4 of 50 where there was none.
+    assert (cost(explore_share=0.5).value_tokens, cost(explore_share=0.5).reentry_tokens) == (300, 200)
+    reuse = cost(explore_share=0.5, learn_from="reuse")
+    assert (reuse.value_tokens, reuse.reentry_tokens, reuse.branch_rows) == (300, 100, 4)
+    assert cost(explore_share=1.0) == cost(search="random")
+
+
+@pytest.mark.parametrize("search", ["none", "given", "random"])
+def test_controls_have_no_search_to_leave_out(search):
+    assert cost(search=search, explore_share=0.5) == cost(search=search)
+
+
 @pytest.mark.parametrize(("field", "value"), [("n", 0), ("prompts", 0), ("examined", 1.5)])
 def test_what_cannot_be_is_refused_by_name(field, value):
     with pytest.raises(ValueError, match=rf"^{field}={value}: must be"):

@@ -93,6 +93,35 @@ def test_rules_reach_the_engine(rule, index):
     assert reentry.critical.index == index
 
 
+@pytest.mark.parametrize("search", [name for name, strategy in SEARCHES.items() if strategy.looks])
+@pytest.mark.parametrize("learn_from", LEARN_FROM)
+def test_a_share_of_the_prompts_resets_to_a_random_step_without_a_search(search, learn_from):
+    settings = {"search": search, "learn_from": learn_from, "n_reentry": 3}
+    roots = [root(reward=1.0), root(reward=0.0, first=50)]
+    policy = {0: [1], 2: [0, 1], 4: [1, 0], 6: [1]}
+    random_one = [
+        run(FakePolicy(policy), roots, seed=str(n), **{**settings, "search": "random"}).reentries for n in range(40)
+    ]
+    explored = [run(FakePolicy(policy), roots, seed=str(n), explore_share=0.5, **settings) for n in range(40)]
+    assert 10 < sum(result.explored for result in explored) < 30
+    for result, control in zip(explored, random_one, strict=True):
+        if result.explored:
+            assert result.usage["value"].requests == 0
+            assert result.reentries[0].critical.index == control[0].critical.index
+            assert len(result.reentries[0].rollouts) == len(control[0].rollouts)
+    always = run(FakePolicy(policy), roots, explore_share=1.0, **settings)
+    never = run(FakePolicy(policy), roots, explore_share=0.0, **settings)
+    assert always.explored and not never.explored
+
+
+@pytest.mark.parametrize("search", [name for name, strategy in SEARCHES.items() if not strategy.looks])
+def test_a_control_does_not_explore(search):
+    result = run(
+        FakePolicy({0: [1], 2: [0], 4: [1], 6: [1]}), [root(), root(reward=0.0)], search=search, explore_share=1.0
+    )
+    assert not result.explored
+
+
 def test_reset_after_keeps_the_critical_step():
     policy = FakePolicy({2: [0.5], 4: [1.0], 6: [0.0]})
     (reentry,) = run(policy, [root(reward=0.5), root(reward=0.5, first=50)], reset="after").reentries

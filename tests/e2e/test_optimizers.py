@@ -1,7 +1,6 @@
-"""Other optimizers than GRPO on the real pipeline: a critic, matched rows, DAPO's filter, LoRA, KL on both sides."""
+"""Other optimizers than GRPO on the real pipeline: DAPO's filter, LoRA, KL in the loss. PPO: test_recipes.py."""
 
 import json
-import math
 from collections import defaultdict
 
 import pytest
@@ -11,28 +10,6 @@ from tests.e2e.test_training import ARITHMETIC, assert_rollout_and_actor_agree, 
 pytestmark = pytest.mark.e2e
 
 TWO_STEPS = ("trainer.total_training_steps=2", "trainer.resume_mode=disable")
-
-
-def test_ppo_with_a_critic_on_matched_rows(train, arithmetic_data):
-    """Two roots and two re-entry rollouts a prompt, or four roots: always the 16 rows of the run without GPO."""
-    critic = [
-        "algorithm.adv_estimator=gae",
-        f"critic.model.path={arithmetic_data}/model",
-        "critic.use_dynamic_bsz=true",
-        "critic.model.enable_gradient_checkpointing=false",
-        "algorithm.use_kl_in_reward=true",
-    ]
-    matched = ["algorithm.gpo.rows=matched", "algorithm.gpo.n_reentry=2", "algorithm.gpo.n_mc=2"]
-    run = train("ppo", *ARITHMETIC, *critic, *matched, *TWO_STEPS)
-    assert sorted(run.metrics) == [1, 2]
-    for metrics in run.metrics.values():
-        assert metrics["gpo/rows"] == 16 and metrics["gpo/optimizer_steps"] == 1
-        assert metrics["gpo/rollouts/root"] + metrics["gpo/rollouts/branch"] == 16
-        assert metrics["gpo/rollouts/branch"] == 2 * metrics["gpo/critical/found"]
-        assert math.isfinite(metrics["critic/vf_loss"]) and metrics["critic/grad_norm"] > 0
-        assert metrics["actor/grad_norm"] > 0
-        assert_rollout_and_actor_agree(metrics)
-    assert sum(metrics["gpo/rollouts/branch"] for metrics in run.metrics.values()) > 0
 
 
 def test_dapo_with_lora_filters_by_the_roots(train, tmp_path):

@@ -1,8 +1,11 @@
 """The paper's recipe, written for eight GPUs, at toy size: the same YAML files, and what the plan said of them."""
 
+import math
+
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.e2e.test_training import assert_rollout_and_actor_agree
 from verl_gpo.plan.checks import gpo_settings
 from verl_gpo.plan.configuration import load
 from verl_gpo.plan.numbers import Expectation, workload
@@ -17,6 +20,7 @@ def test_the_papers_recipe_with_lora_and_a_critic(train):
         "algo=ppo",
         "recipe.response_tokens=60",
         "algorithm.gpo.min_step_tokens=3",
+        "algorithm.use_kl_in_reward=true",
         "actor_rollout_ref.rollout.n=8",
         "actor_rollout_ref.rollout.max_num_batched_tokens=2048",
         "trainer.total_training_steps=2",
@@ -31,9 +35,13 @@ def test_the_papers_recipe_with_lora_and_a_critic(train):
         metrics = run.metrics[step]
         assert metrics["gpo/rows"] == expected.actor.rows == 32
         assert metrics["gpo/optimizer_steps"] == expected.actor.optimizer_steps == 1
-        # A trajectory without a step that gains has no reset; its rows are roots, then.
-        assert metrics["gpo/rollouts/root"] + metrics.get("gpo/rollouts/branch", 0) == expected.actor.rows
+        # Four roots and four re-entry rollouts a prompt, or eight roots where no step gains.
+        assert metrics["gpo/rollouts/root"] + metrics["gpo/rollouts/branch"] == expected.actor.rows
+        assert metrics["gpo/rollouts/branch"] == 4 * metrics["gpo/critical/found"]
         assert metrics["gpo/tokens/value"] == pytest.approx(expected.value_tokens, rel=0.25)
         assert metrics["gpo/failures/sampling"] == metrics["gpo/failures/scoring"] == 0
-        assert metrics["critic/vf_loss"] > 0
+        assert math.isfinite(metrics["critic/vf_loss"]) and metrics["critic/grad_norm"] > 0
+        assert metrics["actor/grad_norm"] > 0
+        assert_rollout_and_actor_agree(metrics)
+    assert sum(metrics["gpo/rollouts/branch"] for metrics in run.metrics.values()) > 0
     assert "lora" in run.log.lower()

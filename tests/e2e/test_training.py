@@ -71,8 +71,10 @@ def test_gpo_trains_saves_and_resumes(train, tmp_path):
         assert metrics["gpo/rows"] > 16 and metrics["gpo/optimizer_steps"] == 2  # four prompts, four roots each
     assert "val-core/verl_gpo/arithmetic/acc/mean@2" in first.metrics[2]
 
-    resumed = train("resumed", *ARITHMETIC, *folders, steps(3), "algorithm.gpo.rows=widened")
+    other = ["algorithm.gpo.rows=widened", "actor_rollout_ref.actor.use_kl_loss=true"]
+    resumed = train("resumed", *ARITHMETIC, *folders, steps(3), *other)
     assert sorted(resumed.metrics) == [3]
+    assert resumed.metrics[3]["actor/kl_loss"] > 0  # against the model before the first two steps
     assert resumed.metrics[3]["gpo/rows"] > 16 and resumed.metrics[3]["gpo/optimizer_steps"] == 1
     assert "Resuming from" in resumed.log
     assert_reentered(resumed.metrics[3])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..config import GPOConfig
+from .search import SEARCHES
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,13 @@ def expected_cost(
 
 def _draws(config: GPOConfig, steps: int) -> tuple[float, float, float]:
     """For one anchor: continuations of the search, rows that are learnt from, and rollouts after the choice."""
+    share = config.explore_share if SEARCHES[config.search].looks else 0.0
+    searched, explored = _draws_of(config, steps), _draws_of(replace(config, search="random"), steps)
+    draws, group, after = ((1 - share) * one + share * other for one, other in zip(searched, explored, strict=True))
+    return draws, group, after
+
+
+def _draws_of(config: GPOConfig, steps: int) -> tuple[float, float, float]:
     inner = max(steps - 1, 0)
     if config.search == "none":
         return 0.0, 0.0, 0.0

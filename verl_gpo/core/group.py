@@ -45,6 +45,8 @@ class Group:
         self._lengths: set[int] = set()  # of the prefixes above: one that is long costs something to look up
         self._sequential = SEARCHES[config.search].sequential
         self.anchors = anchors
+        #: Whether this prompt is one of those that reset to a random step, without a search.
+        self.explores = random.Random(f"{seed}/explore").random() < config.explore_share
         expected = sum(len(root.token_ids) for root in roots_N) / len(roots_N)
         budget = config.prefix_budget(response_length)
         self.views = []

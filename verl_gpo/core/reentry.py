@@ -79,6 +79,8 @@ class ReentryEngine:
         with _Stopwatch(result):
             group = Group(config, self.splitter, self.response_length, roots_N, anchors, f"{config.seed}/{seed}", given)
         search = SEARCHES[config.search]()
+        if search.looks and group.explores:
+            search, result.explored = SEARCHES["random"](), True
         # Short of tokens, a search becomes a proposal without its rounds: the most probable step by what is free.
         rounds = result.effort == "search"
         if search.looks and not rounds:
