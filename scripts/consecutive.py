@@ -85,6 +85,17 @@ def consecutive(runs: Sequence[Run], log: Path) -> Iterator[tuple[Run, float | T
                 yield broken, TrainingFailed(f"{broken.name} ended before its last step; the log: {log}")
 
 
+def prepare(run: Run, log: Path) -> None:
+    """Do what the script does before it trains: make the data and the model that are not there.
+
+    Raises:
+        TrainingFailed: it did not come to the training.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="consecutive_") as folder:
+        _training_arguments(run, Path(folder), log)
+
+
 def _training_arguments(run: Run, folder: Path, log: Path) -> list[str]:
     """What the script would have called the trainer with; whatever else it does, it does."""
     file = folder / f"{run.name}.arguments"

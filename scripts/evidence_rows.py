@@ -137,7 +137,45 @@ def read_results(folder: Path) -> list[Run]:
     for key in keys:
         if keys.count(key) > 1:
             raise ValueError(f"{folder / RUNS}: {_name(key)} has more than one row; a repeat needs a grid of its own")
-    return [replace(run, points=_curve(folder / EVALUATIONS, points.get(run.key, []))) for run in runs]
+    curves = [replace(run, points=_curve(folder / EVALUATIONS, points.get(run.key, []))) for run in runs]
+    for key, accuracies in _starts(curves).items():
+        if len(accuracies) > 1:
+            raise ValueError(f"{folder / EVALUATIONS}: {_name(key)}: {_NOT_ONE_MODEL} ({_listed(accuracies)})")
+    return curves
+
+
+_NOT_ONE_MODEL = "runs started from models of different accuracies, so they cannot be compared"
+
+
+def _starts(runs: Iterable[Run]) -> dict[tuple[str, int], set[float]]:
+    """Accuracies that the runs of each regime and seed started from."""
+    found: dict[tuple[str, int], set[float]] = {}
+    for run in runs:
+        if run.points and run.points[0].training_step == 0:
+            found.setdefault((run.regime, run.seed), set()).add(run.points[0].accuracy)
+    return found
+
+
+def check_start(folder: Path, runs: Iterable[Run], regime: str, seed: int, accuracy: float) -> None:
+    """A model supervised on another machine is another model: its runs have to stand in another folder.
+
+    Args:
+        folder: of the ``runs``, for the message.
+        accuracy: of the model that new runs of the regime and seed would start from.
+
+    Raises:
+        ValueError: the runs started from another one.
+    """
+    there = _starts(runs).get((regime, seed), set())
+    if there and float(f"{accuracy:.6g}") not in there:
+        raise ValueError(
+            f"{folder / EVALUATIONS}: {_name((regime, seed))}: {_NOT_ONE_MODEL} ({_listed(there)}, and {accuracy:.6g} "
+            "of the model made here): give another folder, --results, or the models of these runs, --work"
+        )
+
+
+def _listed(accuracies: Iterable[float]) -> str:
+    return ", ".join(f"{accuracy:g}" for accuracy in sorted(accuracies))
 
 
 def _curve(file: Path, points: Iterable[Point]) -> tuple[Point, ...]:
@@ -153,7 +191,7 @@ def _curve(file: Path, points: Iterable[Point]) -> tuple[Point, ...]:
     return curve
 
 
-def _name(key: Key) -> str:
+def _name(key: Sequence[str | int]) -> str:
     return " ".join(map(str, key))
 
 

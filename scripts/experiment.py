@@ -26,8 +26,8 @@ import numpy as np
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from scripts.consecutive import TrainingFailed, consecutive  # noqa: E402
-from scripts.evidence_rows import EVALUATIONS, RUNS, Point, Run  # noqa: E402
+from scripts.consecutive import TrainingFailed, consecutive, prepare  # noqa: E402
+from scripts.evidence_rows import EVALUATIONS, RUNS, Point, Run, check_start, read_results  # noqa: E402
 from scripts.experiment_grid import Grid, read_grid, training  # noqa: E402
 from scripts.recipe_runs import Evaluation, Training, evaluate  # noqa: E402
 from verl_gpo.evaluation.statistics import bootstrap_interval  # noqa: E402
@@ -82,6 +82,21 @@ def evaluations(grid: Grid, key: Mapping[str, Any], trained: Training, log: RunL
                 Point(**key, training_step=step, **spent, **result, problems=len(by_problem), samples=grid.samples)
             )
     return points
+
+
+def check_starts(results: Path, log: Path, cells: Iterable[tuple[Mapping[str, Any], Training]], samples: int) -> None:
+    """Before anything is trained: runs start from the model that the runs to compare them with started from.
+
+    Raises:
+        ValueError: they would not (:func:`scripts.evidence_rows.check_start`).
+    """
+    runs = read_results(results)
+    first = {(key["regime"], key["seed"]): cell for key, cell in reversed(list(cells))}
+    for regime, seed in sorted({(run.regime, run.seed) for run in runs} & set(first)):
+        cell = first[regime, seed]
+        prepare(cell.run(), log)
+        found = _evaluate_start(cell.weights(0), cell.data, samples, seed)
+        check_start(results, runs, regime, seed, float(np.mean(found.accuracies)))
 
 
 def row(grid: Grid, key: Mapping[str, Any], log: RunLog, points: Sequence[Point], commit: str) -> Run:
@@ -202,6 +217,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.list:
         print("\n".join(missing))
         return 0
+    try:
+        check_starts(args.results, args.work.resolve() / "log", missing.values(), grid.samples)
+    except (ValueError, TrainingFailed) as error:
+        print(f"verl_gpo: {error}", file=sys.stderr)
+        return 1
     commit, failed = this_commit(), 0
     runs = [cell.run() for _, cell in missing.values()]
     for run, outcome in consecutive(runs, args.work.resolve() / "log"):

@@ -74,6 +74,18 @@ def test_a_run_cannot_be_there_twice(tmp_path):
         read_results(write(tmp_path, [a_run(curve=()), a_run(curve=())]))
 
 
+def test_runs_of_a_regime_and_seed_start_from_one_model(tmp_path):
+    one, other = a_run("grpo"), a_run("random", curve=((0, 0.3), (1000, 0.5)))
+    write(tmp_path, [one, other])
+    with pytest.raises(ValueError, match=r"late12 0: runs started from models of different accuracies.*\(0.2, 0.3\)"):
+        read_results(tmp_path)
+    write(
+        tmp_path,
+        [one, a_run("random", seed=1, curve=((0, 0.3), (1000, 0.5))), replace(other, regime="rare8", points=())],
+    )
+    assert len(read_results(tmp_path)) == 3
+
+
 def test_methods_stand_in_one_order_with_variants_behind():
     names = ["oracle", "gpo_fast:n_mc=8", "new", "gpo_fast", "grpo"]
     assert methods([a_run(name) for name in names]) == ["grpo", "gpo_fast", "gpo_fast:n_mc=8", "oracle", "new"]

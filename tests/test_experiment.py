@@ -69,6 +69,7 @@ def trained(monkeypatch):
         return Evaluation([step / 4, 0.0, step / 4, 0.0], 1.0, None)
 
     monkeypatch.setattr(experiment, "consecutive", consecutive)
+    monkeypatch.setattr(experiment, "prepare", lambda run, log: None)
     monkeypatch.setattr(experiment, "evaluate", evaluate)
     return asked
 
@@ -107,6 +108,26 @@ def test_called_again_it_runs_what_is_missing(grid, trained, tmp_path, capsys):
     assert len(read_results(tmp_path / "r")) == 4
     trained.clear()
     assert run(grid, tmp_path) == 0 and trained == []
+
+
+def test_runs_that_would_start_from_another_model_are_refused_before_they_are_trained(
+    grid, trained, tmp_path, monkeypatch, capsys
+):
+    run(grid, tmp_path)  # a run of seed 1 is missing
+    trained.clear()
+    before = (tmp_path / "r" / "runs.csv").read_text()
+    prepared = []
+    monkeypatch.setattr(experiment, "prepare", lambda run, log: prepared.append(run.name))
+    monkeypatch.setattr(experiment, "evaluate", lambda *model: Evaluation([0.25, 0.0, 0.0, 0.0], 1.0, None))
+    experiment._evaluate_start.cache_clear()
+    assert run(grid, tmp_path) == 1
+    assert prepared == ["tokens-late12-grpo-1"] and trained == []
+    error = capsys.readouterr().err
+    assert "late12 1: runs started from models of different accuracies" in error
+    assert "(0, and 0.0625 of the model made here): give another folder, --results" in error
+    assert (tmp_path / "r" / "runs.csv").read_text() == before
+    run(grid, tmp_path, "--results", str(tmp_path / "other"))
+    assert len(trained) == 4
 
 
 def test_a_cell_composes_and_its_problems_are_prepared_as_the_grid_says(grid, tmp_path):
