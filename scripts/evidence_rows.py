@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 #: Questions that a grid answers.
-GRIDS = ("protocol", "tokens", "sensitivity")
+GRIDS = ("protocol", "tokens", "few", "sensitivity")
 #: Methods of a grid, in the order of tables and colours.
 METHODS = ("grpo", "grpo_tokens", "random", "gpo_paper", "gpo_fast", "all", "oracle", "ppo", "gpo_ppo")
 #: Columns that are shares.

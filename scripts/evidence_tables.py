@@ -34,7 +34,7 @@ _OPPONENTS: dict[str, tuple[str, ...]] = {
 }
 #: Methods of the summary, against the baseline of each grid.
 HEADLINE = ("grpo:mini_batch=4", "gpo_paper", "gpo_fast", "random", "oracle")
-BASELINE = {"protocol": "grpo", "tokens": "grpo_tokens"}
+BASELINE = {"protocol": "grpo", "tokens": "grpo_tokens", "few": "grpo_tokens"}
 
 
 def opponents(method: str, available: Sequence[str]) -> list[str]:
