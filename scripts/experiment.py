@@ -121,7 +121,7 @@ def row(grid: Grid, key: Mapping[str, Any], log: RunLog, points: Sequence[Point]
         prompts=how.regime_prompts.get(key["regime"], how.prompts),
         commit=commit,
         cores=os.cpu_count() or 1,
-        device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        device=torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name(),
         **sums,
         seconds=sum(step_seconds(metrics) for metrics in steps),
         root_mixed=share("gpo/mixed/root"),
@@ -132,6 +132,12 @@ def row(grid: Grid, key: Mapping[str, Any], log: RunLog, points: Sequence[Point]
         low=points[-1].low,
         high=points[-1].high,
     )
+
+
+def cpu_name(information: Path = Path("/proc/cpuinfo")) -> str:
+    """The model of the processor, ``cpu`` where the system does not say: seconds of two models are not compared."""
+    lines = information.read_text().splitlines() if information.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "") or "cpu"
 
 
 def append(file: Path, rows: Iterable[Run | Point], kind: type) -> None:

@@ -130,6 +130,16 @@ def test_runs_that_would_start_from_another_model_are_refused_before_they_are_tr
     assert len(trained) == 4
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("processor\t: 0\nmodel name\t: A 7B\nmodel name\t: B\n", "A 7B"), ("processor\t: 0\n", "cpu"), (None, "cpu")],
+)
+def test_the_processor_is_named(tmp_path, text, name):
+    if text is not None:
+        (tmp_path / "cpuinfo").write_text(text)
+    assert experiment.cpu_name(tmp_path / "cpuinfo") == name
+
+
 def test_a_cell_composes_and_its_problems_are_prepared_as_the_grid_says(grid, tmp_path):
     from hydra import compose, initialize_config_dir
 
