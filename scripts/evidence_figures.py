@@ -50,9 +50,8 @@ def accuracy_over_tokens(runs: Sequence[Run], path: Path) -> bool:
     regimes, names = list(dict.fromkeys(regime for regime, _ in curves)), methods(runs)
     columns = min(_COLUMNS, len(regimes))
     rows = math.ceil(len(regimes) / columns)
-    figure, panels = pyplot.subplots(
-        rows, columns, figsize=(1.2 + 4 * columns, 0.8 + 3.2 * rows), squeeze=False, sharey=True, layout="constrained"
-    )
+    size = (1.2 + 4 * max(columns, 2), 0.8 + 3.2 * rows)
+    figure, panels = pyplot.subplots(rows, columns, figsize=size, squeeze=False, sharey=True, layout="constrained")
     for place, axes in enumerate(panels.flat):
         if place >= len(regimes):
             axes.set_visible(False)
@@ -70,7 +69,9 @@ def accuracy_over_tokens(runs: Sequence[Run], path: Path) -> bool:
         axes.set_ylabel("accuracy")
     handles = {line.get_label(): line for axes in panels.flat for line in axes.get_lines()}
     shown = [name for name in names if name in handles]
-    figure.legend([handles[name] for name in shown], shown, loc="outside lower center", ncols=5, frameon=False)
+    # Below a single panel there is no room for the names of many methods.
+    where = {"loc": "outside lower center", "ncols": 5} if columns > 1 else {"loc": "outside right center"}
+    figure.legend([handles[name] for name in shown], shown, frameon=False, **where)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
