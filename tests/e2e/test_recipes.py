@@ -20,7 +20,6 @@ def test_the_papers_recipe_with_lora_and_a_critic(train):
         "algo=ppo",
         "recipe.response_tokens=60",
         "algorithm.gpo.min_step_tokens=3",
-        "algorithm.use_kl_in_reward=true",
         "actor_rollout_ref.rollout.n=8",
         "actor_rollout_ref.rollout.max_num_batched_tokens=2048",
         "trainer.total_training_steps=2",

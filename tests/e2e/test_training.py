@@ -73,12 +73,12 @@ def test_gpo_trains_saves_and_is_resumed_in_the_asynchronous_mode(train, tmp_pat
     assert_traces_agree(trace_frame(tmp_path / "traces"), first.metrics)
 
     mode = ["trainer.v1.trainer_mode=colocate_async", "algorithm.gpo.preset=fast", "algorithm.gpo.rows=widened"]
-    resumed = train("resumed", *ARITHMETIC, checkpoints, steps(5), *mode, "actor_rollout_ref.actor.use_kl_loss=true")
+    resumed = train("resumed", *ARITHMETIC, checkpoints, steps(5), *mode, "algorithm.use_kl_in_reward=true")
     assert sorted(resumed.metrics) == [3, 4, 5] and "Resuming from" in resumed.log
     for metrics in resumed.metrics.values():
         assert_nothing_failed(metrics)
         assert metrics["gpo/rows"] >= 16 and metrics["gpo/optimizer_steps"] == 1
-        assert metrics["actor/kl_loss"] > 0  # against the model before the first step
+        assert metrics["actor/reward_kl_penalty"] != 0  # against the model before the first step; an estimate of either sign
         # A fraction of what valuing all eight states four times costs, and part of it is learnt from.
         assert metrics["gpo/states_sampled"] < 8 and metrics["gpo/requests/value"] < 4 * 8 * 4 / 2
     # A step may find nothing worth a continuation, by what is free; not all of them.
