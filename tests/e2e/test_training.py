@@ -78,7 +78,7 @@ def test_gpo_trains_saves_and_is_resumed_in_the_asynchronous_mode(train, tmp_pat
     for metrics in resumed.metrics.values():
         assert_nothing_failed(metrics)
         assert metrics["gpo/rows"] >= 16 and metrics["gpo/optimizer_steps"] == 1
-        assert metrics["actor/reward_kl_penalty"] != 0  # against the model before the first step; an estimate of either sign
+        assert metrics["actor/reward_kl_penalty"] != 0  # an estimate, of either sign
         # A fraction of what valuing all eight states four times costs, and part of it is learnt from.
         assert metrics["gpo/states_sampled"] < 8 and metrics["gpo/requests/value"] < 4 * 8 * 4 / 2
     # A step may find nothing worth a continuation, by what is free; not all of them.
