@@ -44,6 +44,9 @@ class VLLMEngine:
         from vllm.v1.engine.async_llm import AsyncLLM
 
         on_cpu = current_platform.is_cpu()
+        if on_cpu:
+            # vLLM's process spends half of its start on compiling its sampler, in spite of enforce_eager.
+            os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
         settings = {**(_CPU_ENGINE if on_cpu else {}), **engine}
         self._seeded = not on_cpu
         self._params = lambda **own: SamplingParams(
