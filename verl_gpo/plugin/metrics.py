@@ -107,7 +107,6 @@ def step_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     average("gpo/prompts/skipped", (record["skipped"] is not None for record in records))
     average("gpo/prompts/failed", (record["failed"] for record in records))
     average("gpo/prompts/degraded", (record["effort"] != "search" for record in searched))
-
     average("gpo/prompts/explored", (record["explored"] for record in searched))
 
     critical = flat("critical")
