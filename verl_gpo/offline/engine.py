@@ -45,7 +45,7 @@ class VLLMEngine:
 
         on_cpu = current_platform.is_cpu()
         if on_cpu:
-            # vLLM's process spends half of its start on compiling its sampler, in spite of enforce_eager.
+            # vLLM's process would compile its sampler at every start, in spite of enforce_eager.
             os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
         settings = {**(_CPU_ENGINE if on_cpu else {}), **engine}
         self._seeded = not on_cpu
