@@ -92,9 +92,12 @@ def check_starts(results: Path, log: Path, cells: Iterable[tuple[Mapping[str, An
     """
     runs = read_results(results)
     first = {(key["regime"], key["seed"]): cell for key, cell in reversed(list(cells))}
+    prepared: set[Path] = set()
     for regime, seed in sorted({(run.regime, run.seed) for run in runs} & set(first)):
         cell = first[regime, seed]
-        prepare(cell.run(), log)
+        if cell.data not in prepared:  # seeds of a regime share its folder
+            prepare(cell.run(), log)
+            prepared.add(cell.data)
         found = _evaluate_start(cell.weights(0), cell.data, samples, seed)
         check_start(results, runs, regime, seed, float(np.mean(found.accuracies)))
 

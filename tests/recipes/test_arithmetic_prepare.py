@@ -97,7 +97,8 @@ def test_measure_of_an_untrained_model():
 def test_missed_target_is_a_clear_error_and_leaves_nothing(tmp_path, capsys):
     out = tmp_path / "task"
     spec = ArithmeticSpec(4, 1, "spread", 0.5)
-    with pytest.raises(TargetMissed, match=r"accuracy 0\.\d+ after 3 x 2 steps .* outside the target \[0.3, 0.6\]"):
+    missed = r"sampled accuracy 0\.\d+ after 3 x 2 steps .* outside the target \[0.3, 0.6\]"
+    with pytest.raises(TargetMissed, match=missed):
         prepare(out, spec, train=8, test=8, steps=2, progress=False)
     assert list(tmp_path.iterdir()) == []
     short = ["--out", str(out), "--n-steps", "4", "--n-hard", "1", "--slip", ".5", "--train", "8", "--eval", "8"]

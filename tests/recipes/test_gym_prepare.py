@@ -56,7 +56,8 @@ def test_files_and_cache(tiny, tmp_path, capsys, task):
 
 
 def test_a_missed_target_is_a_clear_error_and_leaves_nothing(tiny, tmp_path):
-    with pytest.raises(TargetMissed, match=r"accuracy 0.000 after 3 x 1 steps .* outside the target \[0.2, 0.9\]"):
+    missed = r"sampled accuracy 0.000 after 3 x 1 steps .* outside the target \[0.2, 0.9\]"
+    with pytest.raises(TargetMissed, match=missed):
         prepare(tmp_path / "x", "chain_sum", train=8, test=8, steps=1, target=(0.2, 0.9), progress=False)
     assert list(tmp_path.iterdir()) == []
 
