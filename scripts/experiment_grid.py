@@ -27,6 +27,7 @@ class Regime:
     n_hard: int = 3
     hard_place: str = "spread"
     slip: float = 0.25
+    n_signs: int = 1
     steps: int = 900
 
     @property

@@ -146,6 +146,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--hard-place", choices=HARD_PLACES, default=default.hard_place, help="where they sit")
     parser.add_argument("--slip", type=float, default=default.slip, help="how often the data get a hard step wrong")
     parser.add_argument("--digits", type=int, default=default.digits, help="digits of a value")
+    parser.add_argument("--n-signs", type=int, default=default.n_signs, help="different signs of hard operations")
     parser.add_argument("--train", type=int, default=2048, help="problems in train.parquet")
     parser.add_argument("--eval", type=int, default=256, help="held-out problems in test.parquet")
     parser.add_argument("--seed", type=int, default=0)
@@ -159,7 +160,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
-        spec = ArithmeticSpec(args.n_steps, args.n_hard, args.hard_place, args.slip, args.digits)
+        spec = ArithmeticSpec(args.n_steps, args.n_hard, args.hard_place, args.slip, args.digits, args.n_signs)
         card, cached = prepare(
             args.out.expanduser().resolve(),
             spec,

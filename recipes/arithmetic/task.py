@@ -8,6 +8,9 @@ operands for which the modelled slips never undo each other, so the values below
 The slip of a hard step is to misread its sign and add the operand. With ``m`` in {3, 7, 9} the equation
 ``s * m = s + m (mod 10)`` has no solution, so a slip is wrong in every digit.
 
+With one sign a single skill is to be learnt, to multiply where it is written. With ``n_signs`` of them each is a skill
+of its own: every second one means to add, and the slip there is to multiply, so one says nothing of another.
+
 Pure standard library: the reward, the data preparation and the tests all import it without torch.
 """
 
@@ -23,6 +26,8 @@ LABELS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 HARD_PLACES = ("early", "late", "spread", "random")
 SPLITS = ("train", "eval")
 SIGNS = ("+", "*")
+# What hard steps may be written with: by turns to be multiplied and to be added.
+HARD_SIGNS = "*!#$%&?@^~<>|;:/,.-_()[]{}"
 HARD_DIGITS = (3, 7, 9)
 # One problem in eight belongs to the eval split, decided by a hash of its prompt: disjoint whatever the seeds are.
 EVAL_SHARE = 8
@@ -53,6 +58,7 @@ class ArithmeticSpec:
         hard_place: where the hard steps sit: ``early``, ``late``, ``spread`` (evenly) or ``random`` (per problem).
         slip: probability in [0, 1) that a supervised trace gets a hard step wrong.
         digits: digits of a value, 3 to 6. With 3 the answer is guessed with probability 0.001.
+        n_signs: different signs of hard steps, 1 to 26, each drawn as often as another.
 
     Raises:
         ValueError: naming the field, its value and what is allowed.
@@ -63,6 +69,7 @@ class ArithmeticSpec:
     hard_place: str = "spread"
     slip: float = 0.25
     digits: int = 3
+    n_signs: int = 1
 
     def __post_init__(self) -> None:
         _check_int("n_steps", self.n_steps, 1, len(LABELS))
@@ -71,6 +78,7 @@ class ArithmeticSpec:
         is_number = isinstance(self.slip, int | float) and not isinstance(self.slip, bool)
         _check("slip", self.slip, "a number in [0, 1)", is_number and 0 <= self.slip < 1)
         _check_int("digits", self.digits, 3, 6)
+        _check_int("n_signs", self.n_signs, 1, len(HARD_SIGNS))
 
     @property
     def root_success(self) -> float:
@@ -78,12 +86,13 @@ class ArithmeticSpec:
         return (1 - self.slip) ** self.n_hard
 
     def to_dict(self) -> dict:
-        return asdict(self)
+        """The fields; a single sign is not named, so folders that were prepared before there were more are found."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("n_signs", 1)}
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One step: ``sign`` is ``+`` (easy) or ``*`` (hard), ``operand`` one integer in 0..9 a digit."""
+    """One step: ``sign`` is ``+`` (easy) or one of ``HARD_SIGNS``, ``operand`` one integer in 0..9 a digit."""
 
     label: str
     sign: str
@@ -91,17 +100,27 @@ class Operation:
 
     @property
     def is_hard(self) -> bool:
-        return self.sign == "*"
+        return self.sign != "+"
+
+    @property
+    def meaning(self) -> str:
+        """What is right to do: ``+`` to add, ``*`` to multiply."""
+        return "*" if self.is_hard and HARD_SIGNS.index(self.sign) % 2 == 0 else "+"
+
+    @property
+    def misread(self) -> str:
+        """What the modelled error does instead (hard steps only)."""
+        if not self.is_hard:
+            raise ValueError(f"step {self.label} is easy: only hard steps have a modelled slip")
+        return "+" if self.meaning == "*" else "*"
 
     def right(self, state: State) -> State:
         """The correct next value."""
-        return multiply(state, self.operand) if self.is_hard else add(state, self.operand)
+        return apply(self.meaning, state, self.operand)
 
     def slipped(self, state: State) -> State:
-        """The value of the modelled error (hard steps only): added where it should be multiplied."""
-        if not self.is_hard:
-            raise ValueError(f"step {self.label} is easy: only hard steps have a modelled slip")
-        return add(state, self.operand)
+        """The value of the modelled error (hard steps only): added where it should be multiplied, or the reverse."""
+        return apply(self.misread, state, self.operand)
 
 
 @dataclass(frozen=True)
@@ -174,6 +193,11 @@ def multiply(a: State, b: State) -> State:
     return tuple((x * y) % 10 for x, y in zip(a, b, strict=True))
 
 
+def apply(sign: str, a: State, b: State) -> State:
+    """``sign`` is one of ``SIGNS``."""
+    return multiply(a, b) if sign == "*" else add(a, b)
+
+
 def response_lines(problem: Problem, states: Sequence[State], slips: frozenset[int] = frozenset()) -> tuple[str, ...]:
     """Lines that report the operation carried out and the value it gave, then the answer line.
 
@@ -181,7 +205,7 @@ def response_lines(problem: Problem, states: Sequence[State], slips: frozenset[i
         states: the value after each operation.
         slips: indices of the steps whose sign was misread.
     """
-    signs = ["+" if k in slips else o.sign for k, o in enumerate(problem.operations)]
+    signs = [o.misread if k in slips else o.meaning for k, o in enumerate(problem.operations)]
     lines = [f"{o.label}{sign}{text(s)}" for o, sign, s in zip(problem.operations, signs, states, strict=True)]
     return (*lines, f"= {text(states[-1])}")
 
@@ -212,7 +236,9 @@ def _draw_problem(spec: ArithmeticSpec, rng: random.Random) -> Problem | None:
     for index in range(spec.n_steps):
         choices: Sequence[int] = HARD_DIGITS if index in hard else range(10)
         operand = tuple(rng.choice(choices) for _ in range(spec.digits))
-        operation = Operation(LABELS[index], "*" if index in hard else "+", operand)
+        # A single sign is not drawn, so the problems of such a spec are what they were before there were more.
+        drawn = rng.choice(HARD_SIGNS[: spec.n_signs]) if index in hard and spec.n_signs > 1 else HARD_SIGNS[0]
+        operation = Operation(LABELS[index], drawn if index in hard else "+", operand)
         if not any(operand):
             return None  # adding nothing is no step
         following = {operation.right(state) for state in wrong}
@@ -255,7 +281,7 @@ def parse_problem(prompt: str) -> Problem:
         ValueError: if the text is not a problem.
     """
     *words, start = prompt.split(" ")
-    matches = [re.fullmatch(r"([a-zA-Z])([+*])([0-9]+)", word) for word in words]
+    matches = [re.fullmatch(rf"([a-zA-Z])([+{re.escape(HARD_SIGNS)}])([0-9]+)", word) for word in words]
     right_form = re.fullmatch("[0-9]+", start) and matches and all(m and len(m[3]) == len(start) for m in matches)
     if not right_form or [m[1] for m in matches] != list(LABELS[: len(matches)]):
         raise ValueError(f"prompt={prompt!r} is not a problem such as 'a+385 b*379 417'")
