@@ -161,9 +161,16 @@ def test_files_and_cache(tmp_path, capsys):
         prepare(out, ArithmeticSpec(4, 1, "early", 0.5), force=True, **request)
 
 
-def test_script_runs_from_any_directory(tmp_path):
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--slip", "2", "slip=2.0 is not allowed: it must be a number in [0, 1)"),
+        ("--n-signs", "40", "n_signs=40 is not allowed: it must be an integer from 1 to 26"),
+    ],
+)
+def test_script_runs_from_any_directory(tmp_path, option, value, message):
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    call = [sys.executable, str(SCRIPT), "--out", str(tmp_path / "x"), "--slip", "2"]
+    call = [sys.executable, str(SCRIPT), "--out", str(tmp_path / "x"), option, value]
     done = subprocess.run(call, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert done.stderr == "error: slip=2.0 is not allowed: it must be a number in [0, 1)\n"
+    assert done.stderr == f"error: {message}\n"

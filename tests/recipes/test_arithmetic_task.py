@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from recipes.arithmetic import task
 from recipes.arithmetic.task import (
     HARD_DIGITS,
+    HARD_SIGNS,
     ArithmeticSpec,
     Operation,
     generate_problems,
@@ -35,6 +36,7 @@ specs = st.builds(
     hard_place=st.sampled_from(["early", "late", "spread", "random"]),
     slip=st.floats(0, 0.9),
     digits=st.integers(3, 5),
+    n_signs=st.integers(1, len(HARD_SIGNS)),
 )
 
 
@@ -44,6 +46,31 @@ def test_hand_computed_problem():
     assert "\n".join(PROBLEM.right_lines) == RIGHT
     assert PROBLEM.answer == "452"
     assert PROBLEM.hard_steps == (1, 3)
+
+
+def test_every_second_sign_means_to_add():
+    # 417 + 385 -> 792; 792 ! 379 adds -> 061; 061 # 739 multiplies -> 089 (0*7, 6*3=18, 1*9). Slips: 792 * 379 -> 138,
+    # 138 + 739 -> 867.
+    problem = parse_problem("a+385 b!379 c#739 417")
+    assert problem.hard_steps == (1, 2)
+    assert problem.right_lines == ("a+792", "b+061", "c*089", "= 089")
+    assert sample_solution(problem, random.Random(0), 0.999) == "a+792\nb*138\nc+867\n= 867"
+    assert step_correctness(problem, "a+792\nb*138\nc+867\n= 867") == [True, False, False, False]
+
+
+def test_signs_of_a_spec():
+    seen = [
+        {o.sign for p in generate_problems(ArithmeticSpec(n_signs=n), 200, 0) for o in p.operations if o.is_hard}
+        for n in (1, 5, len(HARD_SIGNS))
+    ]
+    assert seen == [{"*"}, set(HARD_SIGNS[:5]), set(HARD_SIGNS)]
+    assert len(set(HARD_SIGNS)) == len(HARD_SIGNS) and not set(HARD_SIGNS) & set("+= \n") and HARD_SIGNS.isascii()
+    assert not any(sign.isalnum() for sign in HARD_SIGNS)
+
+
+def test_folders_of_one_sign_keep_their_name():
+    assert "n_signs" not in ArithmeticSpec().to_dict()
+    assert ArithmeticSpec(n_signs=2).to_dict() == ArithmeticSpec().to_dict() | {"n_signs": 2}
 
 
 def test_solutions_by_slip():
@@ -97,11 +124,11 @@ def test_true_values_by_hand():
 
 def test_every_operation_is_a_bijection_and_a_slip_is_wrong_in_every_digit():
     for digit in range(10):
-        for sign, allowed in (("+", range(10)), ("*", HARD_DIGITS)):
+        for sign, allowed in (("+", range(10)), ("*", HARD_DIGITS), ("!", HARD_DIGITS)):
             for operand in allowed:
                 operation = Operation("a", sign, (operand,))
                 assert len({operation.right((s,)) for s in range(10)}) == 10
-                if sign == "*":
+                if sign != "+":
                     assert operation.right((digit,)) != operation.slipped((digit,))
     with pytest.raises(ValueError, match="step a is easy"):
         Operation("a", "+", (1, 2, 3)).slipped((0, 0, 0))
@@ -184,6 +211,8 @@ def test_root_success_range():
         ("slip", "often"),
         ("digits", 2),
         ("digits", 7),
+        ("n_signs", 0),
+        ("n_signs", 27),
     ],
 )
 def test_spec_errors_name_field_value_and_what_is_allowed(field, value):
@@ -192,7 +221,7 @@ def test_spec_errors_name_field_value_and_what_is_allowed(field, value):
 
 
 @pytest.mark.parametrize(
-    "prompt", ["", "417", "a+385", "b+385 417", "a-385 417", "a+38 417", "a+385  417", "a+385 41x"]
+    "prompt", ["", "417", "a+385", "b+385 417", "a=385 417", "a+38 417", "a+385  417", "a+385 41x"]
 )
 def test_parse_refuses_other_text(prompt):
     with pytest.raises(ValueError, match="is not a problem such as"):
