@@ -18,8 +18,9 @@ ARITHMETIC = "arithmetic"
 class Regime:
     """Problems to train on: arguments of ``recipes/arithmetic/prepare.py``, named as there, or a task of reasoning-gym.
 
-    Where the hard kind is rare, the supervised model needs more ``steps`` to learn it. A task of reasoning-gym is as
-    ``recipes/gym`` makes it, and has no other key.
+    Where the hard kind is rare, the supervised model needs more ``steps`` to learn it. ``target_low`` is by default far
+    below the data's root success, so that a model that cannot do the steps may pass where that is small. A task of
+    reasoning-gym is as ``recipes/gym`` makes it, and has no other key.
     """
 
     task: str = ARITHMETIC
@@ -29,6 +30,7 @@ class Regime:
     slip: float = 0.25
     n_signs: int = 1
     steps: int = 900
+    target_low: float | None = None
 
     @property
     def script(self) -> str:
@@ -40,14 +42,10 @@ class Regime:
             return []
         margin = 0.2  # a supervised model comes close to the data's rate, not on it
         success = (1 - self.slip) ** self.n_hard
-        target = [
-            "--target-low",
-            f"{max(success - margin, 0.0):.4f}",
-            "--target-high",
-            f"{min(success + margin, 1.0):.4f}",
-        ]
-        own = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(self).items() if name != "task"]
-        return [*own, *(f"{option}={value}" for option, value in zip(target[::2], target[1::2], strict=True))]
+        low = max(success - margin, 0.0) if self.target_low is None else self.target_low
+        own = {name: value for name, value in asdict(self).items() if name not in ("task", "target_low")}
+        own |= {"target_low": f"{low:.4f}", "target_high": f"{min(success + margin, 1.0):.4f}"}
+        return [f"--{name.replace('_', '-')}={value}" for name, value in own.items()]
 
     @property
     def lengths(self) -> tuple[int, int]:

@@ -42,7 +42,8 @@ def test_what_is_set_wins_over_the_preset_and_nulls_are_not_set():
         ({"value_model": "mean"}, "algorithm.gpo.value_model='mean': must be one of means, curve"),
         (
             {"search": "binary"},
-            "algorithm.gpo.search='binary': must be one of uniform, bisection, adaptive, propose, given, random, none",
+            "algorithm.gpo.search='binary': must be one of uniform, bisection, adaptive, propose, informative, given, "
+            "random, none",
         ),
         ({"learn_from": "fresher"}, "algorithm.gpo.learn_from='fresher': must be one of fresh, reuse, split, all"),
         ({"splitter_option": ["a"]}, "algorithm.gpo.splitter_option=['a']: must be a text or a number"),

@@ -173,7 +173,7 @@ def test_trainer_phases_by_hand():
 #: Every kind of search and of learning.
 CONFIGS = st.builds(
     lambda search, learn, n_mc, rows: GPOConfig(search=search, learn_from=learn, n_mc=n_mc, rows=rows),
-    st.sampled_from(("uniform", "bisection", "adaptive", "propose", "random", "none")),
+    st.sampled_from(("uniform", "bisection", "adaptive", "propose", "informative", "random", "none")),
     st.sampled_from(("fresh", "reuse", "split")),
     st.integers(1, 12),
     st.sampled_from(("added", "matched")),

@@ -134,8 +134,9 @@ class GPOConfig:
         "uniform",
         _one_of(SEARCHES),
         "Where to draw continuations: at every state (`uniform`), by `bisection`, where they tell most (`adaptive`), "
-        "at the state that the free evidence points to (`propose`), or nowhere, since the data set names the decisive "
-        "steps (`given`). Controls: `random` (any step), `none`.",
+        "at the state that the free evidence points to (`propose`), or nowhere: the reset is where a group is expected "
+        "to teach most for its tokens (`informative`), or at a step that the data set calls decisive (`given`). "
+        "Controls: `random` (any step), `none`.",
     )
     given_key: str = _option(
         "hard_steps",

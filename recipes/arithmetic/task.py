@@ -9,7 +9,8 @@ The slip of a hard step is to misread its sign and add the operand. With ``m`` i
 ``s * m = s + m (mod 10)`` has no solution, so a slip is wrong in every digit.
 
 With one sign a single skill is to be learnt, to multiply where it is written. With ``n_signs`` of them each is a skill
-of its own: every second one means to add, and the slip there is to multiply, so one says nothing of another.
+of its own: every second one means to add, and the slip there is to multiply; and a line reports what was done by one of
+two letters that are this sign's alone. So what is learnt of one sign says next to nothing of another.
 
 Pure standard library: the reward, the data preparation and the tests all import it without torch.
 """
@@ -26,8 +27,10 @@ LABELS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 HARD_PLACES = ("early", "late", "spread", "random")
 SPLITS = ("train", "eval")
 SIGNS = ("+", "*")
-# What hard steps may be written with: by turns to be multiplied and to be added.
-HARD_SIGNS = "*!#$%&?@^~<>|;:/,.-_()[]{}"
+# The sign of hard steps where there is one for all, and the signs where there are several.
+HARD_SIGN, HARD_SIGNS = "*", "!#$%&?@^~<>|:"
+# What a line reports of a hard step: (multiplied, added).
+MARKS = {HARD_SIGN: ("*", "+")} | dict(zip(HARD_SIGNS, zip("ACEGIKMOQSUWY", "BDFHJLNPRTVXZ", strict=True), strict=True))
 HARD_DIGITS = (3, 7, 9)
 # One problem in eight belongs to the eval split, decided by a hash of its prompt: disjoint whatever the seeds are.
 EVAL_SHARE = 8
@@ -58,7 +61,8 @@ class ArithmeticSpec:
         hard_place: where the hard steps sit: ``early``, ``late``, ``spread`` (evenly) or ``random`` (per problem).
         slip: probability in [0, 1) that a supervised trace gets a hard step wrong.
         digits: digits of a value, 3 to 6. With 3 the answer is guessed with probability 0.001.
-        n_signs: different signs of hard steps, 1 to 26, each drawn as often as another.
+        n_signs: different signs of hard steps, 1 to 13, each drawn as often as another. With several, ``n_steps`` is at
+            most 26: upper-case letters are no labels then.
 
     Raises:
         ValueError: naming the field, its value and what is allowed.
@@ -79,6 +83,8 @@ class ArithmeticSpec:
         _check("slip", self.slip, "a number in [0, 1)", is_number and 0 <= self.slip < 1)
         _check_int("digits", self.digits, 3, 6)
         _check_int("n_signs", self.n_signs, 1, len(HARD_SIGNS))
+        if self.n_signs > 1:
+            _check_int("n_steps", self.n_steps, 1, len(LABELS) // 2)
 
     @property
     def root_success(self) -> float:
@@ -92,7 +98,7 @@ class ArithmeticSpec:
 
 @dataclass(frozen=True)
 class Operation:
-    """One step: ``sign`` is ``+`` (easy) or one of ``HARD_SIGNS``, ``operand`` one integer in 0..9 a digit."""
+    """One step: ``sign`` is ``+`` (easy) or a key of ``MARKS``, ``operand`` one integer in 0..9 a digit."""
 
     label: str
     sign: str
@@ -103,24 +109,28 @@ class Operation:
         return self.sign != "+"
 
     @property
-    def meaning(self) -> str:
-        """What is right to do: ``+`` to add, ``*`` to multiply."""
-        return "*" if self.is_hard and HARD_SIGNS.index(self.sign) % 2 == 0 else "+"
+    def multiplies(self) -> bool:
+        """What is right to do: multiply where the single sign or every second of several stands, else add."""
+        return self.sign == HARD_SIGN or (self.is_hard and HARD_SIGNS.index(self.sign) % 2 == 0)
 
     @property
-    def misread(self) -> str:
-        """What the modelled error does instead (hard steps only)."""
-        if not self.is_hard:
-            raise ValueError(f"step {self.label} is easy: only hard steps have a modelled slip")
-        return "+" if self.meaning == "*" else "*"
+    def marks(self) -> tuple[str, str]:
+        """What a line reports if the step was done right, and if it slipped (hard steps only)."""
+        self._check_hard()
+        return MARKS[self.sign] if self.multiplies else MARKS[self.sign][::-1]
 
     def right(self, state: State) -> State:
         """The correct next value."""
-        return apply(self.meaning, state, self.operand)
+        return multiply(state, self.operand) if self.multiplies else add(state, self.operand)
 
     def slipped(self, state: State) -> State:
         """The value of the modelled error (hard steps only): added where it should be multiplied, or the reverse."""
-        return apply(self.misread, state, self.operand)
+        self._check_hard()
+        return add(state, self.operand) if self.multiplies else multiply(state, self.operand)
+
+    def _check_hard(self) -> None:
+        if not self.is_hard:
+            raise ValueError(f"step {self.label} is easy: only hard steps have a modelled slip")
 
 
 @dataclass(frozen=True)
@@ -193,11 +203,6 @@ def multiply(a: State, b: State) -> State:
     return tuple((x * y) % 10 for x, y in zip(a, b, strict=True))
 
 
-def apply(sign: str, a: State, b: State) -> State:
-    """``sign`` is one of ``SIGNS``."""
-    return multiply(a, b) if sign == "*" else add(a, b)
-
-
 def response_lines(problem: Problem, states: Sequence[State], slips: frozenset[int] = frozenset()) -> tuple[str, ...]:
     """Lines that report the operation carried out and the value it gave, then the answer line.
 
@@ -205,8 +210,8 @@ def response_lines(problem: Problem, states: Sequence[State], slips: frozenset[i
         states: the value after each operation.
         slips: indices of the steps whose sign was misread.
     """
-    signs = [o.misread if k in slips else o.meaning for k, o in enumerate(problem.operations)]
-    lines = [f"{o.label}{sign}{text(s)}" for o, sign, s in zip(problem.operations, signs, states, strict=True)]
+    marks = [o.marks[k in slips] if o.is_hard else "+" for k, o in enumerate(problem.operations)]
+    lines = [f"{o.label}{mark}{text(s)}" for o, mark, s in zip(problem.operations, marks, states, strict=True)]
     return (*lines, f"= {text(states[-1])}")
 
 
@@ -236,9 +241,10 @@ def _draw_problem(spec: ArithmeticSpec, rng: random.Random) -> Problem | None:
     for index in range(spec.n_steps):
         choices: Sequence[int] = HARD_DIGITS if index in hard else range(10)
         operand = tuple(rng.choice(choices) for _ in range(spec.digits))
-        # A single sign is not drawn, so the problems of such a spec are what they were before there were more.
-        drawn = rng.choice(HARD_SIGNS[: spec.n_signs]) if index in hard and spec.n_signs > 1 else HARD_SIGNS[0]
-        operation = Operation(LABELS[index], drawn if index in hard else "+", operand)
+        sign = "+"
+        if index in hard:
+            sign = rng.choice(HARD_SIGNS[: spec.n_signs]) if spec.n_signs > 1 else HARD_SIGN
+        operation = Operation(LABELS[index], sign, operand)
         if not any(operand):
             return None  # adding nothing is no step
         following = {operation.right(state) for state in wrong}
@@ -281,7 +287,7 @@ def parse_problem(prompt: str) -> Problem:
         ValueError: if the text is not a problem.
     """
     *words, start = prompt.split(" ")
-    matches = [re.fullmatch(rf"([a-zA-Z])([+{re.escape(HARD_SIGNS)}])([0-9]+)", word) for word in words]
+    matches = [re.fullmatch(rf"([a-zA-Z])([+{re.escape(''.join(MARKS))}])([0-9]+)", word) for word in words]
     right_form = re.fullmatch("[0-9]+", start) and matches and all(m and len(m[3]) == len(start) for m in matches)
     if not right_form or [m[1] for m in matches] != list(LABELS[: len(matches)]):
         raise ValueError(f"prompt={prompt!r} is not a problem such as 'a+385 b*379 417'")
@@ -304,12 +310,15 @@ def step_correctness(problem: Problem, response_text: str) -> list[bool]:
 
     The list is as long as the response has lines, so a truncated response gives fewer than ``n_steps + 1`` entries;
     lines beyond the answer line are wrong. Newlines that end the text do not start a line. Only the value decides,
-    because the rest of the chain depends on nothing else: the sign that a line reports may be either one.
+    because the rest of the chain depends on nothing else: what a line reports to have done may be either.
     """
     body = response_text.rstrip("\n")
     lines = body.split("\n") if body else []
     values = [text(state) for state in problem.right_states]
-    right = [{f"{o.label}{sign}{v}" for sign in SIGNS} for o, v in zip(problem.operations, values, strict=True)]
+    right = [
+        {f"{o.label}{mark}{v}" for mark in (o.marks if o.is_hard else SIGNS)}
+        for o, v in zip(problem.operations, values, strict=True)
+    ]
     right.append({f"= {problem.answer}"})
     return [k < len(right) and line in right[k] for k, line in enumerate(lines)]
 

@@ -48,7 +48,7 @@ def test_a_prompt_that_explores_costs_its_rollouts_alone():
     assert cost(explore_share=1.0) == cost(search="random")
 
 
-@pytest.mark.parametrize("search", ["none", "given", "random"])
+@pytest.mark.parametrize("search", ["none", "informative", "given", "random"])
 def test_controls_have_no_search_to_leave_out(search):
     assert cost(search=search, explore_share=0.5) == cost(search=search)
 

@@ -165,7 +165,7 @@ def test_files_and_cache(tmp_path, capsys):
     ("option", "value", "message"),
     [
         ("--slip", "2", "slip=2.0 is not allowed: it must be a number in [0, 1)"),
-        ("--n-signs", "40", "n_signs=40 is not allowed: it must be an integer from 1 to 26"),
+        ("--n-signs", "40", "n_signs=40 is not allowed: it must be an integer from 1 to 13"),
     ],
 )
 def test_script_runs_from_any_directory(tmp_path, option, value, message):

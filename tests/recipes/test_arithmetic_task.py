@@ -11,6 +11,8 @@ from recipes.arithmetic import task
 from recipes.arithmetic.task import (
     HARD_DIGITS,
     HARD_SIGNS,
+    LABELS,
+    MARKS,
     ArithmeticSpec,
     Operation,
     generate_problems,
@@ -48,14 +50,18 @@ def test_hand_computed_problem():
     assert PROBLEM.hard_steps == (1, 3)
 
 
-def test_every_second_sign_means_to_add():
-    # 417 + 385 -> 792; 792 ! 379 adds -> 061; 061 # 739 multiplies -> 089 (0*7, 6*3=18, 1*9). Slips: 792 * 379 -> 138,
-    # 138 + 739 -> 867.
+def test_every_second_of_several_signs_means_to_add():
+    # 417 + 385 -> 792; 792 ! 379 multiplies -> 138; 138 # 739 adds -> 867. Slips: 792 + 379 -> 061;
+    # 061 * 739 -> 089 (0*7, 6*3=18, 1*9).
     problem = parse_problem("a+385 b!379 c#739 417")
     assert problem.hard_steps == (1, 2)
-    assert problem.right_lines == ("a+792", "b+061", "c*089", "= 089")
-    assert sample_solution(problem, random.Random(0), 0.999) == "a+792\nb*138\nc+867\n= 867"
-    assert step_correctness(problem, "a+792\nb*138\nc+867\n= 867") == [True, False, False, False]
+    assert problem.right_lines == ("a+792", "bA138", "cD867", "= 867")
+    slipped = sample_solution(problem, random.Random(0), 0.999)
+    assert slipped == "a+792\nbB061\ncC089\n= 089"
+    assert step_correctness(problem, slipped) == [True, False, False, False]
+    # The value decides, not the mark that is reported; another sign's mark is none of this line's.
+    assert step_correctness(problem, "a+792\nbB138\ncC867\n= 867") == [True] * 4
+    assert step_correctness(problem, "a+792\nbC138") == [True, False]
 
 
 def test_signs_of_a_spec():
@@ -64,8 +70,11 @@ def test_signs_of_a_spec():
         for n in (1, 5, len(HARD_SIGNS))
     ]
     assert seen == [{"*"}, set(HARD_SIGNS[:5]), set(HARD_SIGNS)]
-    assert len(set(HARD_SIGNS)) == len(HARD_SIGNS) and not set(HARD_SIGNS) & set("+= \n") and HARD_SIGNS.isascii()
-    assert not any(sign.isalnum() for sign in HARD_SIGNS)
+    assert HARD_SIGNS.isascii() and not any(sign.isalnum() for sign in HARD_SIGNS)
+    signs = [*HARD_SIGNS, "*", "+", "=", " "]
+    assert len(set(signs)) == len(signs)
+    marks = [mark for sign in HARD_SIGNS for mark in MARKS[sign]]
+    assert len(set(marks)) == len(marks) and not set(marks) & set(LABELS[:26])
 
 
 def test_folders_of_one_sign_keep_their_name():
@@ -124,7 +133,7 @@ def test_true_values_by_hand():
 
 def test_every_operation_is_a_bijection_and_a_slip_is_wrong_in_every_digit():
     for digit in range(10):
-        for sign, allowed in (("+", range(10)), ("*", HARD_DIGITS), ("!", HARD_DIGITS)):
+        for sign, allowed in (("+", range(10)), ("*", HARD_DIGITS), ("!", HARD_DIGITS), ("#", HARD_DIGITS)):
             for operand in allowed:
                 operation = Operation("a", sign, (operand,))
                 assert len({operation.right((s,)) for s in range(10)}) == 10
@@ -212,7 +221,7 @@ def test_root_success_range():
         ("digits", 2),
         ("digits", 7),
         ("n_signs", 0),
-        ("n_signs", 27),
+        ("n_signs", 14),
     ],
 )
 def test_spec_errors_name_field_value_and_what_is_allowed(field, value):
@@ -220,8 +229,14 @@ def test_spec_errors_name_field_value_and_what_is_allowed(field, value):
         ArithmeticSpec(**{field: value})
 
 
+def test_labels_and_marks_of_several_signs_are_different_letters():
+    assert ArithmeticSpec(27).n_steps == 27
+    with pytest.raises(ValueError, match="n_steps=27 is not allowed: it must be an integer from 1 to 26"):
+        ArithmeticSpec(27, n_signs=2)
+
+
 @pytest.mark.parametrize(
-    "prompt", ["", "417", "a+385", "b+385 417", "a=385 417", "a+38 417", "a+385  417", "a+385 41x"]
+    "prompt", ["", "417", "a+385", "b+385 417", "a-385 417", "a+38 417", "a+385  417", "a+385 41x"]
 )
 def test_parse_refuses_other_text(prompt):
     with pytest.raises(ValueError, match="is not a problem such as"):

@@ -96,6 +96,7 @@ def _draws_of(config: GPOConfig, steps: int) -> tuple[float, float, float]:
     states = {
         "uniform": min(inner, 2 * config.max_candidates or inner),
         "bisection": math.ceil(math.log2(max(steps, 1))),
+        "informative": 0,
         "given": 0,
         "random": 0,
     }
@@ -105,8 +106,8 @@ def _draws_of(config: GPOConfig, steps: int) -> tuple[float, float, float]:
         draws = config.adaptive_budget(steps) if inner else 0
     else:
         draws = config.n_reentry * config.max_proposals if inner else 0
-    # A step that was chosen at random has no continuations to learn from.
-    if config.learn_from == "fresh" or config.search in ("given", "random"):
+    # A state that was chosen without a search has no continuations to learn from.
+    if config.learn_from == "fresh" or config.search in ("informative", "given", "random"):
         return draws, config.n_reentry, config.n_reentry
     if config.learn_from == "all":
         return draws, draws, 0.0

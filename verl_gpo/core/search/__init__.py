@@ -9,6 +9,7 @@ from __future__ import annotations
 from .adaptive import AdaptiveSearch
 from .bisection import BisectionSearch
 from .controls import GivenStep, NoSearch, RandomStep
+from .informative import InformativeState
 from .propose import ProposeSearch
 from .uniform import UniformSearch
 from .view import AnchorView, Search
@@ -21,6 +22,7 @@ SEARCHES: dict[str, type[Search]] = {
     "bisection": BisectionSearch,
     "adaptive": AdaptiveSearch,
     "propose": ProposeSearch,
+    "informative": InformativeState,
     "given": GivenStep,
     "random": RandomStep,
     "none": NoSearch,

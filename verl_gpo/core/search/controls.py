@@ -9,7 +9,7 @@ from ..values import step_advantages
 from .view import AnchorView
 
 
-class _Unsearched:
+class Unsearched:
     """Draws nothing before it chooses."""
 
     looks = False
@@ -19,14 +19,14 @@ class _Unsearched:
         return []
 
 
-class RandomStep(_Unsearched):
+class RandomStep(Unsearched):
     """Satori's random reset, the paper's ablation: any step, no values, whatever the rule."""
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
         return select_critical_step(step_advantages(view.values_K1), "random", rng=view.rng, eligible_K=view.eligible_K)
 
 
-class GivenStep(_Unsearched):
+class GivenStep(Unsearched):
     """Any of the steps that the data set says are decisive: what a search could find at best, at no cost."""
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
@@ -34,7 +34,7 @@ class GivenStep(_Unsearched):
         return select_critical_step(step_advantages(view.values_K1), "random", rng=view.rng, eligible_K=eligible_K)
 
 
-class NoSearch(_Unsearched):
+class NoSearch(Unsearched):
     """No search, no critical step, no re-entry: the base optimizer with GPO's metrics."""
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
