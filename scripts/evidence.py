@@ -27,7 +27,7 @@ RESULTS = REPOSITORY / "scripts" / "results" / "evidence"
 PAGE = REPOSITORY / "docs" / "evidence.md"
 README = REPOSITORY / "README.md"
 #: Grids with a figure of their own, ``docs/evidence/GRID.png``.
-FIGURES = ("protocol", "tokens", "few")
+FIGURES = ("protocol", "tokens", "few", "skills")
 
 
 def grid_section(grid: str) -> Section:

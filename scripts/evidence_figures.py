@@ -23,6 +23,7 @@ _STYLES = {
     "gpo_paper": (1, "-", "D"),
     "gpo_fast": (2, "-", "^"),
     "all": (3, "-", "v"),
+    "informative": (3, "--", "X"),
     "oracle": (4, "-", "*"),
     "ppo": (0, ":", "P"),
     "gpo_ppo": (1, ":", "X"),

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 #: Questions that a grid answers.
-GRIDS = ("protocol", "tokens", "few", "sensitivity")
+GRIDS = ("protocol", "tokens", "few", "skills", "sensitivity")
 #: Methods of a grid, in the order of tables and colours.
-METHODS = ("grpo", "grpo_tokens", "random", "gpo_paper", "gpo_fast", "all", "oracle", "ppo", "gpo_ppo")
+METHODS = ("grpo", "grpo_tokens", "random", "gpo_paper", "gpo_fast", "all", "informative", "oracle", "ppo", "gpo_ppo")
 #: Columns that are shares.
 SHARES = ("accuracy", "low", "high", "root_mixed", "branch_mixed", "easy_step", "hard_step")
 RUNS, EVALUATIONS = "runs.csv", "evaluations.csv"

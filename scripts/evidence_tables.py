@@ -33,8 +33,8 @@ _OPPONENTS: dict[str, tuple[str, ...]] = {
     "random": ("grpo", "grpo_tokens"),
 }
 #: Methods of the summary, against the baseline of each grid.
-HEADLINE = ("grpo:mini_batch=4", "gpo_paper", "gpo_fast", "random", "oracle")
-BASELINE = {"protocol": "grpo", "tokens": "grpo_tokens", "few": "grpo_tokens"}
+HEADLINE = ("grpo:mini_batch=4", "gpo_paper", "gpo_fast", "informative", "random", "oracle")
+BASELINE = {"protocol": "grpo", "tokens": "grpo_tokens", "few": "grpo_tokens", "skills": "grpo_tokens"}
 
 
 def opponents(method: str, available: Sequence[str]) -> list[str]:

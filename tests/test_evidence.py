@@ -184,8 +184,8 @@ def test_the_summary_has_every_headline_method_with_its_cost():
     rows = body(summary([*PAIR, *(replace(run, grid="tokens") for run in PAIR)]))
     assert rows[0][:3] == ["protocol", "late12", "50.0, 3 seeds"]
     assert rows[0][5] == ("+2.0 [-0.5, +4.5]<br>p 0.074, 3 seeds<br>2.00 x tokens<br>there at 0.75 [0.75, 0.75]")
-    assert rows[0][3] == rows[0][4] == rows[0][6] == ""
-    assert rows[1] == ["tokens", "late12", "", "", "", "no shared seed", "", ""]
+    assert rows[0][3] == rows[0][4] == rows[0][6] == rows[0][7] == ""
+    assert rows[1] == ["tokens", "late12", "", "", "", "no shared seed", "", "", ""]
 
 
 # ---- measures ----
