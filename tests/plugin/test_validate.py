@@ -112,6 +112,11 @@ BAD = {
     ): f"{ROLLOUT}.calculate_log_probs=False: must be true with algorithm.gpo.splitter=low_prob, which cuts where the "
     "rollout's tokens were improbable",
     (
+        "algorithm.gpo.search=informative",
+        f"{ROLLOUT}.calculate_log_probs=false",
+    ): f"{ROLLOUT}.calculate_log_probs=False: must be true with algorithm.gpo.search=informative, which asks where the "
+    "rollout could have gone another way",
+    (
         "algorithm.gpo.splitter=tokens",
     ): "algorithm.gpo.splitter_option='': tokens needs an option: an integer of at least 1",
     ("algorithm.gpo.max_prefix_tokens=96",): "algorithm.gpo.max_prefix_tokens=96: must be under "

@@ -210,10 +210,16 @@ def check(config: DictConfig) -> GPOConfig:
             gpo.max_prefix_tokens,
             f"must be under data.max_response_length={response_length}, which prefix and continuation share",
         )
-    if gpo.splitter == "low_prob" and not get("actor_rollout_ref.rollout.calculate_log_probs"):
+    log_probs = "actor_rollout_ref.rollout.calculate_log_probs"
+    if gpo.splitter == "low_prob" and not get(log_probs):
         refuse(
-            "actor_rollout_ref.rollout.calculate_log_probs",
+            log_probs,
             f"must be true with {BLOCK}.splitter=low_prob, which cuts where the rollout's tokens were improbable",
+        )
+    if gpo.search == "informative" and not get(log_probs):
+        refuse(
+            log_probs,
+            f"must be true with {BLOCK}.search=informative, which asks where the rollout could have gone another way",
         )
     if get("reward.reward_model.enable") and not get("reward.reward_model.enable_resource_pool"):
         refuse(
