@@ -68,6 +68,11 @@ def test_what_cannot_work_is_refused_in_one_line(capsys, override, said):
     assert captured.err.count("\n") == 1
 
 
+def test_what_verls_own_classes_refuse_is_said_in_one_line_as_well(capsys):
+    assert main([*RECIPE[:-1], SETUP, "actor_rollout_ref.actor.loss_agg_mode=mean"]) == 1
+    assert capsys.readouterr().err == "verl_gpo: Invalid loss_agg_mode: mean\n"
+
+
 def test_each_setting_is_traced_to_what_set_it(configured):
     from verl_gpo.plan.configuration import load
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 from pathlib import Path
 
+from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
 from ..config import ConfigError, GPOConfig
@@ -63,8 +64,10 @@ def verl_checks(configuration: Configuration) -> None:
         with contextlib.redirect_stdout(io.StringIO()):
             critic = uses_critic(configuration)
             validate(unmade, use_reference_policy=uses_reference(configuration), use_critic=critic)
-    except (ConfigError, AssertionError, ValueError, TypeError) as error:
-        raise PlanError(" ".join(str(error).split()) or type(error).__name__) from error
+    except (ConfigError, AssertionError, ValueError, TypeError, InstantiationException) as error:
+        # verl's dataclasses are made by Hydra, which wraps what they refuse in its own words.
+        said = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+        raise PlanError(" ".join(str(said).split()) or type(said).__name__) from error
 
 
 def absent(configuration: Configuration) -> list[tuple[str, str, str]]:
