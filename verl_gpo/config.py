@@ -36,6 +36,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "min_advantage": 0.1,
         "min_confidence": 0.4,
     },
+    "lean": {
+        "search": "informative",
+        "rows": "matched",
+        "n_reentry": 6,  # of rollout.n=8: two roots are enough to see what they share
+    },
 }
 
 
@@ -97,7 +102,7 @@ class GPOConfig:
     preset: str = _option(
         "paper",
         _one_of(PRESETS),
-        "Where fields that are not set take their value: `paper`, or `fast` for a cheaper search.",
+        "Where fields that are not set take their value: `paper`, `fast` for a cheaper search, `lean` for none.",
     )
     enable: bool = _option(
         True, _BOOLEAN, "Off: no search and no re-entry, the run is the base optimizer's own (the baseline twin)."
@@ -312,13 +317,3 @@ def _default(cls: type, name: str) -> Any:
     option: Field = next(f for f in fields(cls) if f.name == name)
     assert option.default is not MISSING
     return option.default
-
-
-def reference_table() -> str:
-    """The configuration reference as a Markdown table, generated from the dataclass."""
-    lines = ["| `algorithm.gpo.` | `paper` | `fast` | meaning |", "|---|---|---|---|"]
-    paper, fast = GPOConfig.from_mapping({"preset": "paper"}), GPOConfig.from_mapping({"preset": "fast"})
-    for option in fields(GPOConfig):
-        one, other = (str(getattr(c, option.name)).lower() for c in (paper, fast))
-        lines.append(f"| `{option.name}` | {one} | {other if other != one else ''} | {option.metadata['help']} |")
-    return "\n".join(lines)

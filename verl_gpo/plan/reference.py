@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from ..config import GPOConfig
+from ..config import PRESETS, GPOConfig
 
 
-def reference_table() -> str:
-    """Name, value under each preset, what it may be, meaning."""
-    lines = ["| `algorithm.gpo.` | `paper` | `fast` | may be | meaning |", "|---|---|---|---|---|"]
-    paper, fast = (GPOConfig.from_mapping({"preset": preset}) for preset in ("paper", "fast"))
+def reference_table(allowed: bool = True) -> str:
+    """Name, value under each preset (of the others than the first only what they change), meaning.
+
+    Args:
+        allowed: also what it may be.
+    """
+    head = ("`algorithm.gpo.`", *(f"`{preset}`" for preset in PRESETS), *(["may be"] if allowed else []), "meaning")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    configs = [GPOConfig.from_mapping({"preset": preset}) for preset in PRESETS]
     for option in fields(GPOConfig):
-        one, other = (str(getattr(config, option.name)).lower() for config in (paper, fast))
-        allowed = option.metadata["allowed"].text.removeprefix("must be ")
-        shown = (f"`{option.name}`", one, other if other != one else "", allowed, option.metadata["help"])
+        first, *others = (str(getattr(config, option.name)).lower() for config in configs)
+        may_be = [option.metadata["allowed"].text.removeprefix("must be ")] if allowed else []
+        changed = [other if other != first else "" for other in others]
+        shown = (f"`{option.name}`", first, *changed, *may_be, option.metadata["help"])
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in shown)} |")
     return "\n".join(lines)
 
