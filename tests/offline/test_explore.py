@@ -50,7 +50,7 @@ def test_plain_draws_nothing_but_roots():
     assert [rollout.reward for rollout in record.roots] == [1, 0]
 
 
-@pytest.mark.parametrize("preset", ["paper", "fast"])
+@pytest.mark.parametrize("preset", ["paper", "fast", "lean"])
 def test_a_random_step_needs_no_search(preset):
     record = explore(
         Policy({**JUMP, 4: [1, 0] * 4, 6: [1, 0] * 4}), "random", preset=preset, search="random", n_reentry=2
