@@ -96,18 +96,18 @@ def _draws_of(config: GPOConfig, steps: int) -> tuple[float, float, float]:
     states = {
         "uniform": min(inner, 2 * config.max_candidates or inner),
         "bisection": math.ceil(math.log2(max(steps, 1))),
-        "informative": 0,
-        "given": 0,
-        "random": 0,
     }
-    if config.search in states:
+    looks = SEARCHES[config.search].looks
+    if not looks:
+        draws = 0
+    elif config.search in states:
         draws = states[config.search] * config.n_mc
     elif config.search == "adaptive":
         draws = config.adaptive_budget(steps) if inner else 0
     else:
         draws = config.n_reentry * config.max_proposals if inner else 0
     # A state that was chosen without a search has no continuations to learn from.
-    if config.learn_from == "fresh" or config.search in ("informative", "given", "random"):
+    if config.learn_from == "fresh" or not looks:
         return draws, config.n_reentry, config.n_reentry
     if config.learn_from == "all":
         return draws, draws, 0.0

@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ..critical import CriticalStep, select_critical_step
 from ..values import step_advantages
-from .view import AnchorView
-
-
-class Unsearched:
-    """Draws nothing before it chooses."""
-
-    looks = False
-    sequential = False
-
-    def plan(self, view: AnchorView) -> Sequence[int]:
-        return []
+from .view import AnchorView, Unsearched
 
 
 class RandomStep(Unsearched):

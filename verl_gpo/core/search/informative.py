@@ -20,8 +20,7 @@ import numpy as np
 
 from ..critical import CriticalStep
 from ..curve import step_uncertainty
-from .controls import Unsearched
-from .view import AnchorView
+from .view import AnchorView, Unsearched
 
 
 class InformativeState(Unsearched):
@@ -46,5 +45,5 @@ def information_per_token(view: AnchorView) -> np.ndarray:
     mixed_K = 1.0 - (values_SK**size + (1.0 - values_SK) ** size).mean(axis=0)
     forks_K, _ = step_uncertainty(view.ends_K, view.root.log_probs)
     ahead_K = forks_K[::-1].cumsum()[::-1]
-    roots = max(view.values_K1[0].count, 1) * max(view.expected_tokens, float(view.ends_K[-1]))
+    roots = max(view.values_K1[0].count, 1) * view.response_tokens
     return mixed_K * ahead_K / (roots + size * np.array([view.continuation_tokens(k) for k in range(view.steps)]))

@@ -98,10 +98,15 @@ class AnchorView:
         """Index of the state that a critical step resets to."""
         return step + (self.config.reset == "after")
 
+    @property
+    def response_tokens(self) -> float:
+        """Expected length of a response: not less than this one's."""
+        return max(self.expected_tokens, float(self.ends_K[-1]))
+
     def continuation_tokens(self, state: int) -> float:
         """Expected length of a continuation."""
         cap = self.config.max_continuation_tokens or float("inf")
-        length = max(self.expected_tokens, float(self.ends_K[-1])) - self.prefix_length(state)
+        length = self.response_tokens - self.prefix_length(state)
         return min(max(length, 1.0), cap)
 
     def _eligible(self) -> list[bool]:
@@ -164,7 +169,7 @@ class AnchorView:
 class Search(Protocol):
     """Decides, round by round, where to draw continuations. Stateless: all it knows is in the view."""
 
-    #: Looks for the step at all: False for controls.
+    #: Looks for the step with continuations: False for those that choose without any.
     looks: bool
     #: Draws at the chosen state, within its budget, what is learnt from (``reuse``, ``split``) and was not drawn yet.
     sequential: bool
@@ -176,6 +181,16 @@ class Search(Protocol):
     def choose(self, view: AnchorView) -> CriticalStep | None:
         """The critical step after the last round, or None."""
         ...
+
+
+class Unsearched:
+    """Draws nothing before it chooses."""
+
+    looks = False
+    sequential = False
+
+    def plan(self, view: AnchorView) -> Sequence[int]:
+        return []
 
 
 class ByValues:
