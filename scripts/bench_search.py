@@ -201,7 +201,7 @@ def costly_engine(args) -> list[dict]:
 
     folder = task_folder(args, 16)
     model = costly(folder / "model", args.work / "costly-16", 16_384)
-    return asyncio.run(compare(model, partial(vllm_prompts, folder), RESPONSE_TOKENS, 16))
+    return asyncio.run(compare(model, partial(vllm_prompts, folder), RESPONSE_TOKENS, 64))
 
 
 SECTIONS = {f.__name__: f for f in (curves, abstention, confidence, learn_from, arithmetic, engine, costly_engine)}

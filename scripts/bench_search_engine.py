@@ -37,11 +37,14 @@ class Counted:
     block_size: int
     tokens: int = 0
     requests: int = 0
+    seconds: float = 0.0
     cached: int = 0
     cacheable: int = 0
 
     async def sample(self, prefix: Tokens, max_tokens: int, seed: int) -> Continuation:
+        sent = time.perf_counter()
         continuation = await self.sampler.sample(prefix, max_tokens, seed)
+        self.seconds += time.perf_counter() - sent
         self.requests += 1
         self.tokens += len(continuation.token_ids)
         self.cached += continuation.cached_tokens or 0
@@ -104,6 +107,7 @@ async def compare(model: Path, read_prompts, response_tokens: int, count: int) -
 
 async def _roots(prompts, response_tokens: int) -> tuple[list[list[Trajectory]], dict]:
     slots = asyncio.Semaphore(IN_FLIGHT)
+    counted = [Counted(sampler, 1) for sampler, _ in prompts]
 
     async def one(sampler, scorer) -> Trajectory:
         async with slots:
@@ -113,11 +117,12 @@ async def _roots(prompts, response_tokens: int) -> tuple[list[list[Trajectory]],
 
     started = time.perf_counter()
     groups = await asyncio.gather(
-        *(asyncio.gather(*(one(sampler, scorer) for _ in range(GROUP))) for sampler, scorer in prompts)
+        *(
+            asyncio.gather(*(one(sampler, scorer) for _ in range(GROUP)))
+            for sampler, (_, scorer) in zip(counted, prompts, strict=True)
+        )
     )
-    seconds = time.perf_counter() - started
-    tokens = sum(len(root.token_ids) for group in groups for root in group)
-    return [list(group) for group in groups], _rates(tokens, GROUP * len(prompts), seconds)
+    return [list(group) for group in groups], _rates(counted, time.perf_counter() - started)
 
 
 async def _reenter(engine: ReentryEngine, prompts, groups, block_size: int) -> dict:
@@ -130,18 +135,20 @@ async def _reenter(engine: ReentryEngine, prompts, groups, block_size: int) -> d
         )
     )
     seconds = time.perf_counter() - started
-    row = _rates(sum(c.tokens for c in counted), sum(c.requests for c in counted), seconds)
+    row = _rates(counted, seconds)
     row["cache_hits"] = sum(c.cached for c in counted) / max(sum(c.cacheable for c in counted), 1)
     row["engine_share"] = sum(result.engine_seconds for result in results) / seconds
     row["engine_ms_a_prompt"] = 1000 * sum(result.engine_seconds for result in results) / len(results)
     return row
 
 
-def _rates(tokens: int, requests: int, seconds: float) -> dict:
+def _rates(counted: list[Counted], seconds: float) -> dict:
+    tokens, requests = sum(c.tokens for c in counted), sum(c.requests for c in counted)
     return {
         "tokens": tokens,
         "requests": requests,
         "seconds": seconds,
         "tokens_per_second": tokens / seconds,
         "requests_per_second": requests / seconds,
+        "in_flight": sum(c.seconds for c in counted) / seconds,
     }

@@ -165,9 +165,9 @@ def _engine(rows: Sequence[Row]) -> str:
             return format(statistics.median(row[key] for row in mine), form) if key in mine[0] else ""
 
         rates = (middle("tokens_per_second", ",.0f"), middle("throughput_ratio", ".2f"))
-        rates += (middle("requests_per_second", ",.0f"), middle("cache_hits", ".1%"))
+        rates += (middle("requests_per_second", ",.0f"), middle("in_flight", ".0f"), middle("cache_hits", ".1%"))
         table.append((setting, *rates, middle("engine_share", ".1%"), middle("engine_ms_a_prompt", ".1f")))
-    head = ("", "tokens / s", "/ plain", "requests / s", "cache hits", "engine's own time", "ms a prompt")
+    head = ("", "tokens / s", "/ plain", "requests / s", "in flight", "cache hits", "engine's own time", "ms a prompt")
     return _table(head, table)
 
 
@@ -205,7 +205,8 @@ TABLES: dict[str, tuple[str, str, Callable[[Sequence[Row]], str]]] = {
     "engine": (
         "The real engine",
         "Prompts of the arithmetic task, 16 steps. Plain rollouts and re-entry in turn, at the same concurrency on the "
-        "same vLLM. The engine's own time is the search's CPU time as a share of the phase.",
+        "same vLLM, with at most 64 requests in flight. The engine's own time is the search's CPU time as a share of "
+        "the phase.",
         _engine,
     ),
     "costly_engine": (

@@ -20,9 +20,9 @@ step "style"
 step "tests"
 if [ $# -gt 0 ]; then
     "$PYTHON" -m pytest "$@"
-else # unit tests one a core, end-to-end runs one at a time (two starve Ray's start); both, whatever the first came to
+else # one a core, but pipelines one at a time (two starve Ray's start); both, whatever the first came to
     status=0
-    OMP_NUM_THREADS=1 "$PYTHON" -m pytest -m "not e2e" -n auto --dist loadscope || status=$?
-    "$PYTHON" -m pytest -m e2e || status=$?
+    OMP_NUM_THREADS=1 "$PYTHON" -m pytest -m "not pipeline" -n auto --dist loadscope || status=$?
+    "$PYTHON" -m pytest -m pipeline || status=$?
     [ "$status" = 0 ]
 fi

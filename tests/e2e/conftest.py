@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.conftest import REPOSITORY, read_metrics
 
@@ -17,10 +18,12 @@ TIMEOUT = 420.0
 
 @pytest.fixture(scope="session")
 def arithmetic_data():
-    """Data and model as the quickstart makes them, in the same folder: made once, then found."""
+    """Data and model as the quickstart makes them, in the same folder: made once, by one of the workers, then found."""
     folder = Path(os.environ.get("DATA_DIR", REPOSITORY / "outputs" / "arithmetic" / "data"))
     command = [sys.executable, RECIPE / "prepare.py", "--out", folder]
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=TIMEOUT)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=TIMEOUT)
     return folder
 
 

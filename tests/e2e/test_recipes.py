@@ -10,7 +10,7 @@ from verl_gpo.plan.checks import gpo_settings
 from verl_gpo.plan.configuration import load
 from verl_gpo.plan.numbers import Expectation, workload
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.pipeline]
 CONFIG = REPOSITORY / "recipes" / "math" / "config"
 
 

@@ -1,21 +1,11 @@
 """Real vLLM, Ray, TransferQueue, FSDP and verl, on the small model: minutes."""
 
-import json
-from pathlib import Path
-
-import numpy as np
 import pytest
-import torch
-import verl.trainer
-from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage
 
-from scripts.consecutive import Run, TrainingFailed, consecutive
-from tests.conftest import read_metrics
-from tests.e2e.conftest import RECIPE, common
-from verl_gpo.core.advantage import group_advantages
+from tests.e2e.conftest import RECIPE
 from verl_gpo.report.traces import trace_frame
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.pipeline]
 ARITHMETIC = (RECIPE / "config", "arithmetic")
 
 
@@ -73,12 +63,14 @@ def test_gpo_trains_saves_and_is_resumed_in_the_asynchronous_mode(train, tmp_pat
     assert_traces_agree(trace_frame(tmp_path / "traces"), first.metrics)
 
     mode = ["trainer.v1.trainer_mode=colocate_async", "algorithm.gpo.preset=fast", "algorithm.gpo.rows=widened"]
-    resumed = train("resumed", *ARITHMETIC, checkpoints, steps(5), *mode, "algorithm.use_kl_in_reward=true")
+    kl = ["algorithm.use_kl_in_reward=true", "actor_rollout_ref.actor.use_kl_loss=true"]
+    resumed = train("resumed", *ARITHMETIC, checkpoints, steps(5), *mode, *kl)
     assert sorted(resumed.metrics) == [3, 4, 5] and "Resuming from" in resumed.log
     for metrics in resumed.metrics.values():
         assert_nothing_failed(metrics)
         assert metrics["gpo/rows"] >= 16 and metrics["gpo/optimizer_steps"] == 1
         assert metrics["actor/reward_kl_penalty"] != 0  # an estimate, of either sign
+        assert metrics["actor/kl_loss"] > 0
         # A fraction of what valuing all eight states four times costs, and part of it is learnt from.
         assert metrics["gpo/states_sampled"] < 8 and metrics["gpo/requests/value"] < 4 * 8 * 4 / 2
     # A step may find nothing worth a continuation, by what is free; not all of them.
@@ -86,49 +78,3 @@ def test_gpo_trains_saves_and_is_resumed_in_the_asynchronous_mode(train, tmp_pat
     assert max(metrics["gpo/rollouts/branch"] for metrics in resumed.metrics.values()) > 0
     # It does run ahead: some step trains on rollouts of an older policy.
     assert max(m["training/off_policy/trajectory_staleness/max"] for m in resumed.metrics.values()) >= 1
-
-
-@pytest.fixture
-def stock_runs(arithmetic_data, tmp_path):
-    """verl's own configuration, run after run in one pipeline: ``{name: metrics}`` of ``{name: overrides}``."""
-
-    def train(overrides):
-        script = tmp_path / "stock.sh"
-        config = Path(verl.trainer.__file__).with_name("config")
-        script.write_text(f'exec "$PYTHON" $MAIN --config-path {config} --config-name ppo_trainer "$@"\n')
-        always = [*common(arithmetic_data), "trainer.resume_mode=disable"]
-        files = {name: tmp_path / f"{name}.jsonl" for name in overrides}
-        runs = [
-            Run(name, str(script), [*always, *own], {"VERL_FILE_LOGGER_PATH": str(files[name])})
-            for name, own in overrides.items()
-        ]
-        log = tmp_path / "log"
-        for run, outcome in consecutive(runs, log):
-            assert not isinstance(outcome, TrainingFailed), (run.name, log.read_text(errors="replace")[-6000:])
-        assert log.read_text(errors="replace").count("Started a local Ray instance") == 1
-        return {name: read_metrics(file) for name, file in files.items()}
-
-    return train
-
-
-def test_stock_grpo_then_the_estimator_alone(stock_runs, tmp_path):
-    """One setting swapped in verl's own configuration, without re-entry: trains, and equals GRPO on its batches."""
-    grpo = ["algorithm.adv_estimator=grpo", "trainer.total_training_steps=1"]
-    swap = ["algorithm.adv_estimator=gpo", f"trainer.rollout_data_dir={tmp_path}/rollouts"]
-    runs = stock_runs({"grpo": grpo, "swap": [*swap, "trainer.total_training_steps=2"]})
-    assert sorted(runs["grpo"]) == [1] and sorted(runs["swap"]) == [1, 2]
-    for metrics in (*runs["grpo"].values(), *runs["swap"].values()):
-        assert not any(name.startswith("gpo/") for name in metrics)
-        # The second training's first step samples with its own new weights, not those that the first one left.
-        assert_rollout_and_actor_agree(metrics)
-    assert any(metrics["actor/grad_norm"] > 0 for metrics in runs["swap"].values())
-
-    rows = [json.loads(line) for line in (tmp_path / "rollouts" / "2.jsonl").read_text().splitlines()]
-    assert len(rows) == 16
-    rewards = torch.zeros(len(rows), 5)
-    rewards[:, -1] = torch.tensor([row["score"] for row in rows])
-    mask = torch.ones_like(rewards)
-    uids = np.array([row["uid"].rsplit("_", 2)[0] for row in rows], dtype=object)
-    assert len(set(uids)) == 4
-    stock, _ = compute_grpo_outcome_advantage(rewards, mask, uids)
-    assert torch.equal(group_advantages(rewards, mask, uids), stock)
