@@ -26,6 +26,20 @@ def test_the_plan_says_what_it_assumes(capsys, tmp_path):
         assert part in said
 
 
+@pytest.mark.parametrize(
+    ("overrides", "noted"),
+    [
+        (["actor_rollout_ref.actor.grad_clip=0.2"], True),
+        (["actor_rollout_ref.actor.grad_clip=0.2", "actor_rollout_ref.actor.optim.clip_grad=0.2"], False),
+        (["actor_rollout_ref.actor.optim.clip_grad=0.2"], False),
+    ],
+)
+def test_a_bound_on_gradients_that_verl_does_not_read_is_noted(capsys, overrides, noted):
+    assert main([*RECIPE, SETUP, *overrides]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert ("actor_rollout_ref.actor.grad_clip=0.2: verl 0.9.1 does not read it" in said) == noted
+
+
 def test_an_unknown_model_is_said_to_be_unknown(capsys):
     assert main([*RECIPE, SETUP, "actor_rollout_ref.model.path=someone/something"]) == 0
     said = capsys.readouterr().out

@@ -149,6 +149,11 @@ def notes(
         said.append(f"memory: not estimated, {path} is neither on this host nor in the table of known models")
     for key in added_keys(configuration.overrides):
         said.append(f"+{key}: added; nothing says that verl reads it")
+    for role in ("actor_rollout_ref.actor", "critic"):
+        cut = configuration.get(f"{role}.grad_clip")
+        if cut not in (None, 1.0, configuration.get(f"{role}.optim.clip_grad")):  # 1.0 is verl's default
+            # https://github.com/verl-project/verl/pull/7923
+            said.append(f"{role}.grad_clip={cut}: verl 0.9.1 does not read it; {role}.optim.clip_grad is what counts")
     for key, path, remedy in missing:
         said.append(f"not here: {path} ({key}){f'; {remedy}' if remedy else ''}")
     return [f"  - {line}" for line in said]
