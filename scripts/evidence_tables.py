@@ -41,13 +41,15 @@ def opponents(method: str, available: Sequence[str]) -> list[str]:
     """What a method is compared with, out of the methods of its grid.
 
     A variant is an opponent of all that its method is an opponent of, but for ``grpo_tokens:M``, which has the tokens
-    of the method ``M`` and is an opponent of that method alone.
+    of the method ``M`` and is an opponent of that method alone. Runs whose learning rate falls (``cosine=``) are compared
+    with such runs.
     """
     wanted = _OPPONENTS.get(method.partition(":")[0], _CONTROLS)
 
     def opposes(name: str) -> bool:
         base, varied, what = name.partition(":")
-        return base in wanted and name != method and not (varied and base == "grpo_tokens" and what != method)
+        alike = ("cosine=" in name) == ("cosine=" in method)
+        return base in wanted and name != method and alike and not (varied and base == "grpo_tokens" and what != method)
 
     return [name for name in available if opposes(name)]
 

@@ -116,6 +116,12 @@ def test_opponents(method, expected):
     assert opponents(method, names) == expected
 
 
+def test_runs_with_a_falling_rate_are_compared_with_such_runs():
+    names = ["grpo_tokens", "grpo:n=4", "grpo:cosine=2e-3", "random:cosine=2e-3", "informative", "informative:cosine=2e-3"]
+    assert opponents("informative:cosine=2e-3", names) == ["grpo:cosine=2e-3", "random:cosine=2e-3"]
+    assert opponents("informative", names) == ["grpo_tokens", "grpo:n=4"]
+
+
 def fast(seed):
     final = 0.51 + seed / 100
     return a_run("gpo_fast", seed, final, curve=((0, 0.2), (1000, 0.6), (2000, final)), seconds=50.0)
