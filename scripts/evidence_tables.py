@@ -41,8 +41,8 @@ def opponents(method: str, available: Sequence[str]) -> list[str]:
     """What a method is compared with, out of the methods of its grid.
 
     A variant is an opponent of all that its method is an opponent of, but for ``grpo_tokens:M``, which has the tokens
-    of the method ``M`` and is an opponent of that method alone. Runs whose learning rate falls (``cosine=``) are compared
-    with such runs.
+    of the method ``M`` and is an opponent of that method alone. Where the learning rate falls (``cosine=``), it does so
+    for both.
     """
     wanted = _OPPONENTS.get(method.partition(":")[0], _CONTROLS)
 

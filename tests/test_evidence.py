@@ -117,8 +117,8 @@ def test_opponents(method, expected):
 
 
 def test_runs_with_a_falling_rate_are_compared_with_such_runs():
-    names = ["grpo_tokens", "grpo:n=4", "grpo:cosine=2e-3", "random:cosine=2e-3", "informative", "informative:cosine=2e-3"]
-    assert opponents("informative:cosine=2e-3", names) == ["grpo:cosine=2e-3", "random:cosine=2e-3"]
+    names = ["grpo_tokens", "grpo:n=4", "grpo:cosine=2e-3", "random:cosine=4e-3", "informative"]
+    assert opponents("informative:cosine=2e-3", names) == ["grpo:cosine=2e-3", "random:cosine=4e-3"]
     assert opponents("informative", names) == ["grpo_tokens", "grpo:n=4"]
 
 
