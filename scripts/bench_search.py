@@ -61,10 +61,8 @@ def curves(args) -> list[dict]:
         row
         for steps in (4, 8, 16, 32, 64)
         for kind in JUMPS
-        # The longest take the longest: half as many.
-        for row in rows_of(
-            settings, simulated_cases(kind, steps, args.cases // (1 + steps // 64)), 1, kind=kind, steps=steps
-        )
+        # A search of a long response takes as long as many of short ones.
+        for row in rows_of(settings, simulated_cases(kind, steps, args.cases * 32 // steps), 1, kind=kind, steps=steps)
     ]
 
 
@@ -212,7 +210,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="JSON file; sections that it holds already are kept unless named")
     parser.add_argument("--table", type=Path, metavar="JSON", help="print the tables of a result")
     parser.add_argument("--sections", default="", help=f"of {', '.join(SECTIONS)}; default: those missing")
-    parser.add_argument("--cases", type=int, default=100, help="simulated responses of each kind and length")
+    parser.add_argument("--cases", type=int, default=100, help="simulated responses of each kind and 32 steps")
     parser.add_argument("--responses", type=int, default=40, help="arithmetic responses of each outcome and length")
     parser.add_argument("--draws", type=int, default=24, help="continuations at each of their states")
     parser.add_argument("--repeats", type=int, default=4, help="searches of each arithmetic response")
