@@ -210,7 +210,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="JSON file; sections that it holds already are kept unless named")
     parser.add_argument("--table", type=Path, metavar="JSON", help="print the tables of a result")
     parser.add_argument("--sections", default="", help=f"of {', '.join(SECTIONS)}; default: those missing")
-    parser.add_argument("--cases", type=int, default=100, help="simulated responses of each kind and length; of curves, at 32 steps")
+    parser.add_argument(
+        "--cases", type=int, default=100, help="simulated responses of each kind and length; of curves, at 32 steps"
+    )
     parser.add_argument("--responses", type=int, default=40, help="arithmetic responses of each outcome and length")
     parser.add_argument("--draws", type=int, default=24, help="continuations at each of their states")
     parser.add_argument("--repeats", type=int, default=4, help="searches of each arithmetic response")
