@@ -1,4 +1,4 @@
-"""Accuracy over generated tokens, a panel a regime, into a PNG file."""
+"""Accuracy over generated tokens, a panel a regime and setting of the optimizer, into a PNG file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from scripts.evidence_format import Seeds, cells
-from scripts.evidence_rows import Run, methods
+from scripts.evidence_rows import Run, methods, optimizer_part, without_optimizer
 from verl_gpo.report.figures import COLORS
 from verl_gpo.report.runs import estimate
 
@@ -48,21 +48,23 @@ def accuracy_over_tokens(runs: Sequence[Run], path: Path) -> bool:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    regimes, names = list(dict.fromkeys(regime for regime, _ in curves)), methods(runs)
-    columns = min(_COLUMNS, len(regimes))
-    rows = math.ceil(len(regimes) / columns)
+    drawn: dict[str, dict[str, Seeds]] = {}  # what is trained alike stands in one panel
+    for (regime, method), seeds in curves.items():
+        title = ", ".join(filter(None, (regime, optimizer_part(method).replace(":", ", "))))
+        drawn.setdefault(title, {})[without_optimizer(method)] = seeds
+    names = list(dict.fromkeys(map(without_optimizer, methods(runs))))
+    columns = min(_COLUMNS, len(drawn))
+    rows = math.ceil(len(drawn) / columns)
     size = (1.2 + 4 * max(columns, 2), 0.8 + 3.2 * rows)
     figure, panels = pyplot.subplots(rows, columns, figsize=size, squeeze=False, sharey=True, layout="constrained")
-    for place, axes in enumerate(panels.flat):
-        if place >= len(regimes):
-            axes.set_visible(False)
-            continue
-        regime = regimes[place]
+    for axes in panels.flat[len(drawn) :]:
+        axes.set_visible(False)
+    for axes, (title, of_methods) in zip(panels.flat, sorted(drawn.items()), strict=False):
         for name in names:
-            if (regime, name) in curves:
-                _draw(axes, curves[regime, name], name, names)
-        counts = sorted({len(seeds) for (named, _), seeds in curves.items() if named == regime})
-        title = f"{regime}, {' to '.join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))} seeds"
+            if name in of_methods:
+                _draw(axes, of_methods[name], name, names)
+        counts = sorted(map(len, of_methods.values()))
+        title += f", {' to '.join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))} seeds"
         axes.set(title=title, xlabel="generated tokens, thousands", ylim=(0, 1.02))
         axes.set_xlim(left=0)
         axes.grid(alpha=0.3)

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 GRIDS = ("protocol", "tokens", "few", "skills", "sensitivity")
 #: Methods of a grid, in the order of tables and colours.
 METHODS = ("grpo", "grpo_tokens", "random", "gpo_paper", "gpo_fast", "all", "informative", "oracle", "ppo", "gpo_ppo")
+#: Settings of the optimizer that names of methods tell: its rate, the rate that it falls from, the bound on gradients.
+OPTIMIZER = ("lr", "cosine", "clip")
 #: Columns that are shares.
 SHARES = ("accuracy", "low", "high", "root_mixed", "branch_mixed", "easy_step", "hard_step")
 RUNS, EVALUATIONS = "runs.csv", "evaluations.csv"
@@ -226,6 +228,18 @@ def _cell(file: Path, line: int, name: str, kind: str, text: str | None) -> Any:
             return int(value) if kind == "int" else value
     wanted = {"str": "a text", "int": "a whole number"}.get(kind, "a number")
     raise ValueError(f"{file}, line {line}: {name}={text!r}: must be {wanted}")
+
+
+def optimizer_part(method: str) -> str:
+    """What a method's name says of its optimizer: ``cosine=4e-3:clip=0.1`` of ``grpo:n=4:cosine=4e-3:clip=0.1``."""
+    parts = method.split(":")[1:]
+    return ":".join(part for part in parts if part.partition("=")[0] in OPTIMIZER)
+
+
+def without_optimizer(method: str) -> str:
+    """The rest of the name: ``grpo:n=4`` of ``grpo:n=4:cosine=4e-3:clip=0.1``."""
+    base, *parts = method.split(":")
+    return ":".join([base, *(part for part in parts if part.partition("=")[0] not in OPTIMIZER)])
 
 
 def methods(runs: Sequence[Run]) -> list[str]:

@@ -18,7 +18,7 @@ from scripts.evidence_format import (
     shared,
     table,
 )
-from scripts.evidence_rows import Run
+from scripts.evidence_rows import Run, optimizer_part
 from scripts.evidence_statistics import Reach, at_equal_cost, reach
 from verl_gpo.report.runs import estimate
 
@@ -41,14 +41,13 @@ def opponents(method: str, available: Sequence[str]) -> list[str]:
     """What a method is compared with, out of the methods of its grid.
 
     A variant is an opponent of all that its method is an opponent of, but for ``grpo_tokens:M``, which has the tokens
-    of the method ``M`` and is an opponent of that method alone. Where the learning rate falls (``cosine=``), it does so
-    for both.
+    of the method ``M`` and is an opponent of that method alone. The optimizer is set alike.
     """
     wanted = _OPPONENTS.get(method.partition(":")[0], _CONTROLS)
 
     def opposes(name: str) -> bool:
         base, varied, what = name.partition(":")
-        alike = ("cosine=" in name) == ("cosine=" in method)
+        alike = optimizer_part(name) == optimizer_part(method)
         return base in wanted and name != method and alike and not (varied and base == "grpo_tokens" and what != method)
 
     return [name for name in available if opposes(name)]

@@ -7,7 +7,7 @@ import pytest
 from scripts import evidence
 from scripts.evidence_figures import accuracy_over_tokens
 from scripts.evidence_measures import groups, hits, kinds, overhead, status
-from scripts.evidence_rows import EVALUATIONS, RUNS, methods, read_results
+from scripts.evidence_rows import EVALUATIONS, RUNS, methods, optimizer_part, read_results, without_optimizer
 from scripts.evidence_tables import (
     at_equal,
     at_the_end,
@@ -102,24 +102,33 @@ def test_methods_stand_in_one_order_with_variants_behind():
         ("gpo_ppo", ["ppo"]),
         ("grpo:mini_batch=4", []),
         ("random", ["grpo", "grpo:mini_batch=4", "grpo_tokens"]),
-        ("random:lr=1e-3", ["grpo", "grpo:mini_batch=4", "grpo_tokens"]),
-        (
-            "gpo_fast",
-            ["grpo", "grpo:mini_batch=4", "grpo_tokens", "grpo_tokens:gpo_fast", "random", "random:lr=1e-3", "ppo"],
-        ),
-        ("gpo_fast:n_mc=8", ["grpo", "grpo:mini_batch=4", "grpo_tokens", "random", "random:lr=1e-3", "ppo"]),
+        ("gpo_fast", ["grpo", "grpo:mini_batch=4", "grpo_tokens", "grpo_tokens:gpo_fast", "random", "ppo"]),
+        ("gpo_fast:n_mc=8", ["grpo", "grpo:mini_batch=4", "grpo_tokens", "random", "ppo"]),
     ],
 )
 def test_opponents(method, expected):
-    names = ["grpo", "grpo:mini_batch=4", "grpo_tokens", "grpo_tokens:gpo_fast", "random", "random:lr=1e-3", "gpo_fast"]
+    names = ["grpo", "grpo:mini_batch=4", "grpo_tokens", "grpo_tokens:gpo_fast", "random", "gpo_fast"]
     names += ["ppo", "gpo_ppo"]
     assert opponents(method, names) == expected
 
 
-def test_runs_with_a_falling_rate_are_compared_with_such_runs():
-    names = ["grpo_tokens", "grpo:n=4", "grpo:cosine=2e-3", "random:cosine=4e-3", "informative"]
-    assert opponents("informative:cosine=2e-3", names) == ["grpo:cosine=2e-3", "random:cosine=4e-3"]
+def test_opponents_have_the_same_optimizer():
+    names = ["grpo_tokens", "grpo:n=4", "grpo:n=4:cosine=2e-3", "grpo:cosine=4e-3", "random:cosine=2e-3", "informative"]
+    assert opponents("informative:cosine=2e-3", names) == ["grpo:n=4:cosine=2e-3", "random:cosine=2e-3"]
     assert opponents("informative", names) == ["grpo_tokens", "grpo:n=4"]
+
+
+@pytest.mark.parametrize(
+    ("method", "optimizer", "rest"),
+    [
+        ("grpo:n=4:cosine=4e-3:clip=0.1", "cosine=4e-3:clip=0.1", "grpo:n=4"),
+        ("gpo_fast:lr=1e-3", "lr=1e-3", "gpo_fast"),
+        ("gpo_fast:even", "", "gpo_fast:even"),
+        ("grpo", "", "grpo"),
+    ],
+)
+def test_what_a_name_says_of_the_optimizer(method, optimizer, rest):
+    assert (optimizer_part(method), without_optimizer(method)) == (optimizer, rest)
 
 
 def fast(seed):
