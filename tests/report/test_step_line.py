@@ -40,7 +40,11 @@ def test_all_that_can_be_said():
         ({"gpo/critical/found": 0.0, "gpo/critical/position": 0.5}, "0 critical steps"),
         ({"gpo/critical/found": 1.0}, "1 critical step"),
         ({"gpo/critical/found": 3.0, "gpo/requests/value": 9.0}, "3 critical steps"),
-        # Reset without a search: to a random state, say.
+        # From what is free alone, and to a random state.
+        (
+            {"gpo/critical/found": 3.0, "gpo/critical/confidence": 0.9, "gpo/requests/value": 0.0},
+            "3 critical steps (confidence 0.90)",
+        ),
         ({"gpo/critical/found": 3.0, "gpo/critical/position": 0.5, "gpo/requests/value": 0.0}, "3 resets (at 50%)"),
         # Switched off, or with nothing searched, a count of 0 says nothing.
         ({"gpo/critical/found": 0.0, "gpo/prompts/skipped": 1.0, "timing_s/step": 1.0}, "1.0 s"),

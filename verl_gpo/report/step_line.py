@@ -37,8 +37,9 @@ def step_line(step: int, metrics: Mapping[str, Any]) -> str:
 
 def _critical(metrics: Mapping[str, Any]) -> str:
     found = metrics["gpo/critical/found"]
-    # Without a search nobody knows whether the step is critical.
-    what = "reset" if metrics.get("gpo/requests/value") == 0 else "critical step"
+    # Where nothing was searched nobody says that the step is critical.
+    searched = metrics.get("gpo/requests/value") != 0 or "gpo/critical/confidence" in metrics
+    what = "critical step" if searched else "reset"
     text = f"{found:.0f} {what}{'' if found == 1 else 's'}"
     about = _known(metrics, "gpo/critical/position", "at {:.0%}") if found else []
     about += _known(metrics, "gpo/critical/confidence", "confidence {:.2f}") if found else []
