@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 #: Questions that a grid answers.
 GRIDS = ("protocol", "tokens", "few", "skills", "sensitivity")
 #: Methods of a grid, in the order of tables and colours.
-METHODS = ("grpo", "grpo_tokens", "random", "gpo_paper", "gpo_fast", "all", "informative", "oracle", "ppo", "gpo_ppo")
+METHODS = ("grpo", "grpo_tokens", "random", "gpo_paper", "gpo_fast", "informative", "oracle", "ppo", "gpo_ppo")
 #: Settings of the optimizer that names of methods tell: its rate, the rate that it falls from, the bound on gradients.
 OPTIMIZER = ("lr", "cosine", "clip")
 #: Columns that are shares.
