@@ -74,7 +74,7 @@ def abstention(args) -> list[dict]:
     return [
         row
         for kind in ("flat", "drift", *JUMPS)
-        for row in rows_of(settings, simulated_cases(kind, 16, args.cases, seed=1), 1, kind=kind, steps=16)
+        for row in rows_of(settings, simulated_cases(kind, 16, 4 * args.cases, seed=1), 1, kind=kind, steps=16)
     ]
 
 
@@ -211,7 +211,10 @@ def main() -> int:
     parser.add_argument("--table", type=Path, metavar="JSON", help="print the tables of a result")
     parser.add_argument("--sections", default="", help=f"of {', '.join(SECTIONS)}; default: those missing")
     parser.add_argument(
-        "--cases", type=int, default=100, help="simulated responses of each kind and length; of curves, at 32 steps"
+        "--cases",
+        type=int,
+        default=100,
+        help="simulated responses of each kind and length; more of short ones",
     )
     parser.add_argument("--responses", type=int, default=40, help="arithmetic responses of each outcome and length")
     parser.add_argument("--draws", type=int, default=24, help="continuations at each of their states")
