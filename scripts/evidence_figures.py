@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from verl_gpo.report.figures import COLORS
 from verl_gpo.report.runs import estimate
 
 _COLUMNS = 3
+#: Most methods of a panel; of more the variants of one of them stand apart.
+_READABLE = 10
 _POINTS = 60
 #: Colour of the palette, line and marker; what is compared most has colours far apart.
 _STYLES = {
@@ -47,10 +49,7 @@ def accuracy_over_tokens(runs: Sequence[Run], path: Path) -> bool:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    drawn: dict[str, dict[str, Seeds]] = {}  # what is trained alike stands in one panel
-    for (regime, method), seeds in curves.items():
-        title = ", ".join(filter(None, (regime, optimizer_part(method).replace(":", ", "))))
-        drawn.setdefault(title, {})[without_optimizer(method)] = seeds
+    drawn = panels_of(curves)
     names = list(dict.fromkeys(map(without_optimizer, methods(runs))))
     columns = min(_COLUMNS, len(drawn))
     rows = math.ceil(len(drawn) / columns)
@@ -72,12 +71,36 @@ def accuracy_over_tokens(runs: Sequence[Run], path: Path) -> bool:
     handles = {line.get_label(): line for axes in panels.flat for line in axes.get_lines()}
     shown = [name for name in names if name in handles]
     # Below a single panel there is no room for the names of many methods.
-    where = {"loc": "outside lower center", "ncols": 5} if columns > 1 else {"loc": "outside right center"}
+    where = (
+        {"loc": "outside lower center", "ncols": 5 if columns > 2 else 3}
+        if columns > 1
+        else {"loc": "outside right center"}
+    )
     figure.legend([handles[name] for name in shown], shown, frameon=False, **where)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
     return True
+
+
+def panels_of(curves: Mapping[tuple[str, str], Seeds]) -> dict[str, dict[str, Seeds]]:
+    """Title -> method -> its runs. What is trained alike stands in one panel, if it can be read there.
+
+    Args:
+        curves: runs by regime and method.
+    """
+    drawn: dict[str, dict[str, Seeds]] = {}
+    for (regime, method), seeds in curves.items():
+        title = ", ".join(filter(None, (regime, optimizer_part(method).replace(":", ", "))))
+        drawn.setdefault(title, {})[without_optimizer(method)] = seeds
+    for title, of_methods in list(drawn.items()):
+        varied = [name.partition(":")[0] for name in of_methods if ":" in name]
+        if len(of_methods) > _READABLE and varied:
+            base = max(dict.fromkeys(varied), key=varied.count)
+            apart = {name: seeds for name, seeds in of_methods.items() if name.partition(":")[0] == base}
+            rest = {name: seeds for name, seeds in of_methods.items() if name not in apart or name == base}
+            drawn |= {title: rest, f"{title}, {base}": apart}
+    return drawn
 
 
 def _draw(axes, seeds: Seeds, name: str, names: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from scripts import evidence
-from scripts.evidence_figures import accuracy_over_tokens
+from scripts.evidence_figures import accuracy_over_tokens, panels_of
 from scripts.evidence_measures import groups, hits, kinds, overhead, status
 from scripts.evidence_rows import EVALUATIONS, RUNS, methods, optimizer_part, read_results, without_optimizer
 from scripts.evidence_tables import (
@@ -247,6 +247,20 @@ def test_figures_are_drawn_where_there_are_curves(tmp_path):
     assert accuracy_over_tokens(runs, tmp_path / "figure" / "a.png")
     assert (tmp_path / "figure" / "a.png").stat().st_size > 10_000
     assert not accuracy_over_tokens([a_run(curve=())], tmp_path / "b.png") and not (tmp_path / "b.png").exists()
+
+
+def test_panels_hold_what_is_trained_alike_and_can_be_read():
+    runs = {0: a_run()}
+    names = ["grpo", "grpo:n=4:lr=1e-3", "random:lr=1e-3"]
+    assert panels_of({("a", name): runs for name in names}) == {
+        "a": {"grpo": runs},
+        "a, lr=1e-3": {"grpo:n=4": runs, "random": runs},
+    }
+    many = ["grpo", "grpo:n=4", "random", "gpo_fast", *(f"gpo_fast:n_mc={n}" for n in range(7))]
+    drawn = panels_of({("a", name): runs for name in many})
+    assert list(drawn["a"]) == ["grpo", "grpo:n=4", "random", "gpo_fast"]
+    assert list(drawn["a, gpo_fast"]) == many[3:]
+    assert list(panels_of({("a", name): runs for name in many[:10]})) == ["a"]
 
 
 @pytest.fixture
