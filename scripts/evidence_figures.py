@@ -71,12 +71,8 @@ def accuracy_over_tokens(runs: Sequence[Run], path: Path) -> bool:
     handles = {line.get_label(): line for axes in panels.flat for line in axes.get_lines()}
     shown = [name for name in names if name in handles]
     # Below a single panel there is no room for the names of many methods.
-    where = (
-        {"loc": "outside lower center", "ncols": 5 if columns > 2 else 3}
-        if columns > 1
-        else {"loc": "outside right center"}
-    )
-    figure.legend([handles[name] for name in shown], shown, frameon=False, **where)
+    where = "outside lower center" if columns > 1 else "outside right center"
+    figure.legend([handles[name] for name in shown], shown, frameon=False, loc=where, ncols=(1, 3, 5)[columns - 1])
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)

@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.evidence import RESULTS  # noqa: E402
 from scripts.evidence_format import cells, p_value, points, ratio, table  # noqa: E402
 from scripts.evidence_rows import Run, read_results  # noqa: E402
-from scripts.evidence_statistics import geometric, paired_by_seed, reach  # noqa: E402
+from scripts.evidence_statistics import geometric, paired_by_seed  # noqa: E402
+from scripts.evidence_tables import tokens_to_reach  # noqa: E402
 
 
 def pair(runs: Sequence[Run], place: str, ours: str, theirs: str) -> str:
@@ -51,12 +52,10 @@ def pair(runs: Sequence[Run], place: str, ours: str, theirs: str) -> str:
         rows.append((step, *means, points(difference), p_value(difference), f"{spent.mean:.2f}" if spent else ""))
     head = ("training step", f"{ours}, %", f"{theirs}, %", "points [95 %]", "p", "x tokens")
     text = f"{place}, seeds {', '.join(map(str, seeds))}\n\n{table(head, rows, 0)}"
-    sides = ({seed: found[name][seed].points for seed in seeds} for name in (ours, theirs))
-    there = reach(*sides)
-    if there:
+    if there := tokens_to_reach(found[ours], found[theirs]):
         share = ratio(there.of_whole, there.bound)
-        text += f"\n\n{there.reached} of {there.seeds} seeds of {ours} reach what {theirs} ends at, on {share} of its"
-        text += " tokens"
+        text += f"\n\n{there.reached} of {there.seeds} seeds of {ours} "
+        text += f"reach what {theirs} ends at, on {share} of its tokens"
     return text
 
 

@@ -135,7 +135,8 @@ def at_equal(runs: Sequence[Run]) -> str:
     return table(head, rows, 3)
 
 
-def _reach(ours: Seeds, theirs: Seeds) -> Reach | None:
+def tokens_to_reach(ours: Seeds, theirs: Seeds) -> Reach | None:
+    """Tokens until a method has what its opponent has at the end; None without seeds that say so."""
     a, b = ({seed: run.points for seed, run in runs.items()} for runs in (ours, theirs))
     return reach(a, b)
 
@@ -144,7 +145,7 @@ def to_reach(runs: Sequence[Run]) -> str:
     """Tokens until a method has what its opponent has at the end, over the opponent's tokens."""
     rows = []
     for names, ours, theirs in _pairs(runs):
-        found = _reach(ours, theirs)
+        found = tokens_to_reach(ours, theirs)
         if found is None:
             rows.append((*names, "none", "none", "none"))
         else:
@@ -219,7 +220,7 @@ def _headline(ours: Seeds, theirs: Seeds) -> str:
     pairs, cost, found = (
         final_difference(ours, theirs),
         multiple(ours, theirs, lambda run: run.tokens),
-        _reach(ours, theirs),
+        tokens_to_reach(ours, theirs),
     )
     if pairs is None or cost is None:
         return "no shared seed"
