@@ -190,7 +190,7 @@ def engine(args) -> list[dict]:
     from scripts.bench_search_engine import compare
 
     folder = task_folder(args, 16)
-    return asyncio.run(compare(folder / "model", partial(vllm_prompts, folder), RESPONSE_TOKENS, 128))
+    return asyncio.run(compare(folder / "model", partial(vllm_prompts, folder), RESPONSE_TOKENS, 128, 256))
 
 
 def costly_engine(args) -> list[dict]:
@@ -199,7 +199,7 @@ def costly_engine(args) -> list[dict]:
 
     folder = task_folder(args, 16)
     model = costly(folder / "model", args.work / "costly-16", 16_384)
-    return asyncio.run(compare(model, partial(vllm_prompts, folder), RESPONSE_TOKENS, 64))
+    return asyncio.run(compare(model, partial(vllm_prompts, folder), RESPONSE_TOKENS, 64, 256))
 
 
 SECTIONS = {f.__name__: f for f in (curves, abstention, confidence, learn_from, arithmetic, engine, costly_engine)}

@@ -73,30 +73,34 @@ def costly(model: Path, out: Path, width: int) -> Path:
     return out
 
 
-async def compare(model: Path, read_prompts, response_tokens: int, count: int) -> list[dict]:
+async def compare(model: Path, read_prompts, response_tokens: int, count: int, proposed: int) -> list[dict]:
     """Plain rollouts, then each setting on the groups that they gave, three times; the median of each counts.
 
     Args:
         read_prompts: prompts, each a sampler and a scorer, of a vLLM engine.
-        count: prompts that are used.
+        count: prompts that are searched.
+        proposed: prompts for ``propose``. It draws one or two continuations a prompt on average, so few prompts leave
+            the engine half empty whatever it does.
     """
     from verl_gpo.offline.engine import VLLMEngine
 
     console = Console(highlight=False)
     engine = VLLMEngine(str(model), max_model_len=512)
     try:
-        prompts = read_prompts(engine)[:count]
+        prompts = read_prompts(engine)[: max(count, proposed)]
         splitter = build_splitter("newline", None, engine.decode, min_step_tokens=4)
         await _roots(prompts, response_tokens)  # warm
         rows = []
         for repeat in range(3):
             groups, plain = await _roots(prompts, response_tokens)
-            rows.append({"kind": "plain rollouts", "repeat": repeat, "settings": {}, **plain})
+            rows.append({"kind": "plain rollouts", "repeat": repeat, "settings": {}, "prompts": len(prompts), **plain})
             for settings in SETTINGS:
                 config = GPOConfig.from_mapping({**settings, "max_in_flight": IN_FLIGHT})
+                used = proposed if config.search == "propose" else count
                 row = await _reenter(
-                    ReentryEngine(config, splitter, response_tokens), prompts, groups, engine.block_size
+                    ReentryEngine(config, splitter, response_tokens), prompts[:used], groups[:used], engine.block_size
                 )
+                row["prompts"] = used
                 row["throughput_ratio"] = row["tokens_per_second"] / plain["tokens_per_second"]
                 rows.append({"kind": "re-entry", "repeat": repeat, "settings": settings, **row})
                 console.print(settings, {key: round(value, 3) for key, value in row.items()})

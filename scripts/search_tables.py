@@ -164,11 +164,11 @@ def _engine(rows: Sequence[Row]) -> str:
         def middle(key: str, form: str, mine: list[Row] = mine) -> str:
             return format(statistics.median(row[key] for row in mine), form) if key in mine[0] else ""
 
-        rates = (middle("tokens_per_second", ",.0f"), middle("throughput_ratio", ".2f"))
+        rates = (middle("prompts", ".0f"), middle("tokens_per_second", ",.0f"), middle("throughput_ratio", ".2f"))
         rates += (middle("requests_per_second", ",.0f"), middle("in_flight", ".0f"), middle("cache_hits", ".1%"))
         table.append((setting, *rates, middle("engine_share", ".1%"), middle("engine_ms_a_prompt", ".1f")))
-    head = ("", "tokens / s", "/ plain", "requests / s", "in flight", "cache hits", "engine's own time", "ms a prompt")
-    return _table(head, table)
+    head = ("", "prompts", "tokens / s", "/ plain", "requests / s", "in flight", "cache hits")
+    return _table((*head, "engine's own time", "ms a prompt"), table)
 
 
 #: section -> its heading, how its tables are to be read, and what makes them.

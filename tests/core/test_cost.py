@@ -48,6 +48,14 @@ def test_a_prompt_that_explores_costs_its_rollouts_alone():
     assert cost(explore_share=1.0) == cost(search="random")
 
 
+def test_a_proposal_is_checked_by_its_group_or_by_half_of_it():
+    # Two proposals of 8 continuations of 50, one of which is learnt from; under split of 4, and 4 more afterwards.
+    reuse = cost(search="propose", learn_from="reuse", n_reentry=8, max_proposals=2)
+    assert (reuse.value_tokens, reuse.reentry_tokens, reuse.branch_rows) == (800, 0, 8)
+    split = cost(search="propose", learn_from="split", n_reentry=8, max_proposals=2)
+    assert (split.value_tokens, split.reentry_tokens, split.branch_rows) == (400, 200, 4)
+
+
 @pytest.mark.parametrize("search", ["none", "informative", "given", "random"])
 def test_controls_have_no_search_to_leave_out(search):
     assert cost(search=search, explore_share=0.5) == cost(search=search)

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from tests.core.fakes import CoinPolicy, FakePolicy, root, run
-from verl_gpo.core.learn import LEARN_FROM, branch_groups, missing_continuations, takes_part_in_choice
+from verl_gpo.core.learn import LEARN_FROM, branch_groups, check_size, missing_continuations, takes_part_in_choice
 from verl_gpo.core.types import ScoredContinuation, Trajectory
 
 
@@ -82,6 +82,20 @@ def test_a_reset_state_where_everything_was_lost_is_no_group(learn_from):
 )
 def test_what_is_still_to_be_drawn_by_hand(learn_from, sequential, state, missing):
     assert missing_continuations(learn_from, sequential, state, 3, 4) == missing
+
+
+@pytest.mark.parametrize(
+    ("n_reentry", "checked", "drawn"),
+    [(8, 4, 4), (5, 2, 3), (1, 1, 1), (8, 0, 8), (8, 3, 5)],  # not checked for want of tokens; one request failed
+)
+def test_what_checks_a_proposal_and_what_is_learnt_from_make_a_group_under_split(n_reentry, checked, drawn):
+    assert checked in (0, 3) or check_size("split", n_reentry) == checked
+    assert missing_continuations("split", True, 2, checked, n_reentry, by_group=True) == drawn
+    assert missing_continuations("split", True, 0, checked, n_reentry, by_group=True) == 0
+
+
+def test_a_proposal_is_checked_by_its_whole_group_where_that_is_learnt_from():
+    assert all(check_size(way, 8) == 8 for way in ("fresh", "reuse", "all"))
 
 
 def test_no_negative_number_is_drawn():
@@ -217,7 +231,15 @@ def test_a_split_proposal_is_checked_by_one_half_of_its_group_and_learnt_from_by
     (group,) = reentry.groups
     assert group.state == reentry.critical.index > 0 and len(group.rollouts) == 4
     assert reentry.values[group.state].count == 4
-    assert result.usage["value"].requests == 8 and result.usage["reenter"].requests == 0
+    assert result.usage["value"].requests == 4 == result.usage["reenter"].requests
+
+
+def test_refuted_proposals_cost_half_a_group_each_under_split():
+    policy = CoinPolicy(lambda n: 1.0)  # nothing that is checked was in danger, so it was the first step that gained
+    roots = [root(tokens=10), root(reward=0.0, first=50)]
+    result = run(policy, roots, search="propose", learn_from="split", n_reentry=8, max_proposals=3, seed="1")
+    assert result.usage["value"].requests == 3 * 4
+    assert result.reentries[0].critical.index == result.usage["reenter"].requests == 0  # the root group is there
 
 
 def test_a_sequential_reuse_tops_the_group_up_to_what_is_wanted():

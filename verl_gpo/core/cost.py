@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from ..config import GPOConfig
+from .learn import check_size
 from .search import SEARCHES
 
 
@@ -105,7 +106,7 @@ def _draws_of(config: GPOConfig, steps: int) -> tuple[float, float, float]:
     elif config.search == "adaptive":
         draws = config.adaptive_budget(steps) if inner else 0
     else:
-        draws = config.n_reentry * config.max_proposals if inner else 0
+        draws = check_size(config.learn_from, config.n_reentry) * config.max_proposals if inner else 0
     # A state that was chosen without a search has no continuations to learn from.
     if config.learn_from == "fresh" or not looks:
         return draws, config.n_reentry, config.n_reentry
@@ -113,5 +114,7 @@ def _draws_of(config: GPOConfig, steps: int) -> tuple[float, float, float]:
         return draws, draws, 0.0
     if config.search == "adaptive":
         return draws, min(config.n_reentry, draws), 0.0
-    drawn = config.n_reentry if config.search == "propose" else config.n_mc
-    return draws, min(drawn // 2 if config.learn_from == "split" else drawn, draws), 0.0
+    if config.search == "propose":
+        after = config.n_reentry - config.n_reentry // 2 if config.learn_from == "split" and inner else 0
+        return draws, after or min(config.n_reentry, draws), after
+    return draws, min(config.n_mc // 2 if config.learn_from == "split" else config.n_mc, draws), 0.0

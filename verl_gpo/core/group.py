@@ -109,7 +109,9 @@ class Group:
             prefix = view.prefix(state)
             drawn = sum(not sample.cut for sample in self._samples.get(prefix, ()))
             config = self._config
-            count = missing_continuations(config.learn_from, search.sequential, state, drawn, config.n_reentry)
+            count = missing_continuations(
+                config.learn_from, search.sequential, state, drawn, config.n_reentry, search.by_group
+            )
             affordable = int(min(count, left // view.continuation_tokens(state)))
             count = affordable if affordable + drawn > 1 else 0  # a group of one has nothing to be compared with
             left -= count * view.continuation_tokens(state)

@@ -9,7 +9,8 @@
 ``split``
     Continuations from the reset state that took no part in the choice. Unbiased and free, at half the evidence: of the
     continuations of each state every second one is kept out of the choice. ``adaptive`` chooses first and draws the
-    group afterwards, within the same budget.
+    group afterwards, within the same budget. ``propose`` checks with one half of a group and draws the other half for
+    the step that it chose.
 ``all``
     Every state with two continuations or more is a group of its own, the critical one marked, and weighted by
     ``critical_weight``. Nothing is thrown away. The critical group is as biased as in ``reuse``, the others the other
@@ -50,7 +51,14 @@ def takes_part_in_choice(learn_from: str, sequential: bool, number: int) -> bool
     return learn_from != "split" or sequential or number % 2 == 0
 
 
-def missing_continuations(learn_from: str, sequential: bool, reset_state: int, drawn: int, n_reentry: int) -> int:
+def check_size(learn_from: str, n_reentry: int) -> int:
+    """Continuations that check a proposed step: the group that is learnt from, or half of it under ``split``."""
+    return max(1, n_reentry // 2) if learn_from == "split" else n_reentry
+
+
+def missing_continuations(
+    learn_from: str, sequential: bool, reset_state: int, drawn: int, n_reentry: int, by_group: bool = False
+) -> int:
     """Continuations still to be drawn at the reset state after the choice.
 
     Args:
@@ -59,11 +67,14 @@ def missing_continuations(learn_from: str, sequential: bool, reset_state: int, d
         reset_state: at ``s_0`` only ``fresh`` draws: its continuations are the root group, which is learnt from anyway.
         drawn: continuations drawn there.
         n_reentry: wanted size of the group.
+        by_group: whether what checked the state is a part of ``n_reentry`` even under ``split`` (:func:`check_size`).
     """
     if learn_from == "fresh":
         return n_reentry
     if reset_state == 0:
         return 0
+    if by_group and learn_from == "split":
+        return n_reentry - min(drawn, n_reentry // 2)
     if not sequential:
         usable = drawn // 2 if learn_from == "split" else drawn
         return 0 if usable else n_reentry  # chosen without having been sampled: by chance, or by the belief

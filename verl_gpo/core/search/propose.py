@@ -4,6 +4,7 @@ The belief (:mod:`verl_gpo.core.curve`) knows the outcome, the root group's mean
 single continuation is drawn. Its most probable step is proposed; ``n_reentry`` continuations from the state that it
 resets to are drawn, and the belief looks again. Where it now prefers another step, that one is checked, too. Of the
 steps that were checked the most probable one is critical; so no group is drawn twice, and none that nobody asked for.
+Under ``split`` half a group checks, and the other half is drawn for the step that is chosen.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..critical import CriticalStep, select_by_belief
+from ..learn import check_size
 from .view import AnchorView, ByBelief
 
 
 class ProposeSearch(ByBelief):
     """Checks at most ``max_proposals`` steps. With ``learn_from=all`` nearly every token it draws is trained on."""
 
-    #: The group that is learnt from has been drawn when the step is chosen, as the check.
-    sequential = False
+    by_group = True
 
     def plan(self, view: AnchorView) -> Sequence[int]:
         checked = sum(requested > 0 for requested in view.requested_K)
@@ -32,7 +33,7 @@ class ProposeSearch(ByBelief):
         # The root group is what checks s_0, and it is drawn already.
         if state == 0 or view.requested_K[state]:
             return []
-        return [state] * view.config.n_reentry
+        return [state] * check_size(view.config.learn_from, view.config.n_reentry)
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
         if not any(view.requested_K):  # there were no tokens for a check

@@ -173,6 +173,8 @@ class Search(Protocol):
     looks: bool
     #: Draws at the chosen state, within its budget, what is learnt from (``reuse``, ``split``) and was not drawn yet.
     sequential: bool
+    #: What checks a step is its group of ``n_reentry``, or half of it.
+    by_group: bool
 
     def plan(self, view: AnchorView) -> Sequence[int]:
         """States to draw one continuation each from, next and together; a state may occur often. Empty: the end."""
@@ -188,6 +190,7 @@ class Unsearched:
 
     looks = False
     sequential = False
+    by_group = False
 
     def plan(self, view: AnchorView) -> Sequence[int]:
         return []
@@ -198,6 +201,7 @@ class ByValues:
 
     looks = True
     sequential = False
+    by_group = False
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
         return view.select(by_belief=view.config.value_model == "curve")
@@ -208,6 +212,7 @@ class ByBelief:
 
     looks = True
     sequential = True
+    by_group = False
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
         return view.select(by_belief=True)
