@@ -16,6 +16,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
+from scripts.evidence_distance import accuracy_over_distance, distances  # noqa: E402
 from scripts.evidence_figures import accuracy_over_tokens  # noqa: E402
 from scripts.evidence_measures import groups, hits, kinds, overhead, status  # noqa: E402
 from scripts.evidence_rows import GRIDS, Run, read_results  # noqa: E402
@@ -27,7 +28,7 @@ RESULTS = REPOSITORY / "scripts" / "results" / "evidence"
 PAGE = REPOSITORY / "docs" / "evidence.md"
 README = REPOSITORY / "README.md"
 #: Grids with a figure of their own, ``docs/evidence/GRID.png``.
-FIGURES = ("protocol", "tokens", "few", "skills")
+FIGURES = ("protocol", "protocol24", "tokens", "few", "skills")
 
 
 def grid_section(grid: str) -> Section:
@@ -51,6 +52,7 @@ def other_grids(runs: Sequence[Run]) -> str:
 SECTIONS: dict[str, Section] = {
     "status": status,
     **{grid: grid_section(grid) for grid in FIGURES},
+    "distance": distances,
     "sensitivity": sensitivity,
     "groups": groups,
     "hits": hits,
@@ -101,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     drawn = [
         grid for grid in FIGURES if accuracy_over_tokens([run for run in runs if run.grid == grid], _png(args, grid))
     ]
+    drawn += ["distance"] if accuracy_over_distance(runs, _png(args, "distance")) else []
     print(
         f"{len(runs)} runs; pages changed: {', '.join(map(str, old)) or 'none'}; figures: {', '.join(drawn) or 'none'}"
     )

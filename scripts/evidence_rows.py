@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 #: Questions that a grid answers.
-GRIDS = ("protocol", "tokens", "few", "skills", "sensitivity")
+GRIDS = ("protocol", "protocol24", "tokens", "few", "skills", "sensitivity")
 #: Methods of a grid, in the order of tables and colours.
 METHODS = ("grpo", "grpo_tokens", "random", "gpo_paper", "gpo_fast", "informative", "oracle", "ppo", "gpo_ppo")
 #: Settings of the optimizer that names of methods tell: its rate, the rate that it falls from, the bound on gradients.
@@ -30,6 +30,7 @@ class Point:
         low, high: 95 % interval of the accuracy over problems.
         easy_step, hard_step: share of right lines among those that follow only right lines, by kind of step; None
             where no such line was met.
+        distance: of the policy's weights from those that training started from, Euclidean; None where not measured.
     """
 
     grid: str
@@ -48,6 +49,7 @@ class Point:
     hard_step: float | None
     problems: int
     samples: int
+    distance: float | None
 
     @property
     def key(self) -> Key:

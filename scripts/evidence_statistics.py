@@ -84,7 +84,7 @@ def accuracy_at(points: Sequence[Point], cost: str, spent: float) -> float | Non
 
     Args:
         points: evaluations in order.
-        cost: ``tokens`` or ``seconds``.
+        cost: ``tokens``, ``seconds`` or ``distance``.
         spent: of that.
     """
     if not points or not getattr(points[0], cost) <= spent <= getattr(points[-1], cost):
@@ -98,7 +98,7 @@ class EqualCost:
 
     Attributes:
         pairs: differences of accuracy.
-        spent: tokens or seconds at which they were taken, mean over seeds.
+        spent: tokens, seconds or distance at which they were taken, mean over seeds.
     """
 
     pairs: SeedPairs
@@ -108,7 +108,7 @@ class EqualCost:
 def at_equal_cost(
     ours: Mapping[int, Sequence[Point]], theirs: Mapping[int, Sequence[Point]], cost: str
 ) -> EqualCost | None:
-    """Compare at equal ``tokens`` or ``seconds``; None without a seed that both have evaluations of.
+    """Compare at equal ``tokens``, ``seconds`` or ``distance``; None without a seed that both have evaluations of.
 
     Args:
         ours, theirs: evaluations in order, by seed.

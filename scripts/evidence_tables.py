@@ -32,9 +32,19 @@ _OPPONENTS: dict[str, tuple[str, ...]] = {
     "gpo_ppo": ("ppo",),
     "random": ("grpo", "grpo_tokens"),
 }
-#: Methods of the summary, against the baseline of each grid.
-HEADLINE = ("grpo:mini_batch=4", "gpo_paper", "gpo_fast", "informative", "random", "oracle")
-BASELINE = {"protocol": "grpo", "tokens": "grpo_tokens", "few": "grpo_tokens", "skills": "grpo_tokens"}
+#: Methods of the summary, by column: half of GRPO's mini-batch is 4 of eight prompts, and 2 of four.
+HEADLINE = {
+    "GRPO, half its mini-batch": ("grpo:mini_batch=4", "grpo:mini_batch=2"),
+    **{f"`{name}`": (name,) for name in ("gpo_paper", "gpo_fast", "informative", "random", "oracle")},
+}
+#: Grid -> what its methods are compared with there.
+BASELINE = {
+    "protocol": "grpo",
+    "protocol24": "grpo",
+    "tokens": "grpo_tokens",
+    "few": "grpo_tokens",
+    "skills": "grpo_tokens",
+}
 
 
 def opponents(method: str, available: Sequence[str]) -> list[str]:
@@ -53,7 +63,7 @@ def opponents(method: str, available: Sequence[str]) -> list[str]:
     return [name for name in available if opposes(name)]
 
 
-def _pairs(runs: Sequence[Run]) -> list[tuple[tuple[str, str, str], Seeds, Seeds]]:
+def pairs_of(runs: Sequence[Run]) -> list[tuple[tuple[str, str, str], Seeds, Seeds]]:
     """Regime, method and opponent, and the runs of both by seed."""
     found = cells(runs)
     return [
@@ -102,7 +112,7 @@ def final(runs: Sequence[Run]) -> str:
 def at_the_end(runs: Sequence[Run]) -> str:
     """Final accuracies against each other, and what they cost as multiples of the opponent's."""
     rows = []
-    for names, ours, theirs in _pairs(runs):
+    for names, ours, theirs in pairs_of(runs):
         pairs = final_difference(ours, theirs)
         costs = (
             multiple(ours, theirs, lambda run: run.tokens),
@@ -118,7 +128,7 @@ def at_the_end(runs: Sequence[Run]) -> str:
 def at_equal(runs: Sequence[Run]) -> str:
     """Accuracies at the most tokens, and at the most seconds, that both runs of a seed had spent."""
     rows = []
-    for names, ours, theirs in _pairs(runs):
+    for names, ours, theirs in pairs_of(runs):
         row: list[object] = list(names)
         for cost in ("tokens", "seconds"):
             both = shared(ours, theirs, same_machine=cost == "seconds")
@@ -144,7 +154,7 @@ def tokens_to_reach(ours: Seeds, theirs: Seeds) -> Reach | None:
 def to_reach(runs: Sequence[Run]) -> str:
     """Tokens until a method has what its opponent has at the end, over the opponent's tokens."""
     rows = []
-    for names, ours, theirs in _pairs(runs):
+    for names, ours, theirs in pairs_of(runs):
         found = tokens_to_reach(ours, theirs)
         if found is None:
             rows.append((*names, "none", "none", "none"))
@@ -204,14 +214,15 @@ def summary(runs: Sequence[Run]) -> str:
         for regime in dict.fromkeys(regime for regime, _ in found):
             plain = found.get((regime, baseline), {})
             accuracy = f"{100 * mean(plain, lambda run: run.accuracy):.1f}, {len(plain)} seeds" if plain else ""
-            against = (
-                _headline(found.get((regime, method), {}), found.get((regime, f"{baseline}:{method}"), plain))
-                for method in HEADLINE
-            )
+            against = []
+            for names in HEADLINE.values():
+                method = next((name for name in names if (regime, name) in found), names[0])
+                theirs = found.get((regime, f"{baseline}:{method}"), plain)
+                against.append(_headline(found.get((regime, method), {}), theirs))
             rows.append((grid, regime, accuracy, *against))
     if not rows:
         return "No rows yet of `python scripts/experiment.py`."
-    return table(("grid", "regime", "GRPO, %", *(f"`{method}`" for method in HEADLINE)), rows, 2)
+    return table(("grid", "regime", "GRPO, %", *HEADLINE), rows, 2)
 
 
 def _headline(ours: Seeds, theirs: Seeds) -> str:

@@ -29,7 +29,7 @@ sys.path.insert(0, str(REPOSITORY))
 from scripts.consecutive import TrainingFailed, consecutive, prepare  # noqa: E402
 from scripts.evidence_rows import EVALUATIONS, RUNS, Point, Run, check_start, read_results  # noqa: E402
 from scripts.experiment_grid import Grid, read_grid, training  # noqa: E402
-from scripts.recipe_runs import Evaluation, Training, evaluate  # noqa: E402
+from scripts.recipe_runs import Evaluation, Training, distance, evaluate  # noqa: E402
 from verl_gpo.evaluation.statistics import bootstrap_interval  # noqa: E402
 from verl_gpo.report.runlog import RunLog, generated_tokens  # noqa: E402
 
@@ -78,9 +78,9 @@ def evaluations(grid: Grid, key: Mapping[str, Any], trained: Training, log: RunL
             (low,), (high,) = bootstrap_interval(by_problem)
             result = {"accuracy": float(by_problem.mean()), "low": float(low), "high": float(high)}
             result |= {"easy_step": found.easy_step, "hard_step": found.hard_step}
-            points.append(
-                Point(**key, training_step=step, **spent, **result, problems=len(by_problem), samples=grid.samples)
-            )
+            result |= {"problems": len(by_problem), "samples": grid.samples}
+            moved = distance(trained.weights(step), trained.weights(0))
+            points.append(Point(**key, training_step=step, **spent, **result, distance=moved))
     return points
 
 

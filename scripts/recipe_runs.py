@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,3 +125,17 @@ def evaluate(model: Path, data: Path, samples: int, seed: int) -> Evaluation:
     lines = summarise(texts, found).to_dict()
     scores = np.array([float(one.right) for one in found]).reshape(len(rows), samples)
     return Evaluation(avg_at_k(scores).tolist(), lines["easy_step"], lines["hard_step"])
+
+
+def distance(model: Path, start: Path) -> float:
+    """Euclidean distance between the weights of two models of one architecture, folders of Hugging Face's."""
+    import torch
+    from safetensors.torch import load_file
+
+    def weights(folder: Path) -> dict[str, torch.Tensor]:
+        return {name: value for file in sorted(folder.glob("*.safetensors")) for name, value in load_file(file).items()}
+
+    here, there = weights(model), weights(start)
+    if set(here) != set(there) or not here:
+        raise ValueError(f"{model}: must have the weights that {start} has")
+    return math.sqrt(sum(float((here[name].double() - there[name].double()).square().sum()) for name in here))

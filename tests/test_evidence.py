@@ -203,6 +203,12 @@ def test_the_summary_has_every_headline_method_with_its_cost():
     assert rows[1] == ["tokens", "late12", "", "", "", "no shared seed", "", "", ""]
 
 
+def test_half_a_mini_batch_has_one_column_whatever_it_was_half_of():
+    halves = [a_run(), a_run("grpo:mini_batch=2", accuracy=0.7)]
+    (row,) = body(summary(halves))
+    assert row[3].startswith("+20.0 (no interval)<br>")
+
+
 # ---- measures ----
 
 

@@ -71,6 +71,7 @@ def trained(monkeypatch):
     monkeypatch.setattr(experiment, "consecutive", consecutive)
     monkeypatch.setattr(experiment, "prepare", lambda run, log: None)
     monkeypatch.setattr(experiment, "evaluate", evaluate)
+    monkeypatch.setattr(experiment, "distance", lambda model, start: 0.0 if model == start else len(str(model)) / 100)
     return asked
 
 
@@ -95,6 +96,7 @@ def test_rows_by_hand_are_what_evidence_reads(grid, trained, tmp_path):
         (4, 540, 10, 0.5),
     ]
     assert all((point.easy_step, point.hard_step) == (1.0, None) for point in fast.points)
+    assert fast.points[0].distance == 0.0 < fast.points[1].distance
     assert all(point.low <= point.accuracy <= point.high and point.problems == 4 for point in fast.points)
 
 
