@@ -40,6 +40,13 @@ def test_a_bound_on_gradients_that_verl_does_not_read_is_noted(capsys, overrides
     assert ("actor_rollout_ref.actor.grad_clip=0.2: verl 0.9.1 does not read it" in said) == noted
 
 
+def test_a_method_that_goes_farther_at_a_learning_rate_is_noted(capsys):
+    for preset in ("lean", "fast"):
+        assert main([*RECIPE, SETUP, f"algorithm.gpo.preset={preset}"]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert ("goes farther than plain GRPO at the same learning rate" in said) == (preset == "lean")
+
+
 def test_an_unknown_model_is_said_to_be_unknown(capsys):
     assert main([*RECIPE, SETUP, "actor_rollout_ref.model.path=someone/something"]) == 0
     said = capsys.readouterr().out
