@@ -77,6 +77,16 @@ def test_json_plot_and_table_are_written(tmp_path):
     assert "0.50" in said  # 100 tokens are half of a group's 200
 
 
+def test_the_recommended_setting_says_what_a_threshold_would_do(tmp_path):
+    choices = [{"min_confidence": 0.0, "reentered": 1.0, "precision": 0.8}]
+    choices.append({"min_confidence": 0.5, "reentered": 0.62, "precision": 0.97})
+    rows = [row("uniform", 0.9, 100.0), row("adaptive", 0.8, 30.0, by_confidence=choices)]
+    text, said = written(tmp_path, rows, 0.7)
+    assert "min_confidence of adaptive" in said and "62%" in said and "97%" in said
+    assert json.loads(text)["rows"][1]["by_confidence"] == choices
+    assert "min_confidence of" not in written(tmp_path, rows, 0.85)[1]  # uniform's were not measured
+
+
 def test_where_nothing_is_good_enough_the_best_is_shown_and_nothing_recommended(tmp_path):
     text, said = written(tmp_path, [row("uniform", 0.4, 100.0), row("adaptive", 0.5, 30.0)], 0.7)
     assert json.loads(text)["recommended"] is None

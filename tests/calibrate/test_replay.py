@@ -119,6 +119,17 @@ def test_a_summary_by_hand():
     assert summary["calibration_error"] == pytest.approx(0.5 * 0.2 + 0.5 * 0.4)
 
 
+def test_what_a_threshold_lets_through_by_hand():
+    # Four searches, one of which abstained; those that chose were right with 0.3 and 0.9, and wrong with 0.5.
+    outcome = Outcome(hit=[True, False, True], confidence=[0.3, 0.5, 0.9], tokens=[1, 1, 1, 1], abstained=1)
+    assert outcome.by_confidence((0.0, 0.5, 0.6, 0.95)) == [
+        {"min_confidence": 0.0, "reentered": 0.75, "precision": 2 / 3},
+        {"min_confidence": 0.5, "reentered": 0.5, "precision": 0.5},
+        {"min_confidence": 0.6, "reentered": 0.25, "precision": 1.0},
+    ]
+    assert Outcome().by_confidence() == Outcome(hit=[True], confidence=[math.nan], tokens=[1]).by_confidence() == []
+
+
 def test_an_empty_summary_is_no_error():
     assert Outcome().summary()["searches"] == 0
 

@@ -122,7 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"verl_gpo: data={args.data!r}: no prompt gave a response of two steps or more", file=sys.stderr)
         return 1
     cases = [pooled_case(response) for response in pool]
-    rows = [measure(chosen, cases, args.repeats, args.tolerance) for chosen in ladder(strategies, shared)]
+    settings = ladder(strategies, shared)
+    rows = [measure(chosen, cases, args.repeats, args.tolerance, by_confidence=True) for chosen in settings]
     about = {
         "model": Path(args.model).name,
         "data": Path(args.data).name,

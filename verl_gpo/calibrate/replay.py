@@ -18,6 +18,9 @@ from ..core.types import Continuation, Sampler, SamplingError, ScoredContinuatio
 from ..core.values import wilson_interval
 from .pool import PooledResponse
 
+#: Values of ``min_confidence`` that are looked at.
+THRESHOLDS = tuple(number / 10 for number in range(10))
+
 
 class Policy(Sampler, Scorer, Protocol):
     """Continues and scores in one."""
@@ -131,6 +134,22 @@ class Outcome:
             "bias": _mean(self.bias),
             "engine_ms": 1000 * self.engine_seconds / searches,
         }
+
+    def by_confidence(self, thresholds: Sequence[float] = THRESHOLDS) -> list[dict[str, float]]:
+        """What each ``min_confidence`` would have let through: the share of searches, and how many of those hit.
+
+        What a policy's confidences are worth differs between tasks: the belief errs towards caution on some. Thresholds
+        that let nothing through are left out.
+        """
+        stated, hit = np.asarray(self.confidence, dtype=float), np.asarray(self.hit, dtype=float)
+        rows = []
+        for threshold in thresholds:
+            through = stated >= threshold
+            if through.any():
+                share = float(through.sum()) / len(self.tokens)
+                precision = float(hit[through].mean())
+                rows.append({"min_confidence": threshold, "reentered": share, "precision": precision})
+        return rows
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -33,10 +33,17 @@ def ladder(strategies: Sequence[str], base: Mapping[str, Any]) -> list[dict[str,
     return [{**base, "search": strategy, **rung} for strategy in strategies for rung in RUNGS[strategy]]
 
 
-def measure(settings: Mapping[str, Any], cases: Sequence[Case], repeats: int, tolerance: float = 0.0) -> Row:
-    """Search all cases with one setting."""
+def measure(
+    settings: Mapping[str, Any],
+    cases: Sequence[Case],
+    repeats: int,
+    tolerance: float = 0.0,
+    by_confidence: bool = False,
+) -> Row:
+    """Search all cases with one setting; ``by_confidence``: and say what each ``min_confidence`` would do."""
     outcome = replay(GPOConfig.from_mapping(settings), cases, repeats, tolerance=tolerance)
-    return {"settings": dict(settings), **outcome.summary()}
+    more = {"by_confidence": outcome.by_confidence()} if by_confidence else {}
+    return {"settings": dict(settings), **outcome.summary(), **more}
 
 
 def name(settings: Mapping[str, Any]) -> str:
@@ -68,6 +75,16 @@ def table(rows: Sequence[Row], root_tokens: float, title: str = "") -> Table:
             f"{row['tokens'] / root_tokens:.2f}",
             f"{row['reentered']:.0%}",
         )
+    return view
+
+
+def thresholds(row: Row) -> Table:
+    """What ``min_confidence`` does to one setting, as a rich table."""
+    view = Table(title=f"min_confidence of {name(row['settings'])}", title_justify="left")
+    for column in ("algorithm.gpo.min_confidence", "re-entered", "of these at a critical step"):
+        view.add_column(column, justify="right")
+    for one in row["by_confidence"]:
+        view.add_row(f"{one['min_confidence']:.1f}", f"{one['reentered']:.0%}", f"{one['precision']:.0%}")
     return view
 
 
@@ -118,6 +135,8 @@ def write(out: Path, rows: Sequence[Row], about: Mapping[str, Any], wanted: floa
         best_line = best
     for key, value in best_line["settings"].items():
         console.print(f"  algorithm.gpo.{key}={value}", highlight=False)
+    if best_line.get("by_confidence"):
+        console.print(thresholds(best_line))
     record = {**about, "wanted": wanted, "recommended": None if best is None else best["settings"], "rows": list(rows)}
     (out / "calibration.json").write_text(json.dumps(_known(record), indent=1, allow_nan=False) + "\n")
     plot(rows, out / "calibration.png")
