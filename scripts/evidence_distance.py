@@ -1,7 +1,7 @@
 """How far training has moved the weights, and how good they are by then: a section of ``docs/evidence.md``.
 
-Adam's step is as long as its gradients agree, so of two methods at one learning rate the one with the surer gradients
-goes farther. What is left of its lead at equal distance is not that.
+At one learning rate Adam goes the farther, the more its gradients agree from step to step. What is left of a method's
+lead at equal distance is not owed to that.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _farther(ours: Seeds, theirs: Seeds, share: float) -> Estimate | None:
     """Distance after a share of the training steps, as a multiple of the opponent's."""
 
     def distance(run: Run) -> float | None:
-        step = share * run.training_steps
+        step = round(share * run.training_steps)
         return next((point.distance for point in run.points if point.training_step == step), None)
 
     both = [(distance(ours[seed]), distance(theirs[seed])) for seed in sorted(set(ours) & set(theirs))]

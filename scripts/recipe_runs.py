@@ -128,7 +128,11 @@ def evaluate(model: Path, data: Path, samples: int, seed: int) -> Evaluation:
 
 
 def distance(model: Path, start: Path) -> float:
-    """Euclidean distance between the weights of two models of one architecture, folders of Hugging Face's."""
+    """Euclidean distance between the weights of two models of one architecture, folders of Hugging Face's.
+
+    Raises:
+        ValueError: the models have other weights, or none.
+    """
     import torch
     from safetensors.torch import load_file
 
