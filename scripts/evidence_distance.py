@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 from scripts.evidence_format import Seeds, cells, p_value, points, ratio, table
@@ -28,8 +29,8 @@ DRAWN = {
 }
 #: In tables ``grpo_tokens`` is GRPO at the grid's own rate.
 _ALIAS = {"grpo_tokens": "grpo"}
-#: A training step by which nothing has fallen yet, as a share of all.
-_EARLY = 1 / 3
+#: Shares of the training at which distances are compared: before anything has fallen, and at the end.
+_SHARES = (Fraction(1, 3), Fraction(1))
 
 
 def measured(runs: Sequence[Run]) -> list[Run]:
@@ -50,7 +51,7 @@ def distances(runs: Sequence[Run]) -> str:
         equal = at_equal_cost(one, other, "distance")
         if equal is None:
             continue
-        farther = (ratio(_farther(ours, theirs, share)) for share in (_EARLY, 1.0))
+        farther = (ratio(_farther(ours, theirs, share)) for share in _SHARES)
         compared = (f"{equal.spent:.2f}", points(equal.pairs), p_value(equal.pairs))
         rows.append((*names, equal.pairs.seeds, *farther, *compared))
     if not rows:
@@ -60,11 +61,11 @@ def distances(runs: Sequence[Run]) -> str:
     return figure + table((*head, "equal distance", "points [95 %]", "p"), rows, 3)
 
 
-def _farther(ours: Seeds, theirs: Seeds, share: float) -> Estimate | None:
+def _farther(ours: Seeds, theirs: Seeds, share: Fraction) -> Estimate | None:
     """Distance after a share of the training steps, as a multiple of the opponent's."""
 
     def distance(run: Run) -> float | None:
-        step = round(share * run.training_steps)
+        step = share * run.training_steps
         return next((point.distance for point in run.points if point.training_step == step), None)
 
     both = [(distance(ours[seed]), distance(theirs[seed])) for seed in sorted(set(ours) & set(theirs))]
