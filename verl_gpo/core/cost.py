@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from ..config import GPOConfig
-from .learn import check_size
+from .learn import check_size, missing_continuations
 from .search import SEARCHES
 
 
@@ -115,6 +115,10 @@ def _draws_of(config: GPOConfig, steps: int) -> tuple[float, float, float]:
     if config.search == "adaptive":
         return draws, min(config.n_reentry, draws), 0.0
     if config.search == "propose":
-        after = config.n_reentry - config.n_reentry // 2 if config.learn_from == "split" and inner else 0
+        checked, strategy = check_size(config.learn_from, config.n_reentry), SEARCHES[config.search]
+        missing = missing_continuations(
+            config.learn_from, strategy.sequential, 1, checked, config.n_reentry, strategy.by_group
+        )
+        after = missing if inner else 0
         return draws, after or min(config.n_reentry, draws), after
     return draws, min(config.n_mc // 2 if config.learn_from == "split" else config.n_mc, draws), 0.0
