@@ -16,7 +16,7 @@ from scripts.evidence_rows import Run, without_optimizer
 from scripts.evidence_statistics import at_equal_cost, geometric
 from scripts.evidence_tables import pairs_of
 from verl_gpo.report.figures import COLORS
-from verl_gpo.report.runs import Estimate
+from verl_gpo.statistics import Estimate
 
 #: The grid with a rate chosen for each method.
 GRID = "skills"

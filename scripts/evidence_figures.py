@@ -11,7 +11,7 @@ import numpy as np
 from scripts.evidence_format import Seeds, cells
 from scripts.evidence_rows import Run, methods, optimizer_part, without_optimizer
 from verl_gpo.report.figures import COLORS
-from verl_gpo.report.runs import estimate
+from verl_gpo.statistics import estimate
 
 _COLUMNS = 3
 #: Most methods of a panel; of more the variants of one of them stand apart.

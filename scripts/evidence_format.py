@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from scripts.evidence_rows import Run, methods
 from scripts.evidence_statistics import SeedPairs, geometric, paired_by_seed
-from verl_gpo.report.runs import Estimate
+from verl_gpo.statistics import Estimate
 
 Seeds = Mapping[int, Run]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from scripts.evidence_format import Seeds, cells, interval, listed, mean, multiple, ratio, table
 from scripts.evidence_rows import GRIDS, Run
 from verl_gpo.core.values import wilson_interval
-from verl_gpo.report.runs import estimate
+from verl_gpo.statistics import estimate
 
 PHASES = ("gen", "old_log_prob", "update_actor", "update_critic", "update_weights")
 NOTHING = "No rows yet."

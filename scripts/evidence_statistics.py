@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scripts.evidence_rows import Point
-from verl_gpo.report.runs import Estimate, estimate
+from verl_gpo.statistics import Estimate, estimate
 
 
 def t_p_value(t: float, degrees: int) -> float:

@@ -20,7 +20,7 @@ from scripts.evidence_format import (
 )
 from scripts.evidence_rows import Run, optimizer_part
 from scripts.evidence_statistics import Reach, at_equal_cost, reach
-from verl_gpo.report.runs import estimate
+from verl_gpo.statistics import estimate
 
 #: What methods with a search of their own are compared with.
 _CONTROLS = ("grpo", "grpo_tokens", "random", "ppo")

@@ -8,7 +8,7 @@ from typing import Any
 
 from scripts.evidence_format import interval, p_value, points, table
 from scripts.evidence_statistics import paired_by_seed
-from verl_gpo.report.runs import estimate
+from verl_gpo.statistics import estimate
 
 Row = dict[str, Any]
 #: What a row counts, and what its column is called.
