@@ -1,0 +1,27 @@
+"""The names that settings may have, as data. The tables of ``core`` are keyed by them, which a test compares.
+
+To add a search, a rule, a splitter ...: its name here, its row or file in ``core``.
+"""
+
+from __future__ import annotations
+
+#: Where the fields stand in a verl configuration; every error names its key in full.
+BLOCK = "algorithm.gpo"
+
+#: Which responses may be anchors (:mod:`verl_gpo.core.anchors`).
+ANCHOR_OUTCOMES = ("any", "failed", "solved", "surprising")
+#: Which groups are left alone (:mod:`verl_gpo.core.anchors`).
+SKIP_GROUPS = ("none", "solved", "failed", "unanimous", "mixed")
+#: Where continuations are drawn before the choice (:mod:`verl_gpo.core.search`).
+SEARCHES = ("uniform", "bisection", "adaptive", "propose", "informative", "given", "random", "none")
+#: How a search chooses that has means and a belief (:mod:`verl_gpo.core.search.view`).
+VALUE_MODELS = ("means", "curve")
+#: Which step is critical (:mod:`verl_gpo.core.critical`).
+RULES = ("argmax", "abs", "argmin", "random")
+#: The state that a critical step resets to.
+RESETS = ("before", "after")
+#: Which continuations become rows of the batch (:mod:`verl_gpo.core.learn`).
+LEARN_FROM = ("fresh", "reuse", "split", "all")
+#: What a prompt gives: its ``n`` roots and the re-entry rollouts ``added``, in more mini-batches, or in as many as
+#: before that are ``widened`` by them; or ``matched`` to ``n`` rows in all.
+ROWS = ("added", "widened", "matched")
