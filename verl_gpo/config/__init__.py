@@ -10,7 +10,7 @@ value, so ``algorithm.gpo.preset=fast algorithm.gpo.n_mc=8`` means what it says.
 """
 
 from .gpo import PRESETS, GPOConfig
-from .names import BLOCK
+from .names import BLOCK, GIVEN_STEPS
 from .option import ConfigError
 
-__all__ = ["BLOCK", "PRESETS", "ConfigError", "GPOConfig"]
+__all__ = ["BLOCK", "GIVEN_STEPS", "PRESETS", "ConfigError", "GPOConfig"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any
@@ -49,8 +48,7 @@ class GPOConfig:
     anchor_outcome: str = option(
         "any",
         one_of(names.ANCHOR_OUTCOMES),
-        "Which responses qualify: `any`, or those that `failed` or are `solved`; `surprising`: any, and first "
-        "those whose reward is farthest from the group's mean, since their steps changed the value most.",
+        "Which responses qualify: `any`, or those that `failed` or are `solved`.",
     )
     skip_groups: str = option(
         "none",
@@ -76,13 +74,8 @@ class GPOConfig:
         one_of(names.SEARCHES),
         "Where to draw continuations: at every state (`uniform`), by `bisection`, where they tell most (`adaptive`), "
         "at the state that the free evidence points to (`propose`), or nowhere: the reset is where a group is expected "
-        "to teach most for its tokens (`informative`), or at a step that the data set calls decisive (`given`). "
-        "Controls: `random` (any step), `none`.",
-    )
-    given_key: str = option(
-        "hard_steps",
-        text("a key"),
-        "Where a row's `extra_info` has the decisive steps' indices, for `search=given` and `gpo/critical/given`.",
+        "to teach most for its tokens (`informative`), or at a step that a row's `extra_info.hard_steps` names "
+        "(`given`). Controls: `random` (any step), `none`.",
     )
     n_mc: int = option(
         4, integer(1), "Monte Carlo continuations at each valued state; `adaptive`: in each round, 4 at least."
@@ -94,16 +87,6 @@ class GPOConfig:
         "`uniform` would.",
     )
     stop_confidence: float = option(0.9, share(), "`adaptive` stops as soon as a step, or none, is this probable.")
-    max_proposals: int = option(2, integer(1), "Steps that `propose` checks for an anchor.")
-    max_candidates: int = option(
-        0, integer(0), "Only so many steps, those with the most uncertain tokens, may be critical; 0: all."
-    )
-    min_prefix_share: float = option(
-        0.0,
-        share(),
-        "Least share of the response that the reset state keeps: a late reset is cheap to roll out from, an early one "
-        "costs what a new root does.",
-    )
     max_continuation_tokens: int = option(
         0,
         integer(0),
@@ -127,12 +110,6 @@ class GPOConfig:
     min_confidence: float = option(
         0.0, share(), "Least probability of being the critical step; below it there is none, and no re-entry."
     )
-    explore_share: float = option(
-        0.0,
-        share(),
-        "Share of the prompts that reset to a random step, without a search: where all resets are to one place, what "
-        "is learnt there may spread to where it does not belong.",
-    )
     reset: str = option(
         "before",
         one_of(names.RESETS),
@@ -152,9 +129,6 @@ class GPOConfig:
         "`widened`: in larger mini-batches, so that optimizer steps are the baseline's; or `matched`: they take the "
         "place of `n_reentry` roots, and where there is no re-entry further roots do, so that rows are, too.",
     )
-    max_prefix_tokens: int = option(
-        0, integer(0), "Longest prefix that is kept, in tokens; 0: up to one token less than the response length."
-    )
     base_estimator: str = option(
         "grpo",
         text("the name of an estimator"),
@@ -162,9 +136,6 @@ class GPOConfig:
         "re-entry rollouts apart.",
     )
     reentry_weight: float = option(1.0, number(0.0), "Factor on the advantages of re-entry rollouts.")
-    critical_weight: float = option(
-        1.0, number(0.0), "With `learn_from=all`: further factor on the group of the critical step's reset state."
-    )
     exp_beta: float = option(
         0.0,
         number(0.0),
@@ -239,17 +210,6 @@ class GPOConfig:
         What is not used of them goes to further roots of the same prompt, drawn after the search.
         """
         return self.anchors * self.n_reentry if self.rows == "matched" else 0
-
-    def adaptive_budget(self, steps: int) -> int:
-        """Continuations that the adaptive search may draw for an anchor of so many steps."""
-        if self.search_budget:
-            return self.search_budget
-        return self.n_mc * min(2 * math.ceil(math.log2(max(steps, 2))), max(steps - 1, 1))
-
-    def prefix_budget(self, response_length: int) -> int:
-        """Longest prefix, in tokens, that may be kept in a response of at most ``response_length`` tokens."""
-        longest = response_length - 1
-        return min(self.max_prefix_tokens, longest) if self.max_prefix_tokens else longest
 
 
 def _key(name: str) -> str:

@@ -8,8 +8,11 @@ from __future__ import annotations
 #: Where the fields stand in a verl configuration; every error names its key in full.
 BLOCK = "algorithm.gpo"
 
+#: Where a row's ``extra_info`` has the indices of its decisive steps, for ``search=given``.
+GIVEN_STEPS = "hard_steps"
+
 #: Which responses may be anchors (:mod:`verl_gpo.core.anchors`).
-ANCHOR_OUTCOMES = ("any", "failed", "solved", "surprising")
+ANCHOR_OUTCOMES = ("any", "failed", "solved")
 #: Which groups are left alone (:mod:`verl_gpo.core.anchors`).
 SKIP_GROUPS = ("none", "solved", "failed", "unanimous", "mixed")
 #: Where continuations are drawn before the choice (:mod:`verl_gpo.core.search`).

@@ -26,6 +26,8 @@ from .view import AnchorView, Unsearched
 class InformativeState(Unsearched):
     """The rule, ``min_advantage`` and ``min_confidence`` play no part: no advantage is estimated."""
 
+    needs_log_probs = True
+
     def choose(self, view: AnchorView) -> CriticalStep | None:
         if not any(view.eligible_K):
             return None

@@ -14,7 +14,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ...config import BLOCK, ConfigError, GPOConfig
+from ...config import BLOCK, GIVEN_STEPS, ConfigError, GPOConfig
+from ...core.search import SEARCHES
 from ...cpu.detect import cpu_platform_wanted
 from ..estimators import BASES, BY_GROUP, REFUSED, needs_group
 from .backends import check_backends
@@ -74,8 +75,8 @@ def prepare(config: DictConfig) -> None:
         check_backends(config, cpu_platform_wanted())
         for key in _FILES:
             _check_files_exist(key, OmegaConf.select(config, key))
-        if gpo.enable and gpo.search == "given":
-            _check_steps_are_given(gpo, OmegaConf.select(config, "data.train_files"))
+        if gpo.enable and SEARCHES[gpo.search].needs_given_steps:
+            _check_steps_are_given(OmegaConf.select(config, "data.train_files"))
     if runs_on_this_cpu(config):
         from ...cpu.settings import adapt_to_cpu
 
@@ -132,7 +133,7 @@ def _check_files_exist(key: str, value: Any) -> None:
             raise ConfigError(key, path, "no such file or folder")
 
 
-def _check_steps_are_given(gpo: GPOConfig, value: Any) -> None:
+def _check_steps_are_given(value: Any) -> None:
     """Refuse a training set that does not name decisive steps, where it is a local parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -144,16 +145,16 @@ def _check_steps_are_given(gpo: GPOConfig, value: Any) -> None:
         schema = pq.read_schema(local)
         index = schema.get_field_index("extra_info")
         names = [field.name for field in schema.field(index).type] if index >= 0 else []
-        if gpo.given_key not in names:
+        if GIVEN_STEPS not in names:
             raise ConfigError(
-                f"{BLOCK}.given_key",
-                gpo.given_key,
-                f"must be a field of extra_info for search=given; that of {path} has {', '.join(names) or 'none'}",
+                f"{BLOCK}.search",
+                "given",
+                f"needs extra_info.{GIVEN_STEPS} in each row; extra_info of {path} has {', '.join(names) or 'none'}",
             )
-        kind = schema.field(index).type.field(gpo.given_key).type
+        kind = schema.field(index).type.field(GIVEN_STEPS).type
         if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_integer(kind.value_type):
             raise ConfigError(
-                f"{BLOCK}.given_key", gpo.given_key, f"must hold lists of integers for search=given; {path} has {kind}"
+                f"{BLOCK}.search", "given", f"needs lists of integers in extra_info.{GIVEN_STEPS}; {path} has {kind}"
             )
 
 
@@ -203,23 +204,16 @@ def check(config: DictConfig) -> GPOConfig:
             f"must be at least {gpo.reserved_rows + (2 if grouped else 1)} with {BLOCK}.rows=matched: {gpo.anchors} x "
             f"{gpo.n_reentry} rows (anchors x n_reentry) of it are kept for re-entry",
         )
-    response_length = get("data.max_response_length")
-    if gpo.max_prefix_tokens >= response_length:
-        raise ConfigError(
-            f"{BLOCK}.max_prefix_tokens",
-            gpo.max_prefix_tokens,
-            f"must be under data.max_response_length={response_length}, which prefix and continuation share",
-        )
     log_probs = "actor_rollout_ref.rollout.calculate_log_probs"
     if gpo.splitter == "low_prob" and not get(log_probs):
         refuse(
             log_probs,
             f"must be true with {BLOCK}.splitter=low_prob, which cuts where the rollout's tokens were improbable",
         )
-    if gpo.search == "informative" and not get(log_probs):
+    if SEARCHES[gpo.search].needs_log_probs and not get(log_probs):
         refuse(
             log_probs,
-            f"must be true with {BLOCK}.search=informative, which asks where the rollout could have gone another way",
+            f"must be true with {BLOCK}.search={gpo.search}, which asks where the rollout could have gone another way",
         )
     if get("reward.reward_model.enable") and not get("reward.reward_model.enable_resource_pool"):
         refuse(
@@ -253,7 +247,7 @@ def _check_estimator_settings(gpo: GPOConfig, estimator: str) -> None:
     if gpo.base_estimator not in BASES:
         raise ConfigError(f"{BLOCK}.base_estimator", gpo.base_estimator, f"must be one of {', '.join(BASES)}")
     if estimator != "gpo":
-        for name in ("base_estimator", "reentry_weight", "critical_weight", "exp_beta"):
+        for name in ("base_estimator", "reentry_weight", "exp_beta"):
             if getattr(gpo, name) != getattr(GPOConfig, name):
                 raise ConfigError(
                     f"{BLOCK}.{name}",
