@@ -12,7 +12,7 @@ from verl_gpo.config import GPOConfig
 from verl_gpo.core.learn import LEARN_FROM
 from verl_gpo.core.reentry import ReentryEngine
 from verl_gpo.core.search import SEARCHES
-from verl_gpo.core.types import Trajectory
+from verl_gpo.core.types import StalledError, Trajectory
 
 EVERY = [pytest.mark.parametrize("search", SEARCHES), pytest.mark.parametrize("learn_from", LEARN_FROM)]
 
@@ -75,7 +75,7 @@ def test_a_bound_on_continuations_bounds_the_search_and_not_the_rollouts():
 @pytest.mark.parametrize("learn_from", ["reuse", "all"])
 def test_continuations_that_came_to_the_bound_are_replaced_by_whole_ones(learn_from):
     policy = FakePolicy({2: [0], 4: [1], 6: [1]})  # two tokens each
-    settings = {"n_mc": 2, "n_reentry": 3, "learn_from": learn_from}
+    settings = {"n_mc": 2, "n_reentry": 3, "learn_from": learn_from, "partial_rewards": True}
     cut = run(policy, [root(), root(reward=0.0)], max_continuation_tokens=2, **settings)
     # Values come from what was cut, all the same; three whole rollouts are drawn at s_1.
     (reentry,) = cut.reentries
@@ -84,6 +84,39 @@ def test_continuations_that_came_to_the_bound_are_replaced_by_whole_ones(learn_f
     assert group.state == 1 and len(group.rollouts) == 3 and not any(rollout.cut for rollout in group.rollouts)
     whole = run(policy, [root(), root(reward=0.0)], max_continuation_tokens=3, **settings)
     assert whole.usage["reenter"].requests == 0
+
+
+def test_a_cut_continuation_gives_no_value_unless_partial_text_is_scored():
+    # A constant value of 1/2, and rewards of 0 for what was cut: behind the third step the rest fits under the bound,
+    # and the value would seem to jump there.
+    policy = FakePolicy({2: [0], 4: [0], 6: [0.5]})
+    roots = [root(reward=0.5), root(reward=0.5, first=50)]
+    (reentry,) = run(policy, roots, n_mc=2, max_continuation_tokens=2).reentries
+    assert [value.known for value in reentry.values] == [True, False, False, False, True]
+    assert reentry.critical is None
+
+
+def test_a_state_with_a_censored_continuation_has_no_value():
+    # V = 1/2 everywhere; long answers are the right ones, and those of s_2 are given up.
+    class Stalls(FakePolicy):
+        async def sample(self, prefix, max_tokens, seed, lane=0):
+            found = await super().sample(prefix, max_tokens, seed, lane)
+            if len(prefix) == 4 and sum(len(asked[0]) == 4 for asked in self.requests) % 2:
+                raise StalledError("given up")
+            return found
+
+    policy = Stalls({2: [0, 1, 0, 1], 4: [0], 6: [0, 1, 0, 1]})
+    (reentry,) = run(policy, [root(reward=0.5), root(reward=0.5, first=50)], n_mc=4).reentries
+    assert [value.mean if value.known else None for value in reentry.values] == [0.5, 0.5, None, 0.5, 0.5]
+    assert reentry.critical is None
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_root_without_a_finite_reward_is_no_anchor_and_no_value(bad):
+    policy = FakePolicy({2: [0], 4: [1], 6: [1]})
+    roots = [root(reward=bad), root(reward=1.0, first=50), root(reward=0.0, first=100)]
+    (reentry,) = run(policy, roots, n_mc=2).reentries
+    assert reentry.anchor == 1 and reentry.values[0].mean == 0.5 and reentry.values[0].count == 2
 
 
 @pytest.mark.parametrize(("rule", "index"), [("argmax", 1), ("abs", 2), ("argmin", 2)])
@@ -285,11 +318,11 @@ def test_all_requests_of_a_round_are_in_flight_together():
 def test_anchors_search_in_lockstep():
     # Bisection of four steps visits s_2, then s_3; the rounds of two anchors are drawn together, 2 * 4 requests each.
     class Rounds(FakePolicy):
-        async def sample(self, prefix, max_tokens, seed):
+        async def sample(self, prefix, max_tokens, seed, lane=0):
             if self.in_flight == 0:
                 self.rounds.append(0)
             self.rounds[-1] += 1
-            return await super().sample(prefix, max_tokens, seed)
+            return await super().sample(prefix, max_tokens, seed, lane)
 
     policy = Rounds({2: [0], 4: [0], 6: [1]})
     policy.rounds = []
@@ -359,7 +392,9 @@ def test_rewards_on_another_scale_give_the_same_choice(search, low, high):
         for least, most in ((0.0, 1.0), (low, high)):
             policy = CoinPolicy(lambda n: (0.3, 0.3, 0.4, 0.9, 0.6, 0.7)[n // 2], low=least, high=most)
             roots = [root(tokens=12, reward=most), *(root(reward=least, first=50 * n) for n in (1, 2))]
-            (reentry,) = run(policy, roots, search=search, seed=str(seed)).reentries
+            (reentry,) = run(
+                policy, roots, search=search, seed=str(seed), reward_low=least, reward_high=most
+            ).reentries
             critical = reentry.critical
             advantage = None if critical is None else critical.advantage / (most - least)
             chosen.append((critical and critical.index, advantage, sorted(policy.requests)))

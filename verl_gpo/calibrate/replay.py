@@ -178,7 +178,7 @@ class PoolPolicy:
         self._at = {end: k for k, end in enumerate(response.ends[:-1])}
         self._decks: dict[int, list[tuple[int, float]]] = {}
 
-    async def sample(self, prefix: Tokens, max_tokens: int, seed: int) -> Continuation:
+    async def sample(self, prefix: Tokens, max_tokens: int, seed: int, lane: int = 0) -> Continuation:
         deck = self._decks.setdefault(len(prefix), [])
         if not deck:
             deck.extend(self._draws(len(prefix)))

@@ -142,8 +142,24 @@ class GPOConfig:
         "Above 0: advantages of re-entry rollouts are `exp(A/beta)` over its mean in the group, less 1 "
         "(advantage-weighted regression), and not standardized.",
     )
+    reward_low: float = option(
+        0.0, number(), "Lowest reward that the belief and intervals expect; a lower one counts as this one there."
+    )
+    reward_high: float = option(1.0, number(), "Highest reward, likewise.")
+    partial_rewards: bool = option(
+        False,
+        BOOLEAN,
+        "The reward function scores partial text, so that a continuation that was cut by `max_continuation_tokens` "
+        "gives a value; otherwise its state has none.",
+    )
+    cost_ceiling: float = option(
+        16.0,
+        number(0.0),
+        "Search and re-entry of one prompt may cost this many times the tokens of its root rollouts. Where that binds, "
+        "neighbouring steps are merged evenly (`gpo/prompts/thinned`). 0: no limit.",
+    )
     prompt_token_budget: int = option(
-        0, integer(0), "Tokens that search and re-entry of one prompt may cost; 0: no limit."
+        0, integer(0), "The same in tokens; the re-entry rollouts are reserved first. 0: no limit."
     )
     step_token_budget: int = option(
         0,
@@ -151,9 +167,17 @@ class GPOConfig:
         "The same for a training step: from 80 % on prompts re-enter without a search, from 100 % not at all. 0: no "
         "limit.",
     )
-    max_in_flight: int = option(256, integer(1), "Continuations in flight at once, a rollout worker.")
-    request_timeout: float = option(
-        600.0, number(0.0, exclusive=True), "Seconds after which one continuation or one reward counts as failed."
+    max_in_flight: int = option(
+        256, integer(1), "Continuations in flight at once for each replica of the engine, all rollout workers together."
+    )
+    stall_timeout: float = option(
+        600.0,
+        number(0.0, exclusive=True),
+        "A continuation is given up, and aborted in the engine, after these seconds and twice what its longest answer "
+        "takes. Only time in which the engine returns other requests counts: not its queue, nor a pause for training.",
+    )
+    reward_timeout: float = option(
+        600.0, number(0.0, exclusive=True), "Seconds after which the reward of one continuation counts as failed."
     )
     seed: int = option(0, integer(0), "Seed of the random rule, and of requests under full determinism.")
     trace_dir: str = option(
@@ -176,6 +200,8 @@ class GPOConfig:
                 raise ConfigError(_key("anchors"), 0, "must be a number of responses with rows=matched")
             if self.learn_from == "all":
                 raise ConfigError(_key("learn_from"), "all", "must be another with rows=matched: its rows vary")
+        if self.reward_low >= self.reward_high:
+            raise ConfigError(_key("reward_high"), self.reward_high, f"must be above reward_low={self.reward_low:g}")
         # A number is as good as its text: YAML makes a number of 512.
         object.__setattr__(self, "splitter_option", str(self.splitter_option))
         reason = check_option(self.splitter, self.splitter_option or None)

@@ -8,6 +8,7 @@ import os
 import time
 from typing import Any
 
+from ..core.stall import EngineClock, watched
 from ..core.types import Continuation, SamplingError, Tokens
 
 #: What vLLM needs on a CPU, where the caller says nothing else: most CPUs only emulate bfloat16, and the default block
@@ -69,6 +70,7 @@ class VLLMEngine:
                 **settings,
             )
         )
+        self.clock = EngineClock()
         self.block_size: int = self._llm.vllm_config.cache_config.block_size
         self.tokenizer = self._llm.get_tokenizer()
 
@@ -116,15 +118,15 @@ class VLLMSampler:
     """One prompt's :class:`~verl_gpo.core.types.Sampler`.
 
     Args:
-        timeout: seconds after which a continuation counts as lost; None for no bound.
+        stall_timeout: see :func:`~verl_gpo.core.stall.watched`. A request that is given up is cancelled, which aborts it
+            in vLLM.
     """
 
-    def __init__(self, engine: VLLMEngine, prompt_ids: list[int], timeout: float | None = None):
-        self._engine, self._prompt_ids, self._timeout = engine, prompt_ids, timeout
+    def __init__(self, engine: VLLMEngine, prompt_ids: list[int], stall_timeout: float = 600.0):
+        self._engine, self._prompt_ids, self._stall_timeout = engine, prompt_ids, stall_timeout
 
-    async def sample(self, prefix: Tokens, max_tokens: int, seed: int) -> Continuation:
+    async def sample(self, prefix: Tokens, max_tokens: int, seed: int, lane: int = 0) -> Continuation:
         request = self._engine.generate([*self._prompt_ids, *prefix], max_tokens, seed)
-        try:
-            return await asyncio.wait_for(request, self._timeout)
-        except asyncio.TimeoutError as error:
-            raise SamplingError(f"no continuation within {self._timeout:g} s") from error
+        return await watched(
+            request, self._engine.clock, self._stall_timeout, max_tokens, lambda answer: len(answer.token_ids)
+        )

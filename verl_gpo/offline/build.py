@@ -104,8 +104,8 @@ async def _draw(
     async def visit(task: Task) -> None:
         prompt = plan.prompts[task.index]
         prompt_ids = prompt.token_ids(engine.tokenizer)
-        sampler = VLLMSampler(engine, prompt_ids, config.request_timeout)
-        scorer = FunctionScorer(plan.reward, engine.tokenizer, prompt, config.request_timeout)
+        sampler = VLLMSampler(engine, prompt_ids, config.stall_timeout)
+        scorer = FunctionScorer(plan.reward, engine.tokenizer, prompt, config.reward_timeout)
         try:
             record = await explorer.explore(task, plan.problems[task.index], prompt_ids, sampler, scorer)
             writer.write(record)

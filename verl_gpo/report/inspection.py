@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from ..config import GPOConfig
-from ..core.budget import TokenBudget
 from ..core.draw import Draw, Usage
 from ..core.reentry import ReentryEngine
 from ..core.segment.steps import configured_splitter
@@ -67,7 +66,6 @@ class Inspection:
         writer = TraceWriter(folder, "inspect", self.config.trace_max_mb << 20, self.config.trace_every)
         splitter = configured_splitter(self.config, vllm.decode)
         search = ReentryEngine(self.config, splitter, self.response_length)
-        slots = asyncio.Semaphore(self.config.max_in_flight)
         started()
         queue, lost = iter(self.prompts), 0
 
@@ -75,8 +73,8 @@ class Inspection:
             nonlocal lost
             for prompt in queue:
                 ids = prompt.token_ids(vllm.tokenizer)
-                sampler, scorer = VLLMSampler(vllm, ids), FunctionScorer(self.reward, vllm.tokenizer, prompt)
-                record = await self._inspect(prompt, vllm.decode, ids, search, slots, sampler, scorer)
+                sampler, scorer = VLLMSampler(vllm, ids, self.config.stall_timeout), FunctionScorer(self.reward, vllm.tokenizer, prompt)
+                record = await self._inspect(prompt, vllm.decode, ids, search, sampler, scorer)
                 lost += record is None
                 if record is not None:
                     writer.write(record)
@@ -95,17 +93,16 @@ class Inspection:
         decode: Callable[[list[int]], str],
         prompt_ids: list[int],
         search: ReentryEngine,
-        slots: asyncio.Semaphore,
         sampler: Sampler,
         scorer: Scorer,
     ) -> dict[str, Any] | None:
         seed = f"{self.config.seed}/{prompt.index}/roots"
-        draw = Draw(sampler, scorer, self.response_length, seed, slots, TokenBudget())
-        drawn = (await draw.together({(): self.roots}, 0, Usage()))[()]
+        draw = Draw(sampler, scorer, self.response_length, seed, search.scheduler)
+        drawn = await draw.roots(self.roots, Usage())
         if not drawn:
             return None
-        roots = [Trajectory(s.continuation.token_ids, s.continuation.log_probs, s.reward) for s in drawn]
-        result = await search.run(roots, sampler, scorer, str(prompt.index))
+        roots = [sample.trajectory() for sample in drawn]
+        result = await search.run(roots, sampler, scorer, str(prompt.index), keep_tokens=True)
         return trace_record(
             roots,
             result,

@@ -10,7 +10,7 @@ def test_all_groups_by_hand():
 
 
 def test_all_leaves_out_what_was_cut_short():
-    drawn = {1: ((0,), "aB"), 2: ((0, 1), "cDe"), 3: ((0, 1, 2), "FG")}
+    drawn = {1: "aB", 2: "cDe", 3: "FG"}
     assert groups("all", drawn=drawn) == [(2, "ce", True)]  # one at s_1 and none at s_3 are no groups
 
 

@@ -20,7 +20,7 @@ def test_without_a_critical_step_only_all_has_groups(learn_from):
 
 @pytest.mark.parametrize("learn_from", LEARN_FROM)
 def test_a_reset_state_where_everything_was_lost_is_no_group(learn_from):
-    assert LEARN_FROM[learn_from].groups(AT_ONCE, {2: ((0, 1), ())}, 2, ()) == ()
+    assert LEARN_FROM[learn_from].groups(AT_ONCE, {2: ()}, 2, (), lambda state: ()) == ()
 
 
 @pytest.mark.parametrize(

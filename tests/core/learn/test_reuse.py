@@ -11,7 +11,7 @@ def test_reuse_groups_by_hand():
 
 
 def test_reuse_leaves_out_what_was_cut_short():
-    drawn = {1: ((0,), "aB"), 2: ((0, 1), "cDe"), 3: ((0, 1, 2), "FG")}
+    drawn = {1: "aB", 2: "cDe", 3: "FG"}
     assert groups("reuse", drawn=drawn) == [(2, "ce", True)]
     assert groups("reuse", reset=3, drawn=drawn, added="x") == [(3, "x", True)]
 

@@ -16,7 +16,7 @@ def test_split_groups_by_hand():
 
 
 def test_split_leaves_out_what_was_cut_short():
-    drawn = {1: ((0,), "aB"), 2: ((0, 1), "cDe"), 3: ((0, 1, 2), "FG")}
+    drawn = {1: "aB", 2: "cDe", 3: "FG"}
     assert groups("split", drawn=drawn) == []
 
 
