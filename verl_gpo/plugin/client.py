@@ -6,7 +6,7 @@ import asyncio
 import copy
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -159,7 +159,8 @@ class RewardLoopScorer:
             raise ScoringError(repr(error)) from error
         if output.reward_score is None:
             raise ScoringError("the reward loop returned no score")
-        return ScoredContinuation(continuation, float(output.reward_score), source=RowParts(output.extra_fields))
+        answer = replace(continuation, source=None)  # the engine's own output repeats all tokens
+        return ScoredContinuation(answer, float(output.reward_score), source=RowParts(output.extra_fields))
 
     def row(
         self, prefix: Tokens, prefix_log_probs: tuple[float, ...] | None, rollout: ScoredContinuation
