@@ -1,15 +1,13 @@
-"""Cells and tables that the evidence pages are made of."""
+"""Cells and tables of Markdown that pages and the terminal show, and differences of two methods over seeds."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-from scripts.evidence_rows import Run, methods
-from scripts.evidence_statistics import SeedPairs, geometric, paired_by_seed
+from scripts.experiments.comparison import SeedPairs, geometric, paired_by_seed
+from scripts.experiments.rows import Run, Seeds
 from verl_gpo.report.runs import Estimate
-
-Seeds = Mapping[int, Run]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], words: int) -> str:
@@ -18,20 +16,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], words: int) -> 
     return "\n".join([lines[0], "|" + "---|" * words + "---:|" * (len(head) - words), *lines[1:]])
 
 
-def cells(runs: Sequence[Run]) -> dict[tuple[str, str], dict[int, Run]]:
-    """Runs by seed, by regime and method, in the order of a table."""
-    order = methods(runs)
-    regimes = list(dict.fromkeys(run.regime for run in runs))
-    found: dict[tuple[str, str], dict[int, Run]] = {(r, m): {} for r in regimes for m in order}
-    for run in runs:
-        found[run.regime, run.method][run.seed] = run
-    return {cell: seeds for cell, seeds in found.items() if seeds}
-
-
 def shared(ours: Seeds, theirs: Seeds, same_machine: bool = False) -> list[tuple[Run, Run]]:
     """Runs of the seeds that both have; seconds are comparable on the same machine only."""
     pairs = [(ours[seed], theirs[seed]) for seed in sorted(set(ours) & set(theirs))]
-    return [(a, b) for a, b in pairs if a.machine == b.machine or not same_machine]
+    return [(a, b) for a, b in pairs if a.same_machine(b) or not same_machine]
 
 
 def final_difference(ours: Seeds, theirs: Seeds) -> SeedPairs | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scripts.evidence_rows import Point
+from scripts.experiments.rows import Point
 from verl_gpo.report.runs import Estimate, estimate
 
 

@@ -1,43 +1,40 @@
-"""What the runs were, what they found, and where their seconds went: sections of ``docs/evidence.md``."""
+"""What the runs of a grid were, what they found, and where their seconds went."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
 
-from scripts.evidence_format import Seeds, cells, interval, listed, mean, multiple, ratio, table
-from scripts.evidence_rows import GRIDS, Run
+from scripts.experiments.cells import interval, listed, mean, multiple, ratio, table
+from scripts.experiments.rows import Run, Seeds, by_cell
 from verl_gpo.core.values import wilson_interval
 from verl_gpo.report.runs import estimate
 
 PHASES = ("gen", "old_log_prob", "update_actor", "update_critic", "update_weights")
-NOTHING = "No rows yet."
 
 
 def by_grid(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs of each grid, the known ones first."""
-    names = dict.fromkeys([*GRIDS, *(run.grid for run in runs)])
-    found = {name: [run for run in runs if run.grid == name] for name in names}
-    return {name: mine for name, mine in found.items() if mine}
+    """Runs of each grid."""
+    return {name: [run for run in runs if run.grid == name] for name in dict.fromkeys(run.grid for run in runs)}
 
 
 def status(runs: Sequence[Run]) -> str:
-    """What has been run, and with what."""
+    """What has been run of each grid, and with what."""
     rows = []
     for grid, mine in by_grid(runs).items():
-        regimes, names, seeds = ({getattr(run, key) for run in mine} for key in ("regime", "method", "seed"))
+        regimes, names, seeds = ({getattr(run, key) for run in mine} for key in ("regime", "name", "seed"))
         count = f"{len(mine)} of {len(regimes) * len(names) * len(seeds)}"
-        machines = listed([f"{run.device}, {run.cores} cores" for run in mine])
+        machines = listed([run.device + (f", {run.cores} cores" if run.cores else "") for run in mine])
         commits = listed([run.commit[:9] for run in mine])
         rows.append((grid, machines, commits, len(regimes), len(names), len(seeds), count))
-    return table(("grid", "machine", "commit", "regimes", "methods", "seeds", "runs"), rows, 3) if rows else NOTHING
+    return table(("grid", "machine", "commit", "regimes", "methods", "seeds", "runs"), rows, 3)
 
 
 def groups(runs: Sequence[Run]) -> str:
     """Share of the groups that teach: those of mixed outcome."""
     rows = []
     for grid, mine in by_grid(runs).items():
-        for (regime, method), seeds in cells(mine).items():
+        for (regime, method), seeds in by_cell(mine).items():
             shares: list[object] = []
             for kind in ("root_mixed", "branch_mixed"):
                 known = [share for run in seeds.values() if (share := getattr(run, kind)) is not None]
@@ -45,28 +42,28 @@ def groups(runs: Sequence[Run]) -> str:
                 shares += [len(known), "none" if found is None else f"{found.mean:.2f} {interval(found)}"]
             rows.append((grid, regime, method, *shares))
     head = ("grid", "regime", "method", "seeds", "root, mixed [95 %]", "seeds", "reset state, mixed [95 %]")
-    return table(head, rows, 3) if rows else NOTHING
+    return table(head, rows, 3)
 
 
 def hits(runs: Sequence[Run]) -> str:
     """Share of the chosen steps that are hard in truth; seeds together, Wilson's interval."""
     rows = []
     for grid, mine in by_grid(runs).items():
-        for (regime, method), seeds in cells(mine).items():
+        for (regime, method), seeds in by_cell(mine).items():
             known = [(run.hits, run.chosen) for run in seeds.values() if run.hits is not None and run.chosen]
             hit, chosen = (sum(column) for column in zip(*known, strict=True)) if known else (0, 0)
             if chosen:
                 low, high = wilson_interval(hit / chosen, chosen)
                 share = f"{hit / chosen:.2f} [{low:.2f}, {high:.2f}]"
                 rows.append((grid, regime, method, len(known), f"{hit:,.0f} of {chosen:,.0f}", share))
-    return table(("grid", "regime", "method", "seeds", "hits", "hit rate [95 %]"), rows, 3) if rows else NOTHING
+    return table(("grid", "regime", "method", "seeds", "hits", "hit rate [95 %]"), rows, 3)
 
 
 def kinds(runs: Sequence[Run]) -> str:
     """Right lines among those that follow only right lines, at the first and the last evaluation: mean over seeds."""
     rows = []
     for grid, mine in by_grid(runs).items():
-        for (regime, method), seeds in cells(mine).items():
+        for (regime, method), seeds in by_cell(mine).items():
             curves = [run.points for run in seeds.values() if len(run.points) > 1]
             if not curves:
                 continue
@@ -77,21 +74,23 @@ def kinds(runs: Sequence[Run]) -> str:
                     shares.append(f"{statistics.fmean(met):.3f}" if met else "none")
             rows.append((grid, regime, method, len(curves), *shares))
     head = ("grid", "regime", "method", "seeds", "easy, at first", "at last", "hard, at first", "at last")
-    return table(head, rows, 3) if rows else NOTHING
+    return table(head, rows, 3)
 
 
 def overhead(runs: Sequence[Run]) -> str:
     """Seconds of a training step by phase, and against GRPO of the same grid, regime, seed and machine."""
     rows = []
     for grid, mine in by_grid(runs).items():
-        found = cells(mine)
+        found = by_cell(mine)
         for (regime, method), seeds in found.items():
+            if any(run.seconds_gen is None for run in seeds.values()):
+                continue  # its phases were not written down
             whole = mean(seeds, step_seconds)
             phases = [mean(seeds, lambda run, phase=phase: phase_seconds(run, phase)) for phase in PHASES]
             parts = (f"{seconds:.2f}" for seconds in (whole, *phases, max(whole - sum(phases), 0.0)))
             rows.append((grid, regime, method, len(seeds), *parts, *_against(seeds, found.get((regime, "grpo"), {}))))
     head = ("grid", "regime", "method", "seeds", "seconds a step", *PHASES, "rest", "x GRPO [95 %]")
-    return table((*head, "rows x GRPO [95 %]", "x GRPO at equal rows [95 %]"), rows, 3) if rows else NOTHING
+    return table((*head, "rows x GRPO [95 %]", "x GRPO at equal rows [95 %]"), rows, 3)
 
 
 def step_seconds(run: Run) -> float:

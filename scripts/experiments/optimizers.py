@@ -1,44 +1,45 @@
-"""Rows of the matrix to a Markdown table."""
+"""Every optimizer alone, with a random reset and with GPO, side by side: the table of the grid ``optimizers``."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from scripts.evidence_format import interval, p_value, points, table
-from scripts.evidence_statistics import paired_by_seed
-from verl_gpo.report.runs import estimate
+from scripts.experiments.cells import final_difference, p_value, points, table
+from scripts.experiments.rows import Run, Seeds
+from scripts.experiments.tables import accuracy
 
-Row = dict[str, Any]
 #: What a row counts, and what its column is called.
 COUNTS = {"tokens": "generated tokens", "rows": "rows", "optimizer_steps": "optimizer steps", "seconds": "seconds"}
 
 
-def _against(ours: Mapping[int, Row], theirs: Mapping[int, Row]) -> tuple[str, str]:
-    """Difference in percent points on the seeds that both have, and p."""
-    seeds = sorted(set(ours) & set(theirs))
-    pairs = paired_by_seed([ours[seed]["accuracy"] - theirs[seed]["accuracy"] for seed in seeds])
-    return points(pairs), p_value(pairs)
-
-
-def markdown(rows: Sequence[Row]) -> str:
+def optimizers(runs: Sequence[Run]) -> str:
     """One line for each optimizer and method: means over seeds, with Student's t interval over seeds.
 
-    The last columns compare with ``plain``, paired by seed.
+    The last columns compare with the optimizer alone, paired by seed.
     """
-    cells: dict[tuple[str, str], dict[int, Row]] = {}
-    for row in rows:
-        cells.setdefault((row["algo"], row["method"]), {})[row["seed"]] = row
+    cells: dict[str, dict[str, dict[int, Run]]] = {}
+    for run in runs:
+        cells.setdefault(run.settings.optimizer, {}).setdefault(run.method, {})[run.seed] = run
     lines = []
-    for algo in dict.fromkeys(row["algo"] for row in rows):
-        for method in ("plain", "random", "gpo"):
-            if not (cell := cells.get((algo, method))):
+    for optimizer, methods in sorted(cells.items()):
+        plain: Seeds = methods.get(optimizer, {})
+        for method in (optimizer, "random", "gpo_paper"):
+            if not (seeds := methods.get(method)):
                 continue
-            accuracy = estimate([row["accuracy"] for row in cell.values()])
-            reached = f"{100 * accuracy.mean:.1f} {interval(accuracy, 100, '.1f')}"
-            means = (statistics.fmean(row[name] for row in cell.values()) for name in COUNTS)
-            against = ("", "") if method == "plain" else _against(cell, cells.get((algo, "plain"), {}))
-            lines.append((algo, method, len(cell), reached, *(f"{mean:,.0f}" for mean in means), *against))
-    head = ("optimizer", "method", "seeds", "accuracy, % [95 %]", *COUNTS.values(), "points against plain [95 %]", "p")
+            means = (statistics.fmean(getattr(run, name) for run in seeds.values()) for name in COUNTS)
+            pairs = final_difference(seeds, plain)
+            against = ("", "") if method == optimizer else (points(pairs), p_value(pairs))
+            lines.append(
+                (optimizer, method, len(seeds), accuracy(seeds), *(f"{mean:,.0f}" for mean in means), *against)
+            )
+    head = (
+        "optimizer",
+        "method",
+        "seeds",
+        "accuracy, % [95 %]",
+        *COUNTS.values(),
+        "points against it alone [95 %]",
+        "p",
+    )
     return table(head, lines, 2)

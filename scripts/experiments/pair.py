@@ -1,26 +1,18 @@
-"""Two methods of a grid against each other, evaluation by evaluation.
+"""Two methods of a grid against each other, evaluation by evaluation: ``python -m scripts.experiments compare``.
 
-    python scripts/evidence_pair.py skills/skills12 informative grpo:n=4
-
-``docs/evidence.md`` compares runs at their ends; this says how they got there. Seeds that both have; accuracies are
-means over them, differences are paired by seed.
+The pages compare runs at their ends; this says how they got there. Seeds that both have; accuracies are means over
+them, differences are paired by seed.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from scripts.evidence import RESULTS  # noqa: E402
-from scripts.evidence_format import cells, p_value, points, ratio, table  # noqa: E402
-from scripts.evidence_rows import Run, read_results  # noqa: E402
-from scripts.evidence_statistics import geometric, paired_by_seed  # noqa: E402
-from scripts.evidence_tables import tokens_to_reach  # noqa: E402
+from scripts.experiments.cells import p_value, points, ratio, table
+from scripts.experiments.comparison import geometric, paired_by_seed
+from scripts.experiments.rows import Run, by_cell
+from scripts.experiments.tables import tokens_to_reach
 
 
 def pair(runs: Sequence[Run], place: str, ours: str, theirs: str) -> str:
@@ -28,51 +20,42 @@ def pair(runs: Sequence[Run], place: str, ours: str, theirs: str) -> str:
 
     Args:
         place: ``grid/regime``.
+        ours, theirs: names as in tables; settings behind a method's name may come in any order.
 
     Raises:
         ValueError: no such runs, or no seed that both methods have.
     """
     grid, _, regime = place.partition("/")
     found = {
-        method: seeds for (_, method), seeds in cells([r for r in runs if (r.grid, r.regime) == (grid, regime)]).items()
+        name: seeds for (_, name), seeds in by_cell([r for r in runs if (r.grid, r.regime) == (grid, regime)]).items()
     }
-    for name in (ours, theirs):
-        if name not in found:
-            raise ValueError(f"{place}: {name}: must be one of {', '.join(found) or 'its methods, and it has no rows'}")
-    seeds = sorted(set(found[ours]) & set(found[theirs]))
+    if not found:
+        places = ", ".join(dict.fromkeys(f"{run.grid}/{run.regime}" for run in runs))
+        raise ValueError(f"{place}: must be one of {places or 'the places with rows, and there are none'}")
+    one, other = (found[_found(place, name, list(found))] for name in (ours, theirs))
+    seeds = sorted(set(one) & set(other))
     if not seeds:
         raise ValueError(f"{place}: {ours} and {theirs} have no seed in common")
-    both = [[{p.training_step: p for p in found[name][seed].points} for name in (ours, theirs)] for seed in seeds]
+    both = [[{p.training_step: p for p in side[seed].points} for side in (one, other)] for seed in seeds]
     rows = []
     for step in sorted(set.intersection(*(set(curve) for sides in both for curve in sides))):
-        one, other = ([sides[side][step] for sides in both] for side in (0, 1))
-        difference = paired_by_seed([a.accuracy - b.accuracy for a, b in zip(one, other, strict=True)])
-        spent = geometric([a.tokens / b.tokens for a, b in zip(one, other, strict=True) if b.tokens])
-        means = (f"{100 * statistics.fmean(p.accuracy for p in side):.1f}" for side in (one, other))
+        a, b = ([sides[side][step] for sides in both] for side in (0, 1))
+        difference = paired_by_seed([p.accuracy - q.accuracy for p, q in zip(a, b, strict=True)])
+        spent = geometric([p.tokens / q.tokens for p, q in zip(a, b, strict=True) if q.tokens])
+        means = (f"{100 * statistics.fmean(p.accuracy for p in side):.1f}" for side in (a, b))
         rows.append((step, *means, points(difference), p_value(difference), f"{spent.mean:.2f}" if spent else ""))
     head = ("training step", f"{ours}, %", f"{theirs}, %", "points [95 %]", "p", "x tokens")
     text = f"{place}, seeds {', '.join(map(str, seeds))}\n\n{table(head, rows, 0)}"
-    if there := tokens_to_reach(found[ours], found[theirs]):
+    if there := tokens_to_reach(one, other):
         share = ratio(there.of_whole, there.bound)
         text += f"\n\n{there.reached} of {there.seeds} seeds of {ours} "
         text += f"reach what {theirs} ends at, on {share} of its tokens"
     return text
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("place", metavar="GRID/REGIME")
-    parser.add_argument("ours", metavar="METHOD")
-    parser.add_argument("theirs", metavar="OPPONENT")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of runs.csv and evaluations.csv")
-    args = parser.parse_args(argv)
-    try:
-        print(pair(read_results(args.results), args.place, args.ours, args.theirs))
-    except (OSError, ValueError) as error:
-        print(f"verl_gpo: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _found(place: str, wanted: str, names: Sequence[str]) -> str:
+    method, *settings = wanted.split()
+    for name in names:
+        if name.split()[:1] == [method] and sorted(name.split()[1:]) == sorted(settings):
+            return name
+    raise ValueError(f"{place}: {wanted}: must be one of {', '.join(repr(name) for name in names)}")

@@ -1,12 +1,10 @@
-"""Methods against each other: the comparing sections of ``docs/evidence.md``, and the README's table."""
+"""Methods of a grid against each other: the long tables, which ``python -m scripts.experiments tables GRID`` prints."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scripts.evidence_format import (
-    Seeds,
-    cells,
+from scripts.experiments.cells import (
     final_difference,
     interval,
     listed,
@@ -18,93 +16,76 @@ from scripts.evidence_format import (
     shared,
     table,
 )
-from scripts.evidence_rows import Run, optimizer_part
-from scripts.evidence_statistics import Reach, at_equal_cost, reach
+from scripts.experiments.comparison import Reach, at_equal_cost, reach
+from scripts.experiments.rows import Run, Seeds, by_cell
 from verl_gpo.report.runs import estimate
 
-#: What methods with a search of their own are compared with.
-_CONTROLS = ("grpo", "grpo_tokens", "random", "ppo")
-#: Methods with other opponents: a baseline has none, a control its own baseline.
-_OPPONENTS: dict[str, tuple[str, ...]] = {
-    "grpo": (),
-    "grpo_tokens": (),
-    "ppo": (),
-    "gpo_ppo": ("ppo",),
-    "random": ("grpo", "grpo_tokens"),
-}
-#: Methods of the summary, by column: half of GRPO's mini-batch is 4 of eight prompts, and 2 of four.
-HEADLINE = {
-    "GRPO, half its mini-batch": ("grpo:mini_batch=4", "grpo:mini_batch=2"),
-    **{f"`{name}`": (name,) for name in ("gpo_paper", "gpo_fast", "informative", "random", "oracle")},
-}
-#: Grid -> what its methods are compared with there.
-BASELINE = {
-    "protocol": "grpo",
-    "protocol24": "grpo",
-    "tokens": "grpo_tokens",
-    "few": "grpo_tokens",
-    "skills": "grpo_tokens",
-}
+#: Grid whose methods the variants of the grid ``sensitivity`` are compared with, where it has no rows of them itself.
+_SENSITIVITY = ("sensitivity", "tokens")
 
 
-def opponents(method: str, available: Sequence[str]) -> list[str]:
-    """What a method is compared with, out of the methods of its grid.
+def opposes(theirs: Run, ours: Run) -> bool:
+    """Whether a method is compared with another one: with optimizers alone and with random resets, which search nothing.
 
-    A variant is an opponent of all that its method is an opponent of, but for ``grpo_tokens:M``, which has the tokens
-    of the method ``M`` and is an opponent of that method alone. The optimizer is set alike.
+    Learning rate, schedule and bound on gradients are alike. An optimizer alone is compared with nothing. Where the
+    optimizer is not GRPO, a method is compared with that optimizer alone.
     """
-    wanted = _OPPONENTS.get(method.partition(":")[0], _CONTROLS)
-
-    def opposes(name: str) -> bool:
-        base, varied, what = name.partition(":")
-        alike = optimizer_part(name) == optimizer_part(method)
-        return base in wanted and name != method and alike and not (varied and base == "grpo_tokens" and what != method)
-
-    return [name for name in available if opposes(name)]
+    if ours.plain or ours.settings.learning != theirs.settings.learning:
+        return False
+    if ours.settings.optimizer != "grpo":
+        return theirs.plain and theirs.settings.optimizer == ours.settings.optimizer
+    if ours.method == "random":
+        return theirs.method == "grpo"
+    random = theirs.method == "random" and theirs.settings.optimizer == "grpo"
+    return theirs.method in ("grpo", "ppo") or (random and theirs.name != ours.name)
 
 
 def pairs_of(runs: Sequence[Run]) -> list[tuple[tuple[str, str, str], Seeds, Seeds]]:
     """Regime, method and opponent, and the runs of both by seed."""
-    found = cells(runs)
+    found = by_cell(runs)
+    one = {cell: next(iter(seeds.values())) for cell, seeds in found.items()}
     return [
-        ((regime, method, other), ours, found[regime, other])
-        for (regime, method), ours in found.items()
-        for other in opponents(method, [name for place, name in found if place == regime])
+        ((regime, name, other), ours, theirs)
+        for (regime, name), ours in found.items()
+        for (place, other), theirs in found.items()
+        if place == regime and opposes(one[place, other], one[regime, name])
     ]
 
 
-def comparison(runs: Sequence[Run], grid: str) -> str:
-    """All tables of a grid."""
-    mine = [run for run in runs if run.grid == grid]
-    if not mine:
-        return f"No rows yet of `python scripts/experiment.py scripts/experiments/{grid}.yaml`."
+def comparison(runs: Sequence[Run]) -> str:
+    """The tables of a grid, each under a title."""
     parts = {
-        "Every cell at its end": final(mine),
-        "At the end": at_the_end(mine),
-        "At equal tokens, at equal seconds": at_equal(mine),
-        "Tokens to the opponent's final accuracy": to_reach(mine),
+        "Every cell at its end": final(runs),
+        "At the end": at_the_end(runs),
+        "At equal tokens, at equal seconds": at_equal(runs),
+        "Tokens to the opponent's final accuracy": to_reach(runs),
     }
-    return "\n\n".join(f"**{title}**\n\n{text}" for title, text in parts.items())
+    return "\n\n".join(f"## {title}\n\n{text}" for title, text in parts.items())
+
+
+def accuracy(seeds: Seeds) -> str:
+    """Final accuracy in percent over seeds, or, of a single seed, with its interval over problems."""
+    if len(seeds) == 1:
+        (run,) = seeds.values()
+        return f"{100 * run.accuracy:.1f} [{100 * run.low:.1f}, {100 * run.high:.1f}] (problems)"
+    found = estimate([run.accuracy for run in seeds.values()])
+    return f"{100 * found.mean:.1f} {interval(found, 100, '.1f')}"
 
 
 def final(runs: Sequence[Run]) -> str:
-    """Every cell at its end: accuracy over seeds, or, of a single seed, its interval over problems."""
+    """Every cell at its end."""
     rows = []
-    for (regime, method), seeds in cells(runs).items():
-        found = estimate([run.accuracy for run in seeds.values()])
-        accuracy = f"{100 * found.mean:.1f} {interval(found, 100, '.1f')}"
-        if len(seeds) == 1:
-            (run,) = seeds.values()
-            accuracy = f"{100 * run.accuracy:.1f} [{100 * run.low:.1f}, {100 * run.high:.1f}] (problems)"
-        settings = (
-            listed([f"{getattr(run, name):g}" for run in seeds.values()])
-            for name in ("training_steps", "prompts", "learning_rate")
-        )
+    for (regime, name), seeds in by_cell(runs).items():
+        (one, *_) = seeds.values()
+        steps = listed([run.training_steps for run in seeds.values()])
+        prompts = listed([run.settings.prompts for run in seeds.values()])
+        rate = one.settings.learning_rate
+        settings = (steps, prompts, "the recipe's" if rate is None else f"{rate:g}")
         spent = (
-            f"{mean(seeds, lambda run, name=name: getattr(run, name)):,.0f}"
-            for name in ("tokens", "rows", "optimizer_steps", "seconds")
+            f"{mean(seeds, lambda run, column=column: getattr(run, column)):,.0f}"
+            for column in ("tokens", "rows", "optimizer_steps", "seconds")
         )
-        rows.append((regime, method, len(seeds), accuracy, *settings, *spent))
+        rows.append((regime, name, len(seeds), accuracy(seeds), *settings, *spent))
     head = ("regime", "method", "seeds", "accuracy, % [95 %]", "training steps", "prompts a step", "learning rate")
     return table((*head, "tokens", "rows", "optimizer steps", "seconds"), rows, 2)
 
@@ -145,10 +126,14 @@ def at_equal(runs: Sequence[Run]) -> str:
     return table(head, rows, 3)
 
 
+def curves(seeds: Seeds) -> dict[int, tuple]:
+    """Evaluations by seed."""
+    return {seed: run.points for seed, run in seeds.items()}
+
+
 def tokens_to_reach(ours: Seeds, theirs: Seeds) -> Reach | None:
     """Tokens until a method has what its opponent has at the end; None without seeds that say so."""
-    a, b = ({seed: run.points for seed, run in runs.items()} for runs in (ours, theirs))
-    return reach(a, b)
+    return reach(curves(ours), curves(theirs))
 
 
 def to_reach(runs: Sequence[Run]) -> str:
@@ -166,74 +151,22 @@ def to_reach(runs: Sequence[Run]) -> str:
 
 
 def sensitivity(runs: Sequence[Run]) -> str:
-    """Variants of a method against the method as it is.
-
-    The latter may stand in the grid ``tokens``, whose rows and optimizer steps these have, if it was run with as many
-    prompts, training steps and the same learning rate.
-    """
+    """Variants of a method against the method as it is, which may stand in the grid ``tokens``."""
     rows = []
-    for (regime, method), ours in cells([run for run in runs if run.grid == "sensitivity"]).items():
-        base, sign, varied = method.partition(":")
-        if not sign:
+    for (regime, name), ours in by_cell([run for run in runs if run.grid == "sensitivity"]).items():
+        (one, *_) = ours.values()
+        if not one.varied:
             continue
         theirs: dict[int, Run] = {}
         for run in sorted(runs, key=lambda run: run.grid != "sensitivity"):
-            twin = ours.get(run.seed)
-            if (
-                run.grid in ("sensitivity", "tokens")
-                and (run.regime, run.method) == (regime, base)
-                and twin
-                and _size(run) == _size(twin)
-            ):
+            alike = (run.regime, run.method, run.settings) == (regime, one.method, one.base)
+            if run.grid in _SENSITIVITY and alike and run.training_steps == one.training_steps:
                 theirs.setdefault(run.seed, run)
         pairs, cost = final_difference(ours, theirs), multiple(ours, theirs, lambda run: run.tokens)
-        equal = at_equal_cost(*({seed: run.points for seed, run in side.items()} for side in (ours, theirs)), "tokens")
-        alike = equal.pairs if equal else None
-        row = (regime, base, varied, pairs.seeds if pairs else 0, points(pairs), p_value(pairs))
+        equal = at_equal_cost(curves(ours), curves(theirs), "tokens")
+        equally = equal.pairs if equal else None
+        row = (regime, name, pairs.seeds if pairs else 0, points(pairs), p_value(pairs))
         multiples = "none" if cost is None else f"{cost.mean:.2f}"
-        rows.append((*row, multiples, "none" if alike is None else points(alike), p_value(alike)))
-    if not rows:
-        return "No rows yet of `python scripts/experiment.py scripts/experiments/sensitivity.yaml`."
-    head = ("regime", "method", "varied", "seeds", "points at the end [95 %]", "p", "x tokens")
-    return table((*head, "points at equal tokens [95 %]", "p"), rows, 3)
-
-
-def _size(run: Run) -> tuple[int, int, float]:
-    return run.training_steps, run.prompts, run.learning_rate
-
-
-def summary(runs: Sequence[Run]) -> str:
-    """The README's table: the headline methods against the baseline of each grid.
-
-    A cell has the difference at the end, the tokens as a multiple of the baseline's, and ``there at``, the tokens until
-    the baseline's final accuracy as a share of the baseline's.
-    """
-    rows = []
-    for grid, baseline in BASELINE.items():
-        found = cells([run for run in runs if run.grid == grid])
-        for regime in dict.fromkeys(regime for regime, _ in found):
-            plain = found.get((regime, baseline), {})
-            accuracy = f"{100 * mean(plain, lambda run: run.accuracy):.1f}, {len(plain)} seeds" if plain else ""
-            against = []
-            for names in HEADLINE.values():
-                method = next((name for name in names if (regime, name) in found), names[0])
-                theirs = found.get((regime, f"{baseline}:{method}"), plain)
-                against.append(_headline(found.get((regime, method), {}), theirs))
-            rows.append((grid, regime, accuracy, *against))
-    if not rows:
-        return "No rows yet of `python scripts/experiment.py`."
-    return table(("grid", "regime", "GRPO, %", *HEADLINE), rows, 2)
-
-
-def _headline(ours: Seeds, theirs: Seeds) -> str:
-    if not ours:
-        return ""
-    pairs, cost, found = (
-        final_difference(ours, theirs),
-        multiple(ours, theirs, lambda run: run.tokens),
-        tokens_to_reach(ours, theirs),
-    )
-    if pairs is None or cost is None:
-        return "no shared seed"
-    lines = [points(pairs), f"p {p_value(pairs)}, {pairs.seeds} seeds", f"{cost.mean:.2f} x tokens"]
-    return "<br>".join(lines + ([f"there at {ratio(found.of_whole, found.bound)}"] if found else []))
+        rows.append((*row, multiples, "none" if equally is None else points(equally), p_value(equally)))
+    head = ("regime", "method", "seeds", "points at the end [95 %]", "p", "x tokens")
+    return table((*head, "points at equal tokens [95 %]", "p"), rows, 2)
