@@ -41,12 +41,13 @@ setup(
         "pyarrow",
         "datasets",
         "math-verify==0.9.0",
+        "scipy",
         "pandas",
         "plotly",
     ],
     extras_require=EXTRAS,
     entry_points={
         "verl.plugins": ["verl_gpo = verl_gpo.plugin.register"],
-        "vllm.general_plugins": ["verl_gpo_cpu = verl_gpo.plugin.vllm_cpu:activate"],
+        "vllm.general_plugins": ["verl_gpo_cpu = verl_gpo.cpu.vllm_plugin:activate"],
     },
 )

@@ -113,8 +113,8 @@ def task_folder(args, steps: int) -> Path:
 
 def vllm_prompts(folder: Path, engine):
     """For each prompt of the test split: (sampler, scorer)."""
-    from verl_gpo.offline.engine import VLLMSampler
-    from verl_gpo.offline.task import FunctionScorer, load_reward, read_prompts
+    from verl_gpo.inference.engine import VLLMSampler
+    from verl_gpo.inference.task import FunctionScorer, load_reward, read_prompts
 
     reward = load_reward(str(REPOSITORY / "recipes" / "arithmetic" / "reward.py"))
     return [
@@ -125,8 +125,8 @@ def vllm_prompts(folder: Path, engine):
 
 def collect_pools(args, steps: int) -> dict[str, list[PooledResponse]]:
     """Responses of both outcomes with continuations at each state, from real vLLM; kept in the work folder."""
-    from verl_gpo.core.steps import build_splitter
-    from verl_gpo.offline.engine import VLLMEngine
+    from verl_gpo.core.segment.steps import build_splitter
+    from verl_gpo.inference.engine import VLLMEngine
 
     folder = task_folder(args, steps)
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from verl_gpo.config import GPOConfig
 from verl_gpo.core.reentry import ReentryEngine
-from verl_gpo.core.steps import build_splitter
+from verl_gpo.core.segment.steps import build_splitter
 from verl_gpo.core.types import Continuation, Tokens, Trajectory
 
 GROUP = 8
@@ -82,7 +82,7 @@ async def compare(model: Path, read_prompts, response_tokens: int, count: int, p
         proposed: prompts for ``propose``. It draws one or two continuations a prompt on average, so few prompts leave
             the engine half empty whatever it does.
     """
-    from verl_gpo.offline.engine import VLLMEngine
+    from verl_gpo.inference.engine import VLLMEngine
 
     console = Console(highlight=False)
     engine = VLLMEngine(str(model), max_model_len=512)

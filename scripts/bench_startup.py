@@ -18,7 +18,7 @@ from rich.console import Console
 from verl_gpo.report import live
 
 ROOT = Path(__file__).parents[1]
-#: Any executable of one's own switches the forking off (verl_gpo/plugin/zygote.py).
+#: Any executable of one's own switches the forking off (verl_gpo/cpu/zygote.py).
 ARMS = {"forked": [], "started": [f"ray_kwargs.ray_init.runtime_env.py_executable={sys.executable}"]}
 
 

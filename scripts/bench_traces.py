@@ -29,9 +29,9 @@ from verl_gpo.core.learn import BranchGroup
 from verl_gpo.core.result import GroupResult, Reentry
 from verl_gpo.core.types import Continuation, ScoredContinuation, Trajectory
 from verl_gpo.core.values import UNKNOWN, group_value, monte_carlo_value, observed_value
-from verl_gpo.report.trace_record import trace_record
-from verl_gpo.report.trace_writer import LEVEL, TraceWriter, json_line
-from verl_gpo.report.traces import count_traces
+from verl_gpo.traces.reader import count_traces
+from verl_gpo.traces.record import trace_record
+from verl_gpo.traces.writer import LEVEL, TraceWriter, json_line
 
 ROOT = Path(__file__).parents[1]
 STEPS, STATES, CONTINUATIONS, TOKENS = 16, 8, 8, 1000

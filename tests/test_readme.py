@@ -7,7 +7,7 @@ import pytest
 from scripts.search_tables import ARITHMETIC_COLUMNS, equal_hits, markdown
 from tests.conftest import REPOSITORY
 from verl_gpo.core.search import SEARCHES
-from verl_gpo.core.steps import splitter_table
+from verl_gpo.core.segment.steps import splitter_table
 from verl_gpo.plan.reference import reference_table
 from verl_gpo.report import summary
 

@@ -13,11 +13,11 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
 from .core.anchors import ANCHOR_OUTCOMES, SKIP_GROUPS
-from .core.batch import ROWS, reserved_rows
 from .core.critical import RULES
 from .core.learn import LEARN_FROM
 from .core.search import SEARCHES
-from .core.steps import SPLITTERS, check_option
+from .core.segment.steps import SPLITTERS, check_option
+from .plugin.batch import ROWS, reserved_rows
 
 #: Where the fields stand in a verl configuration; every error names its key in full.
 BLOCK = "algorithm.gpo"

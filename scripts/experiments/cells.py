@@ -5,9 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 
-from scripts.experiments.comparison import SeedPairs, geometric, paired_by_seed
 from scripts.experiments.rows import Run, Seeds
-from verl_gpo.report.runs import Estimate
+from verl_gpo.statistics import Estimate, SeedPairs, geometric, paired_by_seed
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], words: int) -> str:

@@ -7,7 +7,6 @@ what varies over seeds is its error. Student's t, with as few seeds as there are
 from __future__ import annotations
 
 import itertools
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,68 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scripts.experiments.rows import Point
-from verl_gpo.report.runs import Estimate, estimate
-
-
-def t_p_value(t: float, degrees: int) -> float:
-    """Two-sided p-value of Student's t.
-
-    The finite sums of Abramowitz & Stegun 1964, 26.7.3 and 26.7.4, which are exact for whole degrees of freedom.
-
-    Raises:
-        ValueError: fewer than one degree of freedom.
-    """
-    if degrees < 1:
-        raise ValueError(f"degrees={degrees}: must be at least 1")
-    if math.isinf(t):
-        return 0.0
-    angle = math.atan(abs(t) / math.sqrt(degrees))
-    cosine = math.cos(angle)
-    odd = degrees % 2
-    term, total = (cosine, 0.0) if odd else (1.0, 0.0)
-    for index in range(1, degrees // 2 + 1):
-        total += term
-        term *= cosine**2 * ((2 * index) / (2 * index + 1) if odd else (2 * index - 1) / (2 * index))
-    inside = 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
-    return min(max(1 - inside, 0.0), 1.0)
-
-
-@dataclass(frozen=True)
-class SeedPairs:
-    """One method against another on the seeds that both have.
-
-    Attributes:
-        difference: mean over seeds, with its 95 % interval from two seeds on.
-        p: of no difference, paired t-test; None with one seed, or where all seeds differ by the same amount.
-        seeds: how many.
-    """
-
-    difference: Estimate
-    p: float | None
-    seeds: int
-
-
-def paired_by_seed(differences: Sequence[float]) -> SeedPairs | None:
-    """The paired t-test over seeds; None without a seed that both have."""
-    if not differences:
-        return None
-    found, count = estimate(differences), len(differences)
-    if count < 2:
-        return SeedPairs(found, None, count)
-    spread = statistics.stdev(differences)
-    if spread <= 1e-12:
-        return SeedPairs(found, 1.0 if abs(found.mean) <= 1e-12 else None, count)
-    return SeedPairs(found, t_p_value(found.mean / (spread / math.sqrt(count)), count - 1), count)
-
-
-def geometric(ratios: Sequence[float]) -> Estimate | None:
-    """Geometric mean of ratios, its interval from the t interval of their logarithms; None without any."""
-    if not ratios:
-        return None
-    logs = estimate([math.log(ratio) for ratio in ratios])
-    if logs.low is None or logs.high is None:
-        return Estimate(math.exp(logs.mean))
-    return Estimate(math.exp(logs.mean), math.exp(logs.low), math.exp(logs.high))
+from verl_gpo.statistics import Estimate, SeedPairs, geometric, paired_by_seed
 
 
 def accuracy_at(points: Sequence[Point], cost: str, spent: float) -> float | None:

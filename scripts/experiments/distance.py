@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from scripts.experiments.cells import p_value, points, ratio, table
-from scripts.experiments.comparison import at_equal_cost, geometric
+from scripts.experiments.comparison import at_equal_cost
 from scripts.experiments.rows import Run, Seeds
 from scripts.experiments.tables import curves, pairs_of
-from verl_gpo.report.runs import Estimate
+from verl_gpo.statistics import Estimate, geometric
 
 #: Shares of the training at which distances are compared: before anything has fallen, and at the end.
 _SHARES = (Fraction(1, 3), Fraction(1))

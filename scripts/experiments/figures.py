@@ -13,7 +13,7 @@ from scripts.experiments.distance import measured
 from scripts.experiments.rows import Run, Seeds, by_cell
 from scripts.experiments.settings import LEARNING, differences
 from verl_gpo.report.figures import COLORS
-from verl_gpo.report.runs import estimate
+from verl_gpo.statistics import estimate
 
 _COLUMNS = 3
 #: Most methods of a panel; of more the variants of one of them stand apart.

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from scripts.experiments.cells import interval, listed, mean, multiple, ratio, table
 from scripts.experiments.rows import Run, Seeds, by_cell
-from verl_gpo.core.values import wilson_interval
-from verl_gpo.report.runs import estimate
+from verl_gpo.statistics import estimate, wilson_interval
 
 PHASES = ("gen", "old_log_prob", "update_actor", "update_critic", "update_weights")
 

@@ -33,10 +33,10 @@ from scripts.consecutive import TrainingFailed, consecutive  # noqa: E402
 from scripts.matrix_table import markdown  # noqa: E402
 from scripts.pages import fill, write  # noqa: E402
 from scripts.recipe_runs import Training, evaluate  # noqa: E402
-from verl_gpo.evaluation.statistics import bootstrap_interval  # noqa: E402
-from verl_gpo.offline.fingerprint import difference  # noqa: E402
-from verl_gpo.offline.jsonl import replace  # noqa: E402
-from verl_gpo.report.runlog import generated_tokens  # noqa: E402
+from verl_gpo.inference.fingerprint import difference  # noqa: E402
+from verl_gpo.inference.jsonl import replace  # noqa: E402
+from verl_gpo.statistics import bootstrap_interval  # noqa: E402
+from verl_gpo.traces.runlog import generated_tokens  # noqa: E402
 
 RECIPE = REPOSITORY / "recipes" / "arithmetic"
 #: Optimizers of ``run.sh``; to add one, add its name.

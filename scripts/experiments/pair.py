@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Sequence
 
 from scripts.experiments.cells import p_value, points, ratio, table
-from scripts.experiments.comparison import geometric, paired_by_seed
+from verl_gpo.statistics import geometric, paired_by_seed
 from scripts.experiments.rows import Run, by_cell
 from scripts.experiments.tables import tokens_to_reach
 

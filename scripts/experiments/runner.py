@@ -30,8 +30,8 @@ from scripts.consecutive import TrainingFailed, consecutive, prepare  # noqa: E4
 from scripts.evidence_rows import EVALUATIONS, RUNS, Point, Run, check_start, read_results  # noqa: E402
 from scripts.experiment_grid import Grid, read_grid, training  # noqa: E402
 from scripts.recipe_runs import Evaluation, Training, distance, evaluate  # noqa: E402
-from verl_gpo.evaluation.statistics import bootstrap_interval  # noqa: E402
-from verl_gpo.report.runlog import RunLog, generated_tokens  # noqa: E402
+from verl_gpo.statistics import bootstrap_interval  # noqa: E402
+from verl_gpo.traces.runlog import RunLog, generated_tokens  # noqa: E402
 
 #: Columns of ``runs.csv`` and the metric that each is the sum of.
 SUMS = {

@@ -18,7 +18,7 @@ from scripts.experiments.cells import (
 )
 from scripts.experiments.comparison import Reach, at_equal_cost, reach
 from scripts.experiments.rows import Run, Seeds, by_cell
-from verl_gpo.report.runs import estimate
+from verl_gpo.statistics import estimate
 
 #: Grid whose methods the variants of the grid ``sensitivity`` are compared with, where it has no rows of them itself.
 _SENSITIVITY = ("sensitivity", "tokens")

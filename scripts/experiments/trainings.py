@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.consecutive import Run
-from verl_gpo.report.runlog import RunLog
+from verl_gpo.traces.runlog import RunLog
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def evaluate(model: Path, data: Path, samples: int, seed: int) -> Evaluation:
 
     from recipes.supervision import summarise
     from verl_gpo.data.registry import REASONING_GYM
-    from verl_gpo.evaluation.statistics import avg_at_k
+    from verl_gpo.evaluation.measures import avg_at_k
 
     rows = pq.read_table(data / "test.parquet").to_pylist()
     if rows[0]["data_source"].startswith(f"{REASONING_GYM}/"):

@@ -10,9 +10,9 @@ from rich.console import Console
 from verl_gpo.calibrate.__main__ import main
 from verl_gpo.calibrate.curves import simulated_cases
 from verl_gpo.calibrate.report import RUNGS, ladder, measure, name, recommend, table, write
-from verl_gpo.calibrate.settings import read_settings
 from verl_gpo.config import GPOConfig
 from verl_gpo.core.search import SEARCHES
+from verl_gpo.inference.settings import read_settings
 
 
 def row(search, hit_rate, tokens, extra=0.0, **others):

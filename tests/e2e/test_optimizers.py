@@ -22,7 +22,7 @@ from tests.e2e.test_training import (
     assert_traces_agree,
 )
 from verl_gpo.core.advantage import group_advantages
-from verl_gpo.report.traces import trace_frame
+from verl_gpo.traces.reader import trace_frame
 
 pytestmark = [pytest.mark.e2e, pytest.mark.pipeline]
 STOCK = (Path(verl.trainer.__file__).with_name("config"), "ppo_trainer")

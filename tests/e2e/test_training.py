@@ -3,7 +3,7 @@
 import pytest
 
 from tests.e2e.conftest import RECIPE
-from verl_gpo.report.traces import trace_frame
+from verl_gpo.traces.reader import trace_frame
 
 pytestmark = [pytest.mark.e2e, pytest.mark.pipeline]
 ARITHMETIC = (RECIPE / "config", "arithmetic")

@@ -6,7 +6,8 @@ import re
 import yaml
 
 from tests.conftest import REPOSITORY
-from verl_gpo.evaluation import protocol, statistics
+from verl_gpo import statistics
+from verl_gpo.evaluation import protocol
 from verl_gpo.evaluation.__main__ import main
 
 PAGE = (REPOSITORY / "docs" / "evaluation.md").read_text(encoding="utf-8")

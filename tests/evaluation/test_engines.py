@@ -8,7 +8,7 @@ from tests.conftest import REPOSITORY
 from tests.evaluation import fakes
 from tests.evaluation.conftest import read_lines
 from verl_gpo.evaluation import __main__ as command
-from verl_gpo.offline import launch
+from verl_gpo.inference import launch
 
 
 def test_an_engine_that_dies_leaves_the_others_work_and_its_own_so_far(evaluate, tmp_path, monkeypatch, capsys):

@@ -7,7 +7,7 @@ import pytest
 from tests.evaluation.conftest import read_lines, write_sums
 from tests.evaluation.fakes import FakeEngine
 from verl_gpo.evaluation import summary
-from verl_gpo.offline.launch import locked
+from verl_gpo.inference.launch import locked
 
 
 def drawn():

@@ -10,8 +10,8 @@ from tests.evaluation.fakes import FakeEngine
 from verl_gpo.data.registry import DATASETS
 from verl_gpo.evaluation import protocol
 from verl_gpo.evaluation.settings import make_plan, parse_args
-from verl_gpo.offline.fingerprint import difference
-from verl_gpo.offline.model import identify
+from verl_gpo.inference.fingerprint import difference
+from verl_gpo.inference.model import identify
 
 WRONG = [
     (["--k", "0"], "--k=0: must be at least 1"),

@@ -17,7 +17,7 @@ from scripts.evidence_statistics import (
     t_p_value,
 )
 from tests.evidence_samples import a_run
-from verl_gpo.report.runs import estimate
+from verl_gpo.statistics import estimate
 
 
 def curve(*points):

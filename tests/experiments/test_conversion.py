@@ -1,9 +1,11 @@
 """The rows have had another shape. Every figure of the tables of that time comes out of today's rows and code as well.
 
-``old_figures.json`` was written by the old code from the old rows, at commit 01d3be4.
+``old_figures.json`` was written by the old code from the old rows, at commit 01d3be4. Quantiles of Student's t had three
+digits then and are exact now, so an end of an interval may differ in its last digit. Nothing else may.
 """
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ OLD = json.loads(Path(__file__).with_name("old_figures.json").read_text(encoding
 GRIDS = known_grids()
 RUNS = read_results(FOLDER, GRIDS)
 OF_GRID = by_grid(RUNS)
+INTERVAL = re.compile(r"\[([^]]*)\]")
 #: Optimizers side by side stood on a page of their own then.
 THEN = [run for run in RUNS if run.grid != "optimizers"]
 FIRST = {"final": 2, "at_the_end": 3, "at_equal": 3, "to_reach": 3}
@@ -28,6 +31,22 @@ FIRST = {"final": 2, "at_the_end": 3, "at_equal": 3, "to_reach": 3}
 
 def lines(text):
     return [[cell.strip() for cell in line[1:-1].split("|")] for line in text.splitlines()[2:]]
+
+
+def assert_alike(new, old):
+    """The same keys and figures, but for the last digit of the ends of intervals."""
+    assert set(new) == set(old)
+    for key, figures in old.items():
+        for now, then in zip(new[key], figures, strict=True):
+            if now != then:
+                assert INTERVAL.sub("", now) == INTERVAL.sub("", then), key
+                for a, b in zip(ends(now), ends(then), strict=True):
+                    digit = 10.0 ** -len(b.partition(".")[2])
+                    assert abs(float(a) - float(b)) < 1.5 * digit, (key, now, then)
+
+
+def ends(cell):
+    return INTERVAL.search(cell)[1].split(", ")
 
 
 def name(grid, regime, method):
@@ -62,7 +81,7 @@ def test_every_figure_is_as_it_was(table):
         for key, figures in old.items():
             if figures[-3:] == ["none"] * 3 and key[0] in ("tokens", "few", "skills", "tokens_adam", "rates_adam"):
                 figures[-3:] = new[key][-3:]
-    assert new == old
+    assert_alike(new, old)
 
 
 def test_every_distance_is_as_it_was():
@@ -70,7 +89,8 @@ def test_every_distance_is_as_it_was():
         (regime, name("skills", regime, ours), name("skills", regime, theirs)): rest
         for regime, ours, theirs, *rest in OLD["distance"]["rows"]
     }
-    assert {tuple(row[:3]): row[3:] for row in lines(distances(OF_GRID["skills"]))} == old and len(old) == 43
+    assert len(old) == 43
+    assert_alike({tuple(row[:3]): row[3:] for row in lines(distances(OF_GRID["skills"]))}, old)
 
 
 def test_every_variant_is_as_it_was():
@@ -78,13 +98,15 @@ def test_every_variant_is_as_it_was():
         (regime, name("sensitivity", regime, f"{method}:{varied}")): rest
         for regime, method, varied, *rest in OLD["sensitivity"]["rows"]
     }
-    assert {tuple(row[:2]): row[2:] for row in lines(sensitivity(RUNS))} == old and len(old) == 3
+    assert len(old) == 3
+    assert_alike({tuple(row[:2]): row[2:] for row in lines(sensitivity(RUNS))}, old)
 
 
 def test_every_optimizer_is_as_it_was():
     methods = {"random": "random", "gpo": "gpo_paper"}
     old = {(row[0], methods.get(row[1], row[0])): row[2:] for row in OLD["optimizers"]["rows"]}
-    assert {tuple(row[:2]): row[2:] for row in lines(optimizers(OF_GRID["optimizers"]))} == old and len(old) == 36
+    assert len(old) == 36
+    assert_alike({tuple(row[:2]): row[2:] for row in lines(optimizers(OF_GRID["optimizers"]))}, old)
 
 
 def test_as_much_was_run_as_then():

@@ -121,7 +121,7 @@ def test_the_optimizers_are_those_that_the_recipes_take():
 def test_an_online_cell_is_a_run_that_composes_and_is_read_back(tmp_path, monkeypatch):
     from hydra import compose, initialize_config_dir
 
-    from verl_gpo.plugin.validate import check
+    from verl_gpo.plugin.checks.validate import check
 
     args = matrix.parse_args(["--out", str(tmp_path)])
     cell = matrix.Cell("grpo", "plain", 3)

@@ -145,7 +145,7 @@ def test_the_processor_is_named(tmp_path, text, name):
 def test_a_cell_composes_and_its_problems_are_prepared_as_the_grid_says(grid, tmp_path):
     from hydra import compose, initialize_config_dir
 
-    from verl_gpo.plugin.validate import check
+    from verl_gpo.plugin.checks.validate import check
 
     grid = experiment_grid.read_grid(grid)
     called = experiment_grid.training(grid, "late12", "gpo_fast:n_mc=8", 1, tmp_path).run()
@@ -182,7 +182,7 @@ def test_a_response_of_the_task_has_room():
 def test_the_grids_of_the_repository_compose(path, tmp_path):
     from hydra import compose, initialize_config_dir
 
-    from verl_gpo.plugin.validate import check
+    from verl_gpo.plugin.checks.validate import check
 
     grid = experiment_grid.read_grid(path)
     assert grid.grid == path.stem and len(grid.seeds) >= 3

@@ -9,7 +9,8 @@ from tests.conftest import REPOSITORY
 from tests.offline import fakes
 from tests.offline.conftest import read_report, read_rows, write_prompts
 from tests.offline.fakes import END, FakeEngine
-from verl_gpo.offline import build, launch
+from verl_gpo.inference import launch
+from verl_gpo.offline import build
 from verl_gpo.offline.records import file_of, read_records
 
 

@@ -7,10 +7,10 @@ import pytest
 from tests.core.fakes import LENGTH, FakePolicy, pairs_of_tokens
 from verl_gpo.config import GPOConfig
 from verl_gpo.core.types import Continuation, SamplingError, ScoringError
-from verl_gpo.offline.engine import VLLMSampler
+from verl_gpo.inference.engine import VLLMSampler
+from verl_gpo.inference.task import FunctionScorer, Prompt
 from verl_gpo.offline.explore import Explorer
 from verl_gpo.offline.records import Rollout, Task
-from verl_gpo.offline.task import FunctionScorer, Prompt
 
 
 class Policy(FakePolicy):

@@ -7,10 +7,10 @@ import pytest
 
 from tests.core.conftest import byte_level, sentence_piece
 from tests.offline.conftest import read_rows
+from verl_gpo.inference.task import Prompt
 from verl_gpo.offline import schema
 from verl_gpo.offline.pairs import Pair, Selection, Tally, select, unpair
 from verl_gpo.offline.records import Record, Rollout, State
-from verl_gpo.offline.task import Prompt
 
 #: Columns that each format needs, by the documentation of the tool that reads it.
 TRL = {

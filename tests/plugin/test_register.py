@@ -30,7 +30,7 @@ def test_entry_points_are_declared():
     }
     assert declared == {
         ("verl.plugins", "verl_gpo", "verl_gpo.plugin.register"),
-        ("vllm.general_plugins", "verl_gpo_cpu", "verl_gpo.plugin.vllm_cpu:activate"),
+        ("vllm.general_plugins", "verl_gpo_cpu", "verl_gpo.cpu.vllm_plugin:activate"),
     }
 
 
@@ -39,7 +39,7 @@ import sys
 import verl
 from verl.plugin.platform import get_platform
 from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY, get_adv_estimator_fn
-from verl_gpo.plugin.detect import cpu_platform_wanted
+from verl_gpo.cpu.detect import cpu_platform_wanted
 import verl.utils.config
 print("estimator", get_adv_estimator_fn("gpo").__module__)
 print("settings are checked", hasattr(verl.utils.config.validate_config, "__wrapped__"))
@@ -61,7 +61,7 @@ def test_importing_verl_registers_everything():
 
 
 def test_another_platform_that_is_named_is_left_alone():
-    program = "from verl_gpo.plugin import detect; print(detect.cpu_platform_wanted())"
+    program = "from verl_gpo.cpu import detect; print(detect.cpu_platform_wanted())"
     for platform, wanted in (("npu", "False"), ("cuda", "False"), (" CPU ", "True")):
         result = python(program, VERL_PLATFORM=platform)
         assert result.stdout.strip() == wanted, result.stderr

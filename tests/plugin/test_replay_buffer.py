@@ -9,9 +9,9 @@ from omegaconf import OmegaConf
 from tensordict import TensorDict
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
-from verl_gpo.plugin.metrics import BRANCH_TAG, TAG
+from verl_gpo.plugin.observe.metrics import BRANCH_TAG, TAG
+from verl_gpo.plugin.observe.trackers import Trackers
 from verl_gpo.plugin.replay_buffer import GPOReplayBuffer, GPOReplayBufferAsync, build_replay_buffer
-from verl_gpo.plugin.trackers import Trackers
 
 
 def build(trainer_mode="sync", refill_fn=lambda count: None, **sampler_kwargs):

@@ -17,7 +17,7 @@ from tensordict import NonTensorStack
 from verl.workers.rollout.replica import TokenOutput
 
 from verl_gpo.core.advantage import reentry_uid
-from verl_gpo.plugin.metrics import BRANCH_TAG, TAG, step_metrics
+from verl_gpo.plugin.observe.metrics import BRANCH_TAG, TAG, step_metrics
 from verl_gpo.plugin.worker import ReentryWorker
 
 END = 257

@@ -5,7 +5,7 @@ from omegaconf import OmegaConf
 
 from tests.conftest import REPOSITORY
 from tests.recipes.conftest import composed
-from verl_gpo.plugin.validate import check, reentry_selected
+from verl_gpo.plugin.checks.validate import check, reentry_selected
 
 SCRIPT = REPOSITORY / "recipes" / "arithmetic" / "run.sh"
 

@@ -7,7 +7,7 @@ import pytest
 from recipes.gym.tasks import TASKS
 from tests.conftest import REPOSITORY
 from tests.recipes.conftest import composed
-from verl_gpo.plugin.validate import check, reentry_selected
+from verl_gpo.plugin.checks.validate import check, reentry_selected
 
 SCRIPT = REPOSITORY / "recipes" / "gym" / "run.sh"
 

@@ -14,7 +14,7 @@ from verl_gpo.plan.checks import gpo_settings, verl_checks
 from verl_gpo.plan.configuration import load
 from verl_gpo.plan.numbers import expectation, workload
 from verl_gpo.plan.twin import TWINS, method_settings, twin
-from verl_gpo.plugin.validate import reentry_selected
+from verl_gpo.plugin.checks.validate import reentry_selected
 
 FOLDER = REPOSITORY / "recipes" / "math"
 SCRIPT = FOLDER / "run.sh"

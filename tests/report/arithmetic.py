@@ -11,7 +11,7 @@ from recipes.arithmetic.task import ArithmeticSpec, generate_problems, parse_pro
 from verl_gpo.config import GPOConfig
 from verl_gpo.core.reentry import ReentryEngine
 from verl_gpo.core.types import Continuation, ScoredContinuation, Trajectory
-from verl_gpo.report.trace_record import trace_record
+from verl_gpo.traces.record import trace_record
 
 SLIP = 0.3
 RULE = "argmin"

@@ -10,7 +10,7 @@ from tests.report.arithmetic import records, truth
 from verl_gpo.report.__main__ import main
 from verl_gpo.report.command_line import parse, truth_function
 from verl_gpo.report.show import find, print_trajectory, safe
-from verl_gpo.report.trace_writer import TraceWriter
+from verl_gpo.traces.writer import TraceWriter
 
 RUN = str(REPOSITORY / "recipes/arithmetic/results/gpo")
 TRUTH = "tests.report.arithmetic:truth"

@@ -9,11 +9,11 @@ from scripts import bench_report, bench_traces
 from tests.conftest import REPOSITORY
 from tests.report.test_step_line import FULL
 from verl_gpo.config import GPOConfig
-from verl_gpo.plugin import trackers
+from verl_gpo.plugin.observe import trackers
 from verl_gpo.report.command_line import parse
-from verl_gpo.report.step_line import step_line
-from verl_gpo.report.trace_record import SCHEMA_VERSION, schema_table
-from verl_gpo.report.traces import _numbers
+from verl_gpo.traces.reader import _numbers
+from verl_gpo.traces.record import SCHEMA_VERSION, schema_table
+from verl_gpo.traces.step_line import step_line
 
 PAGE = (REPOSITORY / "docs" / "report.md").read_text(encoding="utf-8")
 RESULTS = REPOSITORY / "scripts" / "results"

@@ -13,7 +13,7 @@ from verl_gpo.report import page
 from verl_gpo.report.page import BLOCK, MAX_TEXT, build_page, clip, shared_ends
 from verl_gpo.report.runs import read_runs
 from verl_gpo.report.trace_figures import trace_figures
-from verl_gpo.report.traces import trajectories
+from verl_gpo.traces.reader import trajectories
 
 EVIL = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(1)> {{data}} {{nonce}} \u2028 \ud800"
 PLOTLY = "window.Plotly = {newPlot: async () => {}};"

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from verl_gpo.report import live, summary
-from verl_gpo.report.runlog import RunLog, generated_tokens
+from verl_gpo.traces.runlog import RunLog, generated_tokens
 
 TRAINED = {
     1: {"gpo/tokens/root": 100.0, "gpo/tokens/value": 300.0, "gpo/tokens/reenter": 40.0, "timing_s/step": 9.0},

@@ -6,8 +6,8 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from verl_gpo.report.figures import run_figures, run_table
-from verl_gpo.report.runlog import RunLog
-from verl_gpo.report.runs import RunGroup, cumulative, estimate, metrics_file, over_seeds, read_runs
+from verl_gpo.report.runs import RunGroup, cumulative, metrics_file, over_seeds, read_runs
+from verl_gpo.traces.runlog import RunLog
 
 RESULTS = REPOSITORY / "recipes" / "arithmetic" / "results"
 
@@ -17,14 +17,6 @@ def write(folder, steps, name="metrics.jsonl"):
     lines = [json.dumps({"step": step, "data": data}) + "\n" for step, data in steps.items()]
     (folder / name).write_text("".join(lines))
     return folder
-
-
-def test_students_interval_by_hand():
-    three = estimate([1.0, 2.0, 3.0])  # deviation 1, t(2) = 4.303, root of 3 = 1.732
-    assert three.mean == 2.0 and three.high - 2.0 == 2.0 - three.low == pytest.approx(2.4843, abs=1e-4)
-    one = estimate([5.0])
-    assert (one.mean, one.low, one.high) == (5.0, None, None)
-    assert str(one) == "5" and str(three) == "2 ± 2.48" and str(estimate([123456.0])) == "123,456"
 
 
 def test_runs_of_one_name_are_seeds_of_one_method(tmp_path):

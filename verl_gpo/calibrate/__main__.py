@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..config import BLOCK, ConfigError, GPOConfig
-from ..core.steps import configured_splitter
-from ..offline.task import FunctionScorer, Prompt, load_reward, read_prompts
+from ..core.segment.steps import configured_splitter
+from ..inference.settings import read_settings
+from ..inference.task import FunctionScorer, Prompt, load_reward, read_prompts
 from .pool import PooledResponse, collect, pool_prompt
 from .replay import pooled_case
 from .report import RUNGS, ladder, measure, write
-from .settings import read_settings
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -72,7 +72,7 @@ def _check(args: argparse.Namespace) -> tuple[dict, list[str]]:
 
 
 async def _collect(args: argparse.Namespace, config: GPOConfig, prompts: list[Prompt], reward, console: Console):
-    from ..offline.engine import VLLMEngine, VLLMSampler
+    from ..inference.engine import VLLMEngine, VLLMSampler
 
     options = {"max_model_len": args.max_model_len, **read_settings(args.engine)}
     engine = VLLMEngine(args.model, temperature=args.temperature, top_p=args.top_p, seed=config.seed, **options)

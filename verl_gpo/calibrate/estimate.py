@@ -16,7 +16,7 @@ from rich.table import Table
 
 from ..config import PRESETS, ConfigError, GPOConfig
 from ..core.cost import Cost, expected_cost
-from .settings import read_settings
+from ..inference.settings import read_settings
 
 
 def estimate_table(costs: dict[str, Cost]) -> Table:

@@ -15,7 +15,7 @@ from ..config import GPOConfig
 from ..core.critical import RULES
 from ..core.reentry import ReentryEngine
 from ..core.types import Continuation, Sampler, SamplingError, ScoredContinuation, Scorer, Tokens, Trajectory
-from ..core.values import wilson_interval
+from ..statistics import wilson_interval
 from .pool import PooledResponse
 
 #: Values of ``min_confidence`` that are looked at.

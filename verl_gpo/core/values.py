@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..statistics import wilson_interval
 from .types import ScoredContinuation
 
 
@@ -48,19 +49,6 @@ class StateValue:
 
 
 UNKNOWN = StateValue(math.nan)
-
-
-def wilson_interval(share: float, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's score interval for a success rate, observed as ``share`` of ``count`` trials.
-
-    Args:
-        share: successes over trials, in [0, 1].
-        count: trials, at least 1.
-        z: quantile of the normal distribution; the default gives 95 %.
-    """
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def observed_value(reward: float) -> StateValue:

@@ -4,7 +4,7 @@
 - :mod:`~verl_gpo.evaluation.settings`    the command line, checked before an engine starts
 - :mod:`~verl_gpo.evaluation.samples`     the samples on disk: what is there, what is missing, whose work it is
 - :mod:`~verl_gpo.evaluation.generate`    one engine draws and grades its share
-- :mod:`~verl_gpo.evaluation.statistics`  avg@k, pass@k, maj@k, intervals and tests; numpy only
+- :mod:`~verl_gpo.evaluation.measures`    avg@k, pass@k, maj@k
 - :mod:`~verl_gpo.evaluation.summary`     table, ``summary.json`` and ``summary.png`` of a run
 - :mod:`~verl_gpo.evaluation.compare`     two runs on the same problems
 

@@ -14,7 +14,7 @@ from functools import partial
 
 from rich.console import Console
 
-from ..offline.launch import device_groups, draw_share, exit_status, locked, print_failures, spread, visible_devices
+from ..inference.launch import device_groups, draw_share, exit_status, locked, print_failures, spread, visible_devices
 from . import compare, summary
 from .generate import draw
 from .run import check_record, check_samples, complete, write_record

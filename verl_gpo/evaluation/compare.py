@@ -20,10 +20,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from ..offline.fingerprint import difference
+from ..inference.fingerprint import difference
+from ..statistics import Paired, paired
 from .run import complete, read_record
 from .samples import Sample
-from .statistics import Paired, paired
 from .summary import percent
 
 _MACRO = "macro average"

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core.types import SamplingError, ScoringError
-from ..offline.fingerprint import digest
+from ..inference.fingerprint import digest
 from .grading import grade
 from .samples import Sample, Task, Writer, deal, file_of, missing, read_samples
 from .settings import Plan
 
 
 def build_engine(plan: Plan, seed: int) -> Any:
-    """The engine, a :class:`~verl_gpo.offline.engine.VLLMEngine`."""
-    from ..offline.engine import VLLMEngine
+    """The engine, a :class:`~verl_gpo.inference.engine.VLLMEngine`."""
+    from ..inference.engine import VLLMEngine
 
     return VLLMEngine(plan.model, seed=seed, **plan.engine)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ..core.types import ScoringError
-from ..offline.task import Prompt
+from ..inference.task import Prompt
 
 
 class Verdict(NamedTuple):

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..offline.fingerprint import refuse
+from ..inference.fingerprint import refuse
 from .samples import Sample, file_of, read_samples
 from .settings import Plan
 

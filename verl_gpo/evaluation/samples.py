@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from ..offline import jsonl
+from ..inference import jsonl
 
 
 class Task(NamedTuple):
@@ -67,7 +67,7 @@ def file_of(out: Path, benchmark: str, shard: tuple[int, int] | None = None) -> 
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """Samples of a file, as :func:`verl_gpo.offline.jsonl.read` reads them."""
+    """Samples of a file, as :func:`verl_gpo.inference.jsonl.read` reads them."""
     return jsonl.read(path, lambda record: Sample(**record), "sample")
 
 

@@ -15,9 +15,9 @@ from ..data.write import read_manifest
 from ..graders.gym import installed
 from ..graders.pool import GraderError, shared
 from ..graders.score import UnknownDataSource, grader_of
-from ..offline.fingerprint import digest, engine_settings, identified_reward
-from ..offline.model import identify
-from ..offline.task import Prompt, read_prompts
+from ..inference.fingerprint import digest, engine_settings, identified_reward
+from ..inference.model import identify
+from ..inference.task import Prompt, read_prompts
 from . import protocol
 from .grading import grade
 
@@ -39,7 +39,7 @@ class Plan:
 
     Attributes:
         settings: all that a sample depends on besides its problem, by name.
-        engine: arguments of :class:`~verl_gpo.offline.engine.VLLMEngine`.
+        engine: arguments of :class:`~verl_gpo.inference.engine.VLLMEngine`.
         warnings: what is to be said before the start.
     """
 

@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ..graders.math import normalise
+from ..statistics import bootstrap_interval
+from .measures import avg_at_k, maj_at_k, pass_at_k
 from .samples import Sample
-from .statistics import avg_at_k, bootstrap_interval, maj_at_k, pass_at_k
 
 Row = dict[str, Any]
 

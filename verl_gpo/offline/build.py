@@ -18,16 +18,16 @@ from typing import Any
 
 from rich.console import Console
 
-from ..core.steps import configured_splitter
+from ..core.segment.steps import configured_splitter
 from ..core.types import SamplingError
+from ..inference.engine import VLLMEngine, VLLMSampler
+from ..inference.fingerprint import digest
+from ..inference.launch import device_groups, draw_share, exit_status, locked, print_failures, spread, visible_devices
+from ..inference.task import FunctionScorer
 from . import build_report
-from .engine import VLLMEngine, VLLMSampler
 from .explore import Explorer
-from .fingerprint import digest
-from .launch import device_groups, draw_share, exit_status, locked, print_failures, spread, visible_devices
 from .plan import Plan, make_plan, parse_args
 from .records import Record, Task, Writer, file_of, merge, read_records
-from .task import FunctionScorer
 
 #: Prompts that are begun within a token budget before it is known what one costs.
 _FIRST = 8

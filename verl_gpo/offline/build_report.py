@@ -13,9 +13,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from . import jsonl, schema
+from ..inference import jsonl
+from ..inference.fingerprint import refuse
+from . import schema
 from .explore import METHODS
-from .fingerprint import refuse
 from .pairs import Pair, Tally, select, unpair
 from .plan import REPORT, Plan
 from .records import Record, file_of, within_budget

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..calibrate.settings import read_settings
 from ..config import BLOCK, ConfigError, GPOConfig
 from ..core.types import ScoringError
+from ..inference.fingerprint import digest, engine_settings, identified_reward
+from ..inference.model import identify
+from ..inference.settings import read_settings
+from ..inference.task import FunctionScorer, Prompt, read_prompts
 from .explore import METHODS
-from .fingerprint import digest, engine_settings, identified_reward
-from .model import identify
 from .pairs import RULES, TRUNCATED, Selection
-from .task import FunctionScorer, Prompt, read_prompts
 
 REPORT = "report.json"
 
@@ -30,7 +30,7 @@ class Plan:
         visits: how often each prompt is visited at most.
         token_budget: tokens that the records that are used may cost together; 0 for no bound.
         settings: all that a record depends on besides its prompt, by name.
-        engine: arguments of :class:`~verl_gpo.offline.engine.VLLMEngine`.
+        engine: arguments of :class:`~verl_gpo.inference.engine.VLLMEngine`.
     """
 
     model: str

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from . import jsonl
-from .launch import locked
+from ..inference import jsonl
+from ..inference.launch import locked
 
 
 class Task(NamedTuple):
@@ -122,7 +122,7 @@ def file_of(out: Path, shard: tuple[int, int] | None = None) -> Path:
 
 
 def read_records(path: Path) -> list[Record]:
-    """Records of a file; see :func:`verl_gpo.offline.jsonl.read`."""
+    """Records of a file; see :func:`verl_gpo.inference.jsonl.read`."""
     return jsonl.read(path, Record.build, "record")
 
 

@@ -24,8 +24,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..inference.task import Prompt
 from .pairs import Pair, Unpaired
-from .task import Prompt
 
 #: Name of a file -> its rows.
 Rows = dict[str, list[dict[str, Any]]]

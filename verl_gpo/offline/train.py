@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from . import jsonl
+from ..inference import jsonl
 from .train_plan import METHODS, RESULT, TrainPlan, make_plan, parse_args
 
 

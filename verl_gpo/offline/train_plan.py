@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from .model import identify
+from ..inference.model import identify
 
 #: Written last: a folder that has it holds a trained model.
 RESULT = "train.json"

@@ -20,7 +20,7 @@ def gpo_settings(configuration: Configuration) -> GPOConfig:
     Raises:
         PlanError: a setting that cannot work.
     """
-    from ..plugin.validate import check
+    from ..plugin.checks.validate import check
 
     try:
         return check(configuration.config)
@@ -52,7 +52,7 @@ def verl_checks(configuration: Configuration) -> None:
     """
     import verl.utils.config as verl_config
 
-    from ..plugin.unknown_keys import check_known
+    from ..plugin.checks.unknown_keys import check_known
 
     config = OmegaConf.create(OmegaConf.to_container(configuration.config, resolve=True))
     unmade = config.copy()

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import GPOConfig
-from ..core.batch import StepArithmetic, even_mini_batches, rows_of_steps, step_arithmetic
 from ..core.cost import expected_cost
-from ..report.runlog import RunLog
+from ..plugin.batch import StepArithmetic, even_mini_batches, rows_of_steps, step_arithmetic
+from ..traces.runlog import RunLog
 from .configuration import Configuration, PlanError
 
 _ACTOR = "actor_rollout_ref.actor"

@@ -1,15 +1,11 @@
-"""The glue; the only part of the package that imports verl, ray and vLLM.
+"""GPO inside verl. This package and :mod:`verl_gpo.cpu` are the only ones that import verl and ray.
 
-Loaded by name, through entry points:
-
-- :mod:`~verl_gpo.plugin.register`       by verl, in every process that imports it
-- :mod:`~verl_gpo.plugin.vllm_cpu`       by vLLM, in every process of its own
-
-which bring in
+Loaded by verl in every process that imports it, by the entry point ``verl.plugins``:
+:mod:`~verl_gpo.plugin.register`, which brings in
 
 - :mod:`~verl_gpo.plugin.estimator`      ``algorithm.adv_estimator=gpo``
-- :mod:`~verl_gpo.plugin.validate`       settings are checked in the driver, before Ray starts
-- :mod:`~verl_gpo.plugin.cpu`            the CPU as a verl platform, where there is no accelerator
+- :mod:`~verl_gpo.plugin.checks`         settings are checked in the driver, before Ray starts
+- :mod:`~verl_gpo.cpu.verl_platform`     the CPU as a verl platform, where there is no accelerator
 
 Selected by name in a configuration (``verl_gpo/trainer/config/gpo_trainer.yaml``):
 

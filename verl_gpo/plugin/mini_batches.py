@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from verl.trainer.ppo.utils import need_critic
 
 from ..config import GPOConfig
-from ..core.batch import even_mini_batches, rows_of_steps
+from .batch import even_mini_batches, rows_of_steps
 
 _ACTOR = "actor_rollout_ref.actor"
 #: Blocks that split rows into micro-batches: whether by length, and of how many rows otherwise.

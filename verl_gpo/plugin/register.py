@@ -6,11 +6,12 @@ verl is half imported at that moment and does so in every worker, so nothing hea
 import logging
 
 try:
-    from . import cpu
+    from ..cpu import verl_platform as cpu
 
     cpu.activate()
 
-    from . import estimator, validate  # noqa: F401  (the estimator registers by being imported)
+    from . import estimator  # noqa: F401  (the estimator registers by being imported)
+    from .checks import validate  # noqa: F401  (the estimator registers by being imported)
 
     validate.install()
 except Exception:

@@ -9,11 +9,11 @@ from typing import Any
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
-from ..core.batch import step_arithmetic
-from ..report.step_line import step_line
-from .metrics import BRANCH_TAG, TAG, critical_positions, step_metrics
+from ..traces.step_line import step_line
+from .batch import step_arithmetic
 from .mini_batches import MiniBatches, rows_vary
-from .trackers import Trackers
+from .observe.metrics import BRANCH_TAG, TAG, critical_positions, step_metrics
+from .observe.trackers import Trackers
 
 
 class _GPOMetrics:

@@ -33,14 +33,14 @@ from ..core.advantage import reentry_uid
 from ..core.budget import TokenBudget
 from ..core.reentry import ReentryEngine
 from ..core.result import GroupResult
-from ..core.steps import configured_splitter
+from ..core.segment.steps import configured_splitter
 from ..core.types import ScoredContinuation, Trajectory
 from .client import LLMClientSampler, RewardLoopScorer
 from .estimators import needs_group
-from .metrics import BRANCH_TAG, TAG, prompt_record
-from .progress import Progress
-from .tracing import PromptTraces, this_worker
-from .trackers import sample_row, wanted
+from .observe.metrics import BRANCH_TAG, TAG, prompt_record
+from .observe.progress import Progress
+from .observe.tracing import PromptTraces, this_worker
+from .observe.trackers import sample_row, wanted
 
 logger = logging.getLogger(__name__)
 

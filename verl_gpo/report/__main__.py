@@ -8,11 +8,11 @@ import sys
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..traces.reader import sample_traces, trace_files
 from .command_line import parse, truth_function
 from .page import build_page
 from .runs import read_runs
 from .show import find, print_trajectory
-from .traces import sample_traces, trace_files
 
 
 def report(arguments: argparse.Namespace) -> None:
@@ -48,7 +48,7 @@ def inspect(arguments: argparse.Namespace) -> None:
     """Search what a model writes, and write the page."""
     from ..config import GPOConfig
     from ..graders import compute_score
-    from ..offline.task import load_reward, read_prompts
+    from ..inference.task import load_reward, read_prompts
     from .inspection import Inspection
 
     try:

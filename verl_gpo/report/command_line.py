@@ -7,8 +7,8 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..calibrate.settings import read_settings
 from ..config import BLOCK
+from ..inference.settings import read_settings
 from .page import Truth
 
 

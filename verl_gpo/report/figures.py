@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .runlog import RunLog, generated_tokens
-from .runs import Estimate, RunGroup, cumulative, estimate, over_seeds
+from ..statistics import Estimate, estimate
+from ..traces.runlog import RunLog, generated_tokens
+from .runs import RunGroup, cumulative, over_seeds
 
 Figure = dict[str, Any]
 

@@ -16,11 +16,11 @@ from ..config import GPOConfig
 from ..core.budget import TokenBudget
 from ..core.draw import Draw, Usage
 from ..core.reentry import ReentryEngine
-from ..core.steps import configured_splitter
+from ..core.segment.steps import configured_splitter
 from ..core.types import Sampler, Scorer, Trajectory
-from ..offline.task import FunctionScorer, Prompt
-from .trace_record import trace_record
-from .trace_writer import TraceWriter
+from ..inference.task import FunctionScorer, Prompt
+from ..traces.record import trace_record
+from ..traces.writer import TraceWriter
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Inspection:
         config: of the search and the re-entry.
         roots: responses to each prompt.
         response_length: most tokens of a response.
-        engine: settings of :class:`~verl_gpo.offline.engine.VLLMEngine`.
+        engine: settings of :class:`~verl_gpo.inference.engine.VLLMEngine`.
         at_once: prompts that are worked on together.
     """
 
@@ -61,7 +61,7 @@ class Inspection:
         return asyncio.run(self._run(folder, started, tick))
 
     async def _run(self, folder: Path, started: Callable[[], None], tick: Callable[[], None]) -> int:
-        from ..offline.engine import VLLMEngine, VLLMSampler
+        from ..inference.engine import VLLMEngine, VLLMSampler
 
         vllm = VLLMEngine(self.model, seed=self.config.seed, **self.engine)
         writer = TraceWriter(folder, "inspect", self.config.trace_max_mb << 20, self.config.trace_every)

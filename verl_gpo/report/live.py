@@ -21,8 +21,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from . import phases
-from .step_line import step_line
+from ..traces import phases
+from ..traces.step_line import step_line
 
 READY = "rolling out"
 #: Training steps that the rate is the average of.

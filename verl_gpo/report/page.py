@@ -18,12 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+from ..traces.reader import trajectories
+from ..traces.record import SCHEMA_VERSION
+from ..traces.writer import plain
 from .figures import run_figures, run_table
 from .runs import RunGroup
 from .trace_figures import trace_figures
-from .trace_record import SCHEMA_VERSION
-from .trace_writer import plain
-from .traces import trajectories
 
 SCRIPTS = ("unpack.js", "table.js", "trajectory.js", "viewer.js", "plots.js", "main.js")
 #: Trajectories of one block: decompressed together, in some milliseconds.

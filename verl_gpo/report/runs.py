@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import math
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .runlog import RunLog, generated_tokens
-
-#: 97.5 % quantiles of Student's t distribution by degrees of freedom, from 1 on; the last is also used beyond.
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.16, 2.145, 2.131, 2.12)
+from ..statistics import Estimate, estimate
+from ..traces.runlog import RunLog, generated_tokens
 
 
 @dataclass(frozen=True)
@@ -21,32 +17,6 @@ class RunGroup:
 
     name: str
     logs: tuple[RunLog, ...]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over seeds and its 95 % interval; a single seed has none."""
-
-    mean: float
-    low: float | None = None
-    high: float | None = None
-
-    def __str__(self) -> str:
-        spread = "" if self.high is None else f" ± {_figures(self.high - self.mean)}"
-        return _figures(self.mean) + spread
-
-
-def _figures(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def estimate(values: Sequence[float]) -> Estimate:
-    """Mean of at least one value, and Student's t interval of it where there are two or more."""
-    mean = statistics.fmean(values)
-    if len(values) < 2:
-        return Estimate(mean)
-    half = _T[min(len(values) - 1, len(_T)) - 1] * statistics.stdev(values) / math.sqrt(len(values))
-    return Estimate(mean, mean - half, mean + half)
 
 
 def metrics_file(path: str | Path) -> Path:

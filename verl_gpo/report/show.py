@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from ..traces.reader import read_traces, trajectories
 from .page import clip
-from .traces import read_traces, trajectories
 
 #: Cells of a value's bar.
 _BAR = 20
@@ -29,7 +29,7 @@ def find(path: str | Path, uid: str | None = None, number: int | None = None) ->
 
     Raises:
         LookupError: there is no such trajectory.
-        FileNotFoundError, ValueError: see :func:`~verl_gpo.report.traces.read_traces`.
+        FileNotFoundError, ValueError: see :func:`~verl_gpo.traces.reader.read_traces`.
     """
     every: Iterator[dict[str, Any]] = (row for record in read_traces(path) for row in trajectories(record))
     if uid is not None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from ..traces.runlog import RunLog, generated_tokens
 from .live import READY, phases_file
-from .runlog import RunLog, generated_tokens
 
 #: Metrics that are added up over the training steps; a run without re-entry has none of them.
 _COUNTS = {

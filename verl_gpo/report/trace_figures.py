@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..core.values import wilson_interval
+from ..statistics import wilson_interval
 from .figures import COLORS, Figure
 
 BINS = 10
@@ -14,7 +14,7 @@ _NONE = "none"
 
 
 def trace_figures(rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
-    """Figures of trajectories (:func:`~verl_gpo.report.traces.trajectories`); without any, none."""
+    """Figures of trajectories (:func:`~verl_gpo.traces.reader.trajectories`); without any, none."""
     found = [row for row in rows if row["critical"] is not None]
     known = [row for row in rows if "true_critical" in row]
     figures = []

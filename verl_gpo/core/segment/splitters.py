@@ -1,0 +1,188 @@
+"""The ways to cut a response into steps: by its text, by token count, by the policy's own doubt.
+
+All are :class:`~verl_gpo.core.types.Splitter`, lossless by construction. A splitter by text finds boundaries in the
+decoded response; :mod:`~verl_gpo.core.segment.token_text` maps them to positions between tokens.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+
+from .token_text import Decode, TokenText, step_ends
+
+_LINE_END = re.compile(r"(?<=\S)[^\S\n]*\n")
+_PARAGRAPH_END = re.compile(r"(?<=\S)[^\S\n]*\n[^\S\n]*\n")
+
+
+class TextSplitter:
+    """Base of the splitters by text. A subclass says at which positions in the text steps end, in order.
+
+    Args:
+        decode: text of a list of token ids, special tokens kept.
+    """
+
+    take_space = True  # see step_ends
+
+    def __init__(self, decode: Decode):
+        self._token_text = TokenText(decode)
+
+    def __call__(self, token_ids: Sequence[int], log_probs: Sequence[float] | None = None) -> list[int]:
+        text, ends = self._token_text.spans(token_ids)
+        return step_ends(text, ends, self.boundaries(text), self.take_space)
+
+    def boundaries(self, text: str) -> Iterator[int]:
+        raise NotImplementedError
+
+
+class NewlineSplitter(TextSplitter):
+    """Steps are lines: a step ends with the last of the line breaks that follow it.
+
+    A token that holds a line break ends its step, text behind the break within the same token included, since a token
+    cannot be cut. Blank lines belong to the line before them.
+    """
+
+    def boundaries(self, text: str) -> Iterator[int]:
+        return (match.end() for match in _LINE_END.finditer(text))
+
+
+class ParagraphSplitter(TextSplitter):
+    """Steps are paragraphs: a step ends with its blank lines, that is two line breaks or more, and spaces between."""
+
+    def boundaries(self, text: str) -> Iterator[int]:
+        return (match.end() for match in _PARAGRAPH_END.finditer(text))
+
+
+class CodeSplitter(TextSplitter):
+    """Steps are lines, and fenced code blocks as a whole. A fence that is not closed runs to the end."""
+
+    _OPENING = re.compile(r"^[ \t]*(`{3,}(?=[^`\n]*$)|~{3,})", re.MULTILINE)
+
+    def boundaries(self, text: str) -> Iterator[int]:
+        blocks = list(self._blocks(text))
+        starts = [start for start, _ in blocks]
+        for match in _LINE_END.finditer(text):
+            boundary = match.end()
+            block = bisect_left(starts, boundary) - 1  # the last block that starts before the boundary
+            if block < 0 or boundary > blocks[block][1]:
+                yield boundary
+
+    def _blocks(self, text: str) -> Iterator[tuple[int, int]]:
+        """First and last position of each block: its opening fence, and the end of the line of its closing one."""
+        position = 0
+        while opening := self._OPENING.search(text, position):
+            fence = opening[1]
+            closing = re.compile(rf"^[ \t]*{fence[0]}{{{len(fence)},}}[ \t\r]*$", re.MULTILINE)
+            closed = closing.search(text, opening.end())
+            position = closed.end() if closed else len(text)
+            yield opening.start(1), position
+
+
+class SentenceSplitter(TextSplitter):
+    """Steps are sentences: they end at ``. ! ?`` before white space, at ``。！？``, and at line breaks.
+
+    Closing quotes, brackets and Markdown's emphasis belong to the sentence that they close. A single full stop does
+    not end a sentence behind an abbreviation, an initial, or a list marker at the start of a line or sentence.
+    """
+
+    _MARK = re.compile(r"(?P<mark>[.!?。！？]+)['\"’”»)\]}」』】）》〉*_$`]*\s*|\s+")
+    _WORD = re.compile(r"(?<!\w)[^\W\d_]+(?:\.[^\W\d_]+)*$")
+    _DOTTED = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")  # e.g, i.e, U.S
+    _LIST_MARKER = re.compile(r"[\W_]*(?:\d+(?:\.\d+)*|[^\W\d_])")
+    _ABBREVIATION = re.compile(
+        r"al|approx|ca|cf|chap?|cor|def|dept|dr|eqn?s?|est|figs?|mrs?|ms|nos|ph\.d|pp|prof|prop|refs?|resp|secs?|st|tab"
+        r"|thm|viz|vols?|vs",
+        re.IGNORECASE,
+    )
+    _CLOSING = re.compile(r"co|corp|etc|inc|jr|ltd|sr", re.IGNORECASE)  # end a sentence as well: before a capital
+    _LONGEST = 12  # more than an abbreviation or a list marker is long
+
+    def boundaries(self, text: str) -> Iterator[int]:
+        start = 0  # of the sentence
+        for match in self._MARK.finditer(text):
+            mark, following = match["mark"], match.end()
+            boundary = match.start() + len(match[0].rstrip())
+            if mark is None:  # white space
+                boundary += match[0].find("\n") + 1
+                ends = "\n" in match[0] and match.start() > 0
+            elif "\n" in match[0] or not mark.isascii():
+                ends = True
+            else:
+                inner = mark == "." and self._inner(text, start, match.start(), following)
+                ends = following > boundary and not inner
+            if ends:
+                start = following
+                yield boundary
+
+    def _inner(self, text: str, start: int, stop: int, following: int) -> bool:
+        """Whether the full stop at ``stop`` belongs to the word before it, in the sentence that began at ``start``."""
+        if stop - start <= self._LONGEST and self._LIST_MARKER.fullmatch(text, start, stop):
+            return True
+        word = self._WORD.search(text[max(start, stop - self._LONGEST) : stop])
+        if word is None:
+            return False
+        if len(word[0]) == 1:
+            return word[0].isupper()
+        if self._CLOSING.fullmatch(word[0]):
+            return not text[following : following + 1].isupper()
+        return any(inner.fullmatch(word[0]) for inner in (self._ABBREVIATION, self._DOTTED))
+
+
+class RegexSplitter(TextSplitter):
+    """A step ends at the end of each match; empty matches are ignored.
+
+    Raises:
+        ValueError: the pattern does not compile.
+    """
+
+    take_space = False  # the pattern says what a step takes
+
+    def __init__(self, decode: Decode, pattern: str):
+        super().__init__(decode)
+        try:
+            self._pattern = re.compile(pattern)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+
+    def boundaries(self, text: str) -> Iterator[int]:
+        return (match.end() for match in self._pattern.finditer(text) if match[0])
+
+
+class TokensSplitter:
+    """Steps of ``count`` tokens each; the last has the rest."""
+
+    def __init__(self, count: int):
+        if count < 1:
+            raise ValueError(f"{count} tokens are no step")
+        self._count = count
+
+    def __call__(self, token_ids: Sequence[int], log_probs: Sequence[float] | None = None) -> list[int]:
+        total = len(token_ids)
+        return [*range(self._count, total, self._count), total] if total else []
+
+
+class LowProbSplitter:
+    """A step begins at each token whose probability is below ``threshold``: the cut points of SPO (arXiv 2505.23564).
+
+    The boundary stands before the token where the policy was in doubt, so that a reset there lets it choose again. SPO
+    puts several cut points into one segment; :func:`~verl_gpo.core.segment.steps.limit_steps` does so evenly.
+    """
+
+    def __init__(self, threshold: float):
+        if not 0 < threshold < 1:
+            raise ValueError(f"{threshold:g} is no threshold on probabilities")
+        self._log_threshold = math.log(threshold)
+
+    def __call__(self, token_ids: Sequence[int], log_probs: Sequence[float] | None = None) -> list[int]:
+        """Return the exclusive ends of the steps.
+
+        Raises:
+            ValueError: log-probs are missing, or not one a token.
+        """
+        total = len(token_ids)
+        if log_probs is None or len(log_probs) != total:
+            given = "none" if log_probs is None else len(log_probs)
+            raise ValueError(f"low_prob needs the log-prob of each of {total} tokens, and there are {given}")
+        return [*(i for i in range(1, total) if log_probs[i] < self._log_threshold), total] if total else []

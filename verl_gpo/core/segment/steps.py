@@ -1,0 +1,152 @@
+"""Response tokens to steps.
+
+A step boundary is a position between two token ids, never a position in the text: decoding a prefix and tokenizing it
+again may give other tokens than the policy produced. Hence every splitter returns positions, and the steps concatenate
+back to the response token for token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..types import Splitter
+from .splitters import (
+    CodeSplitter,
+    LowProbSplitter,
+    NewlineSplitter,
+    ParagraphSplitter,
+    RegexSplitter,
+    SentenceSplitter,
+    TokensSplitter,
+)
+from .token_text import Decode
+
+if TYPE_CHECKING:
+    from ...config import GPOConfig
+
+
+@dataclass(frozen=True)
+class SplitterChoice:
+    """A row of :data:`SPLITTERS`.
+
+    Attributes:
+        help: where steps end, in one line.
+        option: what the option may be; None for a splitter that takes none.
+        build: the splitter, given ``decode`` and the option. Raises ValueError for an option that is not allowed.
+    """
+
+    help: str
+    option: str | None
+    build: Callable[[Decode, str], Splitter]
+
+
+#: To add a splitter, add its row (and its cases to the tests): configuration and errors read the table.
+SPLITTERS: dict[str, SplitterChoice] = {
+    "newline": SplitterChoice("line breaks", None, lambda decode, _: NewlineSplitter(decode)),
+    "paragraph": SplitterChoice("blank lines", None, lambda decode, _: ParagraphSplitter(decode)),
+    "sentence": SplitterChoice(
+        "the ends of sentences, and line breaks", None, lambda decode, _: SentenceSplitter(decode)
+    ),
+    "code": SplitterChoice(
+        "line breaks; a fenced code block is one step", None, lambda decode, _: CodeSplitter(decode)
+    ),
+    "tokens": SplitterChoice(
+        "every so many tokens", "an integer of at least 1", lambda _, count: TokensSplitter(int(count))
+    ),
+    "regex": SplitterChoice("the end of each match of a pattern", "a Python regular expression", RegexSplitter),
+    "low_prob": SplitterChoice(
+        "tokens less probable than a threshold, which begin a step",
+        "a number above 0 and below 1",
+        lambda _, threshold: LowProbSplitter(float(threshold)),
+    ),
+}
+
+
+def splitter_table() -> str:
+    """The splitters as a Markdown table, for the documentation."""
+    lines = ["| `splitter` | steps end at | `splitter_option` |", "|---|---|---|"]
+    return "\n".join(lines + [f"| `{name}` | {row.help} | {row.option or ''} |" for name, row in SPLITTERS.items()])
+
+
+def check_option(name: str, option: str | None) -> str | None:
+    """Why the splitter ``name`` cannot have this option (None or empty: none is given); None where it can."""
+    choice = SPLITTERS.get(name)
+    if choice is None:
+        return f"no such splitter; known are {', '.join(SPLITTERS)}"
+    if choice.option is None:
+        return f"{name} takes no option" if option else None
+    if not option:
+        return f"{name} needs an option: {choice.option}"
+    try:
+        choice.build(lambda token_ids: "", option)
+    except ValueError as error:
+        return f"{name} needs {choice.option}: {error}"
+    return None
+
+
+def build_splitter(
+    name: str, option: str | None, decode: Decode, min_step_tokens: int = 1, max_steps: int = 0
+) -> Splitter:
+    """The splitter of a configuration, with its bounds on steps applied.
+
+    Args:
+        name: a key of :data:`SPLITTERS`.
+        option: as the table says; None or empty for none.
+        decode: text of a list of token ids, special tokens kept; see :class:`TokenText`.
+        min_step_tokens: shorter steps are merged with their successor (:func:`merge_short_steps`).
+        max_steps: upper bound on the number of steps, 0 for none (:func:`limit_steps`).
+
+    Raises:
+        ValueError: an unknown name, or an option that is not allowed.
+    """
+    reason = check_option(name, option)
+    if reason:
+        raise ValueError(f"splitter {name!r} with option {option!r}: {reason}")
+    split = SPLITTERS[name].build(decode, option or "")
+
+    def bounded(token_ids: Sequence[int], log_probs: Sequence[float] | None = None) -> list[int]:
+        return limit_steps(merge_short_steps(split(token_ids, log_probs), min_step_tokens), max_steps)
+
+    return bounded
+
+
+def configured_splitter(config: GPOConfig, decode: Decode) -> Splitter:
+    """:func:`build_splitter` with a run's settings, which have been checked."""
+    return build_splitter(config.splitter, config.splitter_option, decode, config.min_step_tokens, config.max_steps)
+
+
+def merge_short_steps(ends_K: Sequence[int], min_tokens: int) -> list[int]:
+    """Merge each step of fewer than ``min_tokens`` tokens with the steps after it.
+
+    The last step, which has nothing after it, is merged with the one before.
+
+    Args:
+        ends_K: exclusive ends of the steps, strictly increasing.
+        min_tokens: fewest tokens of a step; 1 merges nothing.
+
+    Returns:
+        The ends that remain. The last end never changes.
+    """
+    if not ends_K:
+        return []
+    total = ends_K[-1]
+    merged: list[int] = []
+    start = 0
+    for end in ends_K:
+        if end - start >= min_tokens or end == total:
+            merged.append(end)
+            start = end
+    if len(merged) > 1 and merged[-1] - merged[-2] < min_tokens:
+        del merged[-2]
+    return merged
+
+
+def limit_steps(ends_K: Sequence[int], max_steps: int) -> list[int]:
+    """Merge neighbouring steps, as evenly as their number allows, until at most ``max_steps`` remain (0: no limit)."""
+    count = len(ends_K)
+    if max_steps <= 0 or count <= max_steps:
+        return list(ends_K)
+    # The i-th of max_steps groups ends after round((i + 1) * count / max_steps) original steps.
+    return [ends_K[(i + 1) * count // max_steps - 1] for i in range(max_steps)]

@@ -1,0 +1,27 @@
+"""Engines that this host cannot run, found before Ray starts rather than in a worker."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from omegaconf import DictConfig, OmegaConf
+
+from ...config import ConfigError
+
+_ROLLOUT, _STRATEGY = "actor_rollout_ref.rollout.name", "actor_rollout_ref.actor.strategy"
+#: What each engine is imported as.
+_PACKAGES = {"vllm": "vllm", "sglang": "sglang", "megatron": "megatron"}
+
+
+def check_backends(config: DictConfig, on_cpu: bool) -> None:
+    """Refuse engines that are not installed, or that need an accelerator where there is none.
+
+    Raises:
+        ConfigError: the engine.
+    """
+    for key, works in ((_ROLLOUT, ("vllm",)), (_STRATEGY, ("fsdp", "fsdp2"))):
+        engine = OmegaConf.select(config, key, throw_on_missing=False)
+        if on_cpu and engine is not None and engine not in works:
+            raise ConfigError(key, engine, f"must be {' or '.join(works)} on a host without an accelerator")
+        if engine in _PACKAGES and importlib.util.find_spec(_PACKAGES[engine]) is None:
+            raise ConfigError(key, engine, f"{_PACKAGES[engine]} is not installed in this environment")

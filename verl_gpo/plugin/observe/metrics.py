@@ -1,0 +1,158 @@
+"""``gpo/*`` metrics: one small record a prompt, and their summary a training step.
+
+A record is written by the rollout worker as a tag on the prompt's first row and read by the replay buffer, which hands
+its summary to the trainer's own logger. verl reduces a metric by words in its name (``min``, ``max``, ``sum``,
+``mean``, ``total``, ``avg``, anywhere in it): none of the names below holds one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ...core.result import GroupResult
+from ...core.types import ScoredContinuation
+
+#: The tag that holds a prompt's record.
+TAG = "gpo"
+#: The tag of a row that is a re-entry rollout.
+BRANCH_TAG = "gpo_branch"
+
+
+def prompt_record(
+    roots: Sequence[Any],
+    branches: Sequence[ScoredContinuation],
+    result: GroupResult | None,
+    rollout_seconds: float,
+    skipped: str | None = None,
+    failed: bool = False,
+    given: Sequence[int] = (),
+) -> dict[str, Any]:
+    """What re-entry did with one prompt, small enough for a tag.
+
+    Args:
+        roots: verl's ``AgentLoopOutput`` of each root rollout.
+        branches: the re-entry rollouts that became rows.
+        result: the engine's result; None where it did not run or failed.
+        rollout_seconds: from the prompt's start to its last root rollout.
+        skipped: why the engine was not asked, if it was not.
+        failed: the re-entry raised; the roots are kept.
+        given: steps that the data set says are decisive.
+    """
+    record: dict[str, Any] = {
+        "root_tokens": sum(len(root.response_ids) for root in roots),
+        "root_rewards": [float(root.reward_score) for root in roots if root.reward_score is not None],
+        "root_accuracies": [accuracy(root) for root in roots if root.reward_score is not None],
+        "rollout_seconds": rollout_seconds,
+        "skipped": skipped,
+        "failed": failed,
+    }
+    if result is not None:
+        record["branch_rewards"] = [rollout.reward for rollout in branches]
+        record["branch_accuracies"] = [accuracy(rollout.source) for rollout in branches]
+        record["branch_tokens"] = sum(len(rollout.continuation.token_ids) for rollout in branches)
+        groups = [group.rollouts for reentry in result.reentries for group in reentry.groups]
+        record["branch_mixed"] = [len({rollout.reward for rollout in group}) > 1 for group in groups if len(group) > 1]
+        record["steps"] = [len(reentry.ends) for reentry in result.reentries]
+        # States between two steps that at least one continuation was drawn at, for each anchor.
+        record["states"] = [sum(value.count > 0 for value in reentry.values[1:-1]) for reentry in result.reentries]
+        record["critical"] = [
+            # A random choice needs no values and so has no advantage and no confidence (NaN).
+            (reentry.critical.index, len(reentry.ends), reentry.critical.advantage, reentry.critical.confidence)
+            for reentry in result.reentries
+            if reentry.critical is not None
+        ]
+        if given:
+            record["given"] = [index in given for index, *_ in record["critical"]]
+        record["effort"] = result.effort
+        record["explored"] = result.explored
+        record["engine_seconds"] = result.engine_seconds
+        record["usage"] = {phase: vars(usage).copy() for phase, usage in result.usage.items()}
+    return record
+
+
+def accuracy(output: Any) -> float:
+    """``acc`` where the reward function reports it, else the reward."""
+    info = output.extra_fields.get("reward_extra_info") or {}
+    return float(info.get("acc", output.reward_score))
+
+
+def critical_positions(records: Iterable[Mapping[str, Any]]) -> list[float]:
+    """Where in its response each critical step is: 0 the first step, 1 the last."""
+    return [index / max(count - 1, 1) for record in records for index, count, *_ in record.get("critical", ())]
+
+
+def step_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Summarize the records of one training step; {} without any.
+
+    Shares and averages run over prompts, anchors or rollouts as their name says; a quantity that nothing was observed
+    of is left out rather than reported as zero.
+    """
+    records = list(records)
+    if not records:
+        return {}
+    metrics: dict[str, float] = {}
+
+    def average(name: str, values: Iterable[float]) -> None:
+        known = [value for value in values if value == value]
+        if known:
+            metrics[name] = sum(known) / len(known)
+
+    def flat(key: str) -> list[Any]:
+        return [item for record in records for item in record.get(key, ())]
+
+    searched = [record for record in records if "usage" in record and record["skipped"] is None]
+    average("gpo/prompts/reentered", (bool(record.get("branch_rewards")) for record in records))
+    average("gpo/prompts/without_critical_step", (not record["critical"] for record in searched))
+    average("gpo/prompts/skipped", (record["skipped"] is not None for record in records))
+    average("gpo/prompts/failed", (record["failed"] for record in records))
+    average("gpo/prompts/degraded", (record["effort"] != "search" for record in searched))
+    average("gpo/prompts/explored", (record["explored"] for record in searched))
+
+    critical = flat("critical")
+    metrics["gpo/critical/found"] = float(len(critical))
+    positions = critical_positions(records)
+    average("gpo/critical/position", positions)
+    for fifth in range(5 if positions else 0):
+        average(f"gpo/critical/fifth_{fifth + 1}", (min(int(position * 5), 4) == fifth for position in positions))
+    average("gpo/critical/advantage", (advantage for _, _, advantage, _ in critical))
+    average("gpo/critical/confidence", (confidence for *_, confidence in critical))
+    average("gpo/critical/given", flat("given"))
+    average("gpo/steps", flat("steps"))
+    average("gpo/states_sampled", flat("states"))
+
+    for kind in ("root", "branch"):
+        average(f"gpo/reward/{kind}", flat(f"{kind}_rewards"))
+        average(f"gpo/accuracy/{kind}", flat(f"{kind}_accuracies"))
+        metrics[f"gpo/rollouts/{kind}"] = float(len(flat(f"{kind}_rewards")))
+
+    # Only groups whose rewards differ teach anything.
+    average("gpo/mixed/root", (len(set(r["root_rewards"])) > 1 for r in records if len(r["root_rewards"]) > 1))
+    average("gpo/mixed/branch", flat("branch_mixed"))
+
+    root_tokens = sum(record["root_tokens"] for record in records)
+    metrics["gpo/tokens/root"] = float(root_tokens)
+    average("gpo/seconds/rollout", (record["rollout_seconds"] for record in records))
+    average("gpo/seconds/engine", (record["engine_seconds"] for record in searched))
+    context = cached = drawn = 0
+    failures = {"sampling": 0, "scoring": 0}
+    for phase in ("value", "reenter"):
+        usages = [record["usage"][phase] for record in searched]
+        tokens = sum(usage["tokens"] for usage in usages)
+        metrics[f"gpo/tokens/{phase}"] = float(tokens)
+        metrics[f"gpo/tokens/{phase}_over_root"] = tokens / max(root_tokens, 1)
+        metrics[f"gpo/requests/{phase}"] = float(sum(usage["requests"] for usage in usages))
+        average(f"gpo/seconds/{phase}", (usage["seconds"] for usage in usages))
+        drawn += tokens
+        context += sum(usage["context_tokens"] for usage in usages)
+        cached += sum(usage["cached_tokens"] for usage in usages)
+        for kind in failures:
+            failures[kind] += sum(usage[f"{kind}_failures"] for usage in usages)
+    if drawn:
+        # The rest was drawn to find the critical step, and thrown away.
+        metrics["gpo/tokens/learnt_share"] = sum(record["branch_tokens"] for record in searched) / drawn
+    if context:
+        metrics["gpo/prefix_cache_hit_share"] = cached / context
+    for kind, count in failures.items():
+        metrics[f"gpo/failures/{kind}"] = float(count)
+    return metrics

@@ -1,0 +1,102 @@
+"""What a rollout worker keeps of each prompt: a trace in ``gpo.trace_dir``.
+
+The event loop only hands over; texts are decoded, and records written, by the trace writer's thread.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ray
+
+from ...config import GPOConfig
+from ...core.result import GroupResult
+from ...core.types import ScoredContinuation, Trajectory
+from ...traces.record import trace_record
+from ...traces.writer import TraceWriter
+
+
+def worker_name(actor: str | None) -> str:
+    """A name that the same worker of a later run has too: its traces go on where the earlier ones ended.
+
+    >>> worker_name("agent_loop_worker_3_1f0c9a2b")
+    'worker-3'
+    """
+    number = re.match(r"agent_loop_worker_(\d+)_", actor or "")
+    return f"worker-{number[1]}" if number else f"process-{os.getpid()}"
+
+
+def this_worker() -> str:
+    """:func:`worker_name` of the Ray actor that this process is."""
+    return worker_name(ray.get_runtime_context().get_actor_name() if ray.is_initialized() else None)
+
+
+class PromptTraces:
+    """Writes a record of each prompt, where ``gpo.trace_dir`` is set. Nothing here ever raises or waits.
+
+    Args:
+        gpo: its ``trace_*`` settings, and what is said of the search.
+        tokenizer: of the policy.
+        name: of this worker.
+        workers: how many share the bound on all traces.
+    """
+
+    def __init__(self, gpo: GPOConfig, tokenizer: Any, name: str, workers: int = 1):
+        self._gpo, self._tokenizer = gpo, tokenizer
+        self._writer = None
+        if gpo.enable and gpo.trace_dir:
+            bound = max((gpo.trace_max_mb << 20) // workers, 1)
+            self._writer = TraceWriter(gpo.trace_dir, name, bound, gpo.trace_every)
+
+    @functools.cached_property
+    def _decode(self) -> Any:
+        # A copy, because a fast tokenizer refuses to encode in one thread while another one decodes with it.
+        tokenizer = copy.deepcopy(self._tokenizer)
+        return lambda ids: tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    def write(
+        self,
+        roots: Sequence[Trajectory],
+        result: GroupResult,
+        rows: Sequence[ScoredContinuation],
+        trajectory: Mapping[str, Any],
+        columns: Mapping[str, Any],
+    ) -> None:
+        """Hand over one prompt.
+
+        Args:
+            roots: its root rollouts; their ``source`` is verl's output.
+            result: what the engine returned.
+            rows: the continuations that became rows of the batch.
+            trajectory: verl's account of the prompt: ``step``, ``sample_index``.
+            columns: the prompt's columns in the data.
+        """
+        if self._writer is None:
+            return
+
+        def record() -> dict[str, Any]:
+            source = roots[0].source
+            version = source.extra_fields.get("max_global_steps")
+            return trace_record(
+                roots,
+                result,
+                self._decode,
+                self._decode(list(source.prompt_ids)),
+                rows,
+                uid=columns["uid"],
+                global_step=int(trajectory["step"]),
+                model_version=None if version is None else int(version),
+                sample_index=trajectory["sample_index"],
+                data_source=columns.get("data_source"),
+                ground_truth=(columns.get("reward_model") or {}).get("ground_truth"),
+                rule=self._gpo.rule,
+                search="random" if result.explored else self._gpo.search,
+                solved_reward=self._gpo.solved_reward,
+            )
+
+        self._writer.write(record)

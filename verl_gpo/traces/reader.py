@@ -1,0 +1,147 @@
+"""Reads traces: records as they were written, trajectories one by one, or a pandas frame.
+
+    from verl_gpo.traces.reader import trace_frame
+    frame = trace_frame("outputs/traces")
+    frame.groupby("global_step")[["solved", "confidence", "position"]].mean()
+
+The files are those of :mod:`~verl_gpo.traces.writer`, of any number of processes; they may still be written.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .record import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    import pandas
+
+logger = logging.getLogger(__name__)
+
+_CHUNK = 1 << 20
+
+
+def trace_files(path: str | Path) -> list[Path]:
+    """The trace files of a folder, by name, or the one file that was named.
+
+    Raises:
+        FileNotFoundError: neither a file nor a folder with traces.
+    """
+    path = Path(path)
+    files = sorted(path.glob("*.jsonl.gz")) if path.is_dir() else [path]
+    if not files or not files[0].exists():
+        raise FileNotFoundError(f"{path}: no traces; they are files *.jsonl.gz")
+    return files
+
+
+def trace_lines(path: str | Path) -> Iterator[bytes]:
+    """The complete lines of one file. What cannot be read, a cut-off tail or a broken member, ends the file."""
+    with Path(path).open("rb") as file:
+        decoder, text, data = zlib.decompressobj(wbits=31), b"", b""
+        while data := data or file.read(_CHUNK):
+            try:
+                text += decoder.decompress(data)
+            except zlib.error as error:
+                logger.warning("%s: unreadable from here on (%s)", path, error)
+                return
+            data = decoder.unused_data
+            if decoder.eof:
+                decoder = zlib.decompressobj(wbits=31)
+            *lines, text = text.split(b"\n")
+            yield from lines
+
+
+def read_traces(path: str | Path, keep: range | set[int] | None = None) -> Iterator[dict[str, Any]]:
+    """The records of a folder or a file, file by file.
+
+    Args:
+        path: see :func:`trace_files`.
+        keep: numbers of the records that are wanted, counted over all files; None: all.
+
+    Raises:
+        FileNotFoundError: there are no traces.
+        ValueError: a record of a later schema, or a line that is no record, with its file.
+    """
+    number = -1
+    for file in trace_files(path):
+        for line in trace_lines(file):
+            number += 1
+            if keep is not None and number not in keep:
+                continue
+            try:
+                record = json.loads(line)
+                version = record["schema"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"{file}: not a trace record ({error!r})") from error
+            if version > SCHEMA_VERSION:
+                raise ValueError(f"{file}: schema {version}; this verl_gpo reads up to {SCHEMA_VERSION}")
+            yield record
+
+
+def count_traces(path: str | Path) -> int:
+    """How many records there are, without parsing them."""
+    return sum(1 for file in trace_files(path) for _ in trace_lines(file))
+
+
+def sample_traces(path: str | Path, limit: int = 0) -> tuple[list[dict[str, Any]], int]:
+    """At most ``limit`` records, evenly spread over all of them (0: all), and how many there are."""
+    total = count_traces(path)
+    if not limit or total <= limit:
+        return list(read_traces(path)), total
+    return list(read_traces(path, {number * total // limit for number in range(limit)})), total
+
+
+def trajectories(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One flat mapping for each anchor of a record: its own fields, then the record's, then what follows from them.
+
+    Adds ``solved`` and ``reentered`` (whether anything was learnt from the anchor).
+    """
+    about = {key: value for key, value in record.items() if key != "anchors"}
+    threshold = record.get("solved_reward")
+    flat = []
+    for anchor in record["anchors"]:
+        solved = anchor["reward"] >= (0.5 if threshold is None else threshold)
+        learnt = any(c["learnt"] for state in anchor["states"] for c in state["continuations"])
+        flat.append({**about, **anchor, "solved": solved, "reentered": learnt})
+    return flat
+
+
+def trace_frame(path: str | Path) -> pandas.DataFrame:
+    """All trajectories as a frame, ordered by training step.
+
+    Columns: every field of a record and of its anchor (``steps``, ``states`` and ``usage`` hold objects), ``solved``,
+    ``reentered``, and the numbers most asked for: ``n_steps``, ``critical_step``, ``position`` (0 first step, 1 last),
+    ``critical_advantage``, ``confidence``, ``branch_reward`` (mean reward of what was learnt), ``value_tokens``,
+    ``reenter_tokens``, ``seconds`` (of both phases), and ``hit`` (1 where the choice is the true one, no critical step
+    included; NaN where nobody knows). An empty frame has no columns.
+    """
+    import pandas
+
+    rows = [row | _numbers(row) for record in read_traces(path) for row in trajectories(record)]
+    frame = pandas.DataFrame(rows)
+    keys = [key for key in ("global_step", "sample_index", "uid", "anchor") if key in frame]
+    return frame.sort_values(keys, kind="stable", ignore_index=True) if keys else frame
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
+    critical = row["critical"] or {}
+    step = critical.get("step")
+    branch = [c["reward"] for state in row["states"] for c in state["continuations"] if c["learnt"]]
+    usage = row["usage"]
+    return {
+        "n_steps": len(row["steps"]),
+        "critical_step": step,
+        "position": None if step is None else step / max(len(row["steps"]) - 1, 1),
+        "critical_advantage": critical.get("advantage"),
+        "confidence": critical.get("confidence"),
+        "branch_reward": sum(branch) / len(branch) if branch else None,
+        "value_tokens": usage["value"]["tokens"],
+        "reenter_tokens": usage["reenter"]["tokens"],
+        "seconds": usage["value"]["seconds"] + usage["reenter"]["seconds"],
+        "hit": float(step == row["true_critical"]) if "true_critical" in row else None,
+    }

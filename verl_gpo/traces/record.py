@@ -1,0 +1,221 @@
+"""One prompt's re-entry as a record that JSON can hold: the traces' schema and what fills it.
+
+Where a text begins and ends is known in tokens; the texts are decoded so that those of a response's steps concatenate
+to the response.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ..core.result import GroupResult, Reentry
+from ..core.segment.token_text import REPLACEMENT, Decode
+from ..core.types import ScoredContinuation, Trajectory
+from ..core.values import StateValue, step_advantages
+
+#: Raised by a change after which a reader of the old schema would misread a record; a new field is none.
+SCHEMA_VERSION = 1
+
+#: path -> (type, meaning). ``[]`` is an item of the list before it; a type that ends in ``?`` may be null or missing.
+FIELDS: dict[str, tuple[str, str]] = {
+    "schema": ("int", "version of this table"),
+    "uid": ("str?", "the prompt in this training step, as verl names it"),
+    "global_step": ("int?", "training step, from 1"),
+    "model_version": ("int?", "training step after which the weights that sampled were made"),
+    "sample_index": ("int?", "the prompt's index in the data"),
+    "data_source": ("str?", "the data's own name"),
+    "ground_truth": ("any?", "what the reward compares with"),
+    "rule": ("str?", "which step is critical (`gpo.rule`)"),
+    "search": ("str?", "where continuations are drawn (`gpo.search`)"),
+    "reward_range": ("[float, float]", "least and greatest reward that intervals reckon with"),
+    "solved_reward": ("float?", "least reward that counts as solved; 0.5 where it is missing"),
+    "prompt": ("str", "text of the prompt"),
+    "root_rewards": ("[float]", "rewards of the root rollouts"),
+    "root_tokens": ("int", "tokens of the root rollouts"),
+    "skipped": ("str?", "why the prompt was not examined"),
+    "effort": ("str", "what the token budget allowed: `search`, `propose`, `none`"),
+    "engine_seconds": ("float", "seconds that the engine itself computed"),
+    "usage": ("object", "phase (`value`, `reenter`) -> its cost"),
+    "usage.*.requests": ("int", "continuations asked for"),
+    "usage.*.tokens": ("int", "tokens generated"),
+    "usage.*.context_tokens": ("int", "tokens of prompts and prefixes that requests carried"),
+    "usage.*.cached_tokens": ("int", "those found in the prefix cache"),
+    "usage.*.sampling_failures": ("int", "continuations that failed"),
+    "usage.*.scoring_failures": ("int", "rewards that failed"),
+    "usage.*.seconds": ("float", "seconds of the phase"),
+    "anchors": ("[object]", "the responses that were searched; empty for a skipped prompt"),
+    "anchors[].anchor": ("int", "index of the response among the roots"),
+    "anchors[].reward": ("float", "its reward"),
+    "anchors[].tokens": ("int", "its tokens"),
+    "anchors[].steps": ("[object]", "its `K` steps; their texts concatenate to the response"),
+    "anchors[].steps[].text": ("str", "text"),
+    "anchors[].steps[].start": ("int", "first token"),
+    "anchors[].steps[].end": ("int", "token behind the last"),
+    "anchors[].steps[].advantage": ("float?", "`V(s_{k+1}) - V(s_k)`, null where either is unknown"),
+    "anchors[].states": ("[object]", "its `K + 1` states; state `k` comes before step `k`"),
+    "anchors[].states[].value": ("float?", "estimate of `V(s_k)` as the choice saw it, null where unknown"),
+    "anchors[].states[].low": ("float?", "lower end of its 95 % interval"),
+    "anchors[].states[].high": ("float?", "upper end"),
+    "anchors[].states[].count": ("int", "rewards that it averages; 0: observed, or unknown"),
+    "anchors[].states[].continuations": ("[object]", "what was drawn there, as far as the engine returned it"),
+    "anchors[].states[].continuations[].text": ("str", "text behind the state"),
+    "anchors[].states[].continuations[].reward": ("float", "reward of the whole response"),
+    "anchors[].states[].continuations[].tokens": ("int", "new tokens"),
+    "anchors[].states[].continuations[].cached_tokens": ("int?", "tokens of its context found in the prefix cache"),
+    "anchors[].states[].continuations[].seconds": ("float?", "from request to answer"),
+    "anchors[].states[].continuations[].valued": ("bool", "whether the state's value averages it"),
+    "anchors[].states[].continuations[].learnt": ("bool", "whether it is a row of the batch"),
+    "anchors[].critical": ("object?", "the critical step; null: there is none"),
+    "anchors[].critical.step": ("int", "its index `m`"),
+    "anchors[].critical.advantage": ("float?", "estimate of `A_m`"),
+    "anchors[].critical.confidence": ("float?", "probability that it is the critical one"),
+    "anchors[].reset_state": ("int?", "state that the critical step resets to, where it is learnt from"),
+    "anchors[].true_critical": (
+        "int?",
+        "the critical step where it is known, null where there is none; may stand beside `anchors`, for all",
+    ),
+    "anchors[].true_values": ("[float]?", "the `K + 1` true values where they are known; likewise"),
+}
+
+#: Tokens decoded before a text, so that it begins as it does in its response.
+_CONTEXT = 8
+
+
+def trace_record(
+    roots_N: Sequence[Trajectory],
+    result: GroupResult,
+    decode: Decode,
+    prompt_text: str,
+    rows: Sequence[ScoredContinuation] | None = None,
+    **about: Any,
+) -> dict[str, Any]:
+    """The record of one prompt.
+
+    Args:
+        roots_N: the rollouts that the engine was given.
+        result: what it returned.
+        decode: text of a list of ids, special tokens kept, without clean-up of spaces.
+        prompt_text: the prompt as the model saw it.
+        rows: the continuations that became rows of the batch; None: all that the engine gave to learn from.
+        about: further fields: ``uid``, ``global_step``, ``rule``... (:data:`FIELDS`), or any that JSON can hold. A
+            ``reward_range`` that is missing is the engine's own: from 0 to 1, or as far as the rewards reach.
+
+    Returns:
+        Fields as in :data:`FIELDS`. NaN becomes null when the record is written.
+    """
+    if rows is None:
+        rows = [rollout for reentry in result.reentries for rollout in reentry.rollouts]
+    learnt = {id(row) for row in rows}
+    rewards = [root.reward for root in roots_N]
+    drawn = [sample.reward for reentry in result.reentries for sample in _samples(reentry)]
+    low, high = about.pop("reward_range", None) or (min(0.0, *rewards, *drawn), max(1.0, *rewards, *drawn))
+    return {
+        "schema": SCHEMA_VERSION,
+        **about,
+        "reward_range": [low, high],
+        "prompt": prompt_text,
+        "root_rewards": rewards,
+        "root_tokens": sum(len(root.token_ids) for root in roots_N),
+        "skipped": result.skipped,
+        "effort": result.effort,
+        "engine_seconds": result.engine_seconds,
+        "usage": {phase: dict(vars(usage)) for phase, usage in result.usage.items()},
+        "anchors": [
+            _anchor(roots_N[reentry.anchor], reentry, decode, low, high, learnt) for reentry in result.reentries
+        ],
+    }
+
+
+def _samples(reentry: Reentry) -> list[ScoredContinuation]:
+    return [*(sample for value in reentry.values for sample in value.samples), *reentry.rollouts]
+
+
+def _anchor(
+    root: Trajectory,
+    reentry: Reentry,
+    decode: Decode,
+    low: float,
+    high: float,
+    ids_learnt: set[int],
+) -> dict[str, Any]:
+    ends = reentry.ends
+    starts = (0, *ends)[: len(ends)]
+    texts = step_texts(root.token_ids, ends, decode)
+    advantages = step_advantages(reentry.values) if ends else []
+    drawn_to_learn = {group.state: group.rollouts for group in reentry.groups}
+
+    def state(k: int, value: StateValue) -> dict[str, Any]:
+        prefix = root.token_ids[: starts[k]] if k < len(ends) else root.token_ids
+        rollouts = drawn_to_learn.get(k, ())
+        ids_valued = {id(sample) for sample in value.samples}
+        bounds = value.interval(low, high) if value.known else (None, None)
+        return {
+            "value": value.mean if value.known else None,
+            "low": bounds[0],
+            "high": bounds[1],
+            "count": value.count,
+            "continuations": [
+                {
+                    "text": text_behind(prefix, sample.continuation.token_ids, decode),
+                    "reward": sample.reward,
+                    "tokens": len(sample.continuation.token_ids),
+                    "cached_tokens": sample.continuation.cached_tokens,
+                    "seconds": sample.continuation.seconds,
+                    "valued": id(sample) in ids_valued,
+                    "learnt": id(sample) in ids_learnt,
+                }
+                for sample in {id(sample): sample for sample in (*value.samples, *rollouts)}.values()
+            ],
+        }
+
+    critical = reentry.critical
+    return {
+        "anchor": reentry.anchor,
+        "reward": root.reward,
+        "tokens": len(root.token_ids),
+        "steps": [
+            {"text": text, "start": start, "end": end, "advantage": None if math.isnan(advantage) else advantage}
+            for text, start, end, advantage in zip(texts, starts, ends, advantages, strict=True)
+        ],
+        "states": [state(k, value) for k, value in enumerate(reentry.values)],
+        "critical": None
+        if critical is None
+        else {"step": critical.index, "advantage": critical.advantage, "confidence": critical.confidence},
+        "reset_state": next((group.state for group in reentry.groups if group.critical), None),
+    }
+
+
+def step_texts(token_ids: Sequence[int], ends_K: Sequence[int], decode: Decode) -> list[str]:
+    """``(K,)`` texts of a response's steps, which concatenate to the response wherever decoding is local.
+
+    A character over several tokens belongs to the step that completes it. One short window is decoded beside each step,
+    which costs a few percent of what a decoding token by token would.
+    """
+    texts = []
+    for start, end in zip((0, *ends_K)[: len(ends_K)], ends_K, strict=True):
+        text, cut = _behind(token_ids[:start], token_ids[start:end], decode)
+        texts.append(text if end == len(token_ids) else text[: len(text) - cut])
+    return texts
+
+
+def text_behind(prefix: Sequence[int], token_ids: Sequence[int], decode: Decode) -> str:
+    """What ``token_ids`` add to the text of ``prefix``."""
+    return _behind(prefix, token_ids, decode)[0]
+
+
+def _behind(prefix: Sequence[int], token_ids: Sequence[int], decode: Decode) -> tuple[str, int]:
+    """The text, and how many of its last characters are no character yet."""
+    window = list(prefix[-_CONTEXT:])
+    before = decode(window).rstrip(REPLACEMENT) if window else ""
+    after = decode([*window, *token_ids])
+    # A decoder that rewrites what it has written (clean-up of spaces) leaves only the text by itself.
+    text = after[len(before) :] if after.startswith(before) else decode(list(token_ids))
+    return text, len(text) - len(text.rstrip(REPLACEMENT))
+
+
+def schema_table() -> str:
+    """:data:`FIELDS` as a Markdown table, for the documentation."""
+    lines = ["| field | type | meaning |", "|---|---|---|"]
+    return "\n".join(lines + [f"| `{path}` | `{kind}` | {meaning} |" for path, (kind, meaning) in FIELDS.items()])

@@ -1,0 +1,201 @@
+"""Appends records to compressed, rotating JSON-lines files, off the caller's path.
+
+A record is handed to a thread through a bounded queue. The thread turns all that wait into JSON lines, compresses them
+into one gzip member and appends the member with a single write. Members are independent of each other, so a process
+that is killed leaves every member that it wrote readable, and at most one cut-off tail (:mod:`verl_gpo.traces.reader`
+drops it). Nothing is synchronized to the disk: a crash of the machine may cost what the kernel had not yet written.
+
+Files are ``{name}.{number}.jsonl.gz``. A writer never appends to a file that it did not create. Together they stay
+within the bound: the oldest goes first.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gzip
+import json
+import logging
+import math
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+logger = logging.getLogger(__name__)
+
+#: Records that may wait; more are dropped, so that a slow disk costs records and neither memory nor time.
+WAITING = 64
+#: Text that one gzip member holds, in bytes, and the seconds that a record waits for others to share its member.
+MEMBER_BYTES = 1 << 20
+LINGER = 1.0
+#: A quarter of the files' bytes is the most that rotation takes away at once.
+PARTS = 4
+#: Of gzip's levels the last that is fast: three times the speed of the default for a tenth more bytes.
+LEVEL = 3
+
+
+class TraceWriter:
+    """Writes records from one thread of its own; :meth:`write` neither waits nor raises.
+
+    Args:
+        folder: where the files go; created with the first record.
+        name: of this process's files, unlike that of any other that writes into the folder at the same time.
+        max_bytes: bound on all files of this name, compressed.
+        every: one record in so many is kept, the first included; the others cost nothing.
+
+    Attributes:
+        written: records in files.
+        dropped: records that the full queue, or a bound smaller than the record, left no room for.
+        failed: records that could not be built, turned into JSON, or written.
+
+    Raises:
+        ValueError: a name that is no file name, a bound or a rate below 1.
+    """
+
+    def __init__(self, folder: str | Path, name: str, max_bytes: int = 1 << 30, every: int = 1):
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise ValueError(f"name={name!r}: must be letters, digits, - and _")
+        for key, value in (("max_bytes", max_bytes), ("every", every)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{key}={value!r}: must be an integer of at least 1")
+        self.written = self.dropped = self.failed = 0
+        self._folder, self._name, self._max_bytes, self._every = Path(folder), name, max_bytes, every
+        self._offered = 0
+        self._queue: queue.Queue = queue.Queue(WAITING)
+        self._thread: threading.Thread | None = None
+        self._closing = threading.Event()
+        self._file: BinaryIO | None = None
+        self._warned = False
+
+    def write(self, record: Mapping[str, Any] | Callable[[], Mapping[str, Any]]) -> None:
+        """Hand over a record, or what builds it: a function is called by the thread, and only if its turn has come."""
+        offered, self._offered = self._offered, self._offered + 1
+        if offered % self._every or self._closing.is_set():
+            return
+        try:
+            if self._thread is None:  # not before the first record: a fork loses threads
+                self._thread = threading.Thread(target=self._run, name=f"traces-{self._name}", daemon=True)
+                self._thread.start()
+                atexit.register(self.close)
+            self._queue.put_nowait(record)
+        except queue.Full:
+            self.dropped += 1
+        except Exception:  # no more threads, say
+            self._fail("no thread")
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Write what waits, for so many seconds at most. Records that come later are ignored."""
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while True:
+            lines, ended = self._batch()
+            if lines:
+                try:
+                    self._append(lines)
+                except Exception:
+                    self._close_file()  # its end may be a torn member: go on in a new one
+                    self._fail("not written", len(lines))
+            if ended:
+                self._close_file()
+                return
+
+    def _batch(self) -> tuple[list[bytes], bool]:
+        """The lines of the next member, and whether it is the last."""
+        lines: list[bytes] = []
+        size, until = 0, math.inf
+        while size < MEMBER_BYTES and time.monotonic() < until:
+            try:
+                # Short waits, because an Event cannot be waited for together with a queue.
+                record = self._queue.get(timeout=0.1)
+            except queue.Empty:
+                if self._closing.is_set():
+                    return lines, True
+                continue
+            try:
+                lines.append(json_line(record() if callable(record) else record))
+            except Exception:
+                self._fail("not built")
+                continue
+            size += len(lines[-1])
+            until = min(until, time.monotonic() + LINGER)
+        return lines, False
+
+    def _append(self, lines: list[bytes]) -> None:
+        member = gzip.compress(b"".join(lines), LEVEL, mtime=0)
+        if len(member) > self._max_bytes:
+            self.dropped += len(lines)
+            return
+        if self._file is not None and self._file.tell() + len(member) > max(self._max_bytes // PARTS, 1):
+            self._close_file()
+        self._make_room(len(member))
+        if self._file is None:
+            self._file = self._new_file()
+        if self._file.write(member) != len(member):
+            raise OSError("the disk took only a part of a record")
+        self.written += len(lines)
+
+    def _files(self) -> list[Path]:
+        """This name's files, oldest first."""
+        found = self._folder.glob(f"{self._name}.*.jsonl.gz")
+        return sorted((path for path in found if _number(path) is not None), key=_number)
+
+    def _make_room(self, size: int) -> None:
+        files = self._files()
+        total = sum(path.stat().st_size for path in files)
+        for path in files:
+            if total + size <= self._max_bytes:
+                return
+            if self._file is not None and path == files[-1]:
+                self._close_file()  # go on in a new one
+            total -= path.stat().st_size
+            path.unlink()
+
+    def _new_file(self) -> BinaryIO:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        number = max(map(_number, self._files()), default=-1) + 1
+        # Unbuffered: a member is in the kernel's hands when write returns. Exclusive: another's file is never touched.
+        return (self._folder / f"{self._name}.{number:06d}.jsonl.gz").open("xb", buffering=0)
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _fail(self, what: str, records: int = 1) -> None:
+        self.failed += records
+        if not self._warned:  # once: a full disk is no reason to fill the log as well
+            self._warned = True
+            logger.warning("traces of %s in %s: a record was %s", self._name, self._folder, what, exc_info=True)
+
+
+def _number(path: Path) -> int | None:
+    number = path.name.split(".")[1]
+    return int(number) if number.isdecimal() else None
+
+
+def json_line(record: Mapping[str, Any]) -> bytes:
+    """A record as one line of JSON: what JSON does not know becomes null (NaN, infinities) or its text."""
+    return json.dumps(plain(record), separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def plain(value: Any) -> Any:
+    """``value`` in JSON's own types; numpy's numbers and arrays become Python's."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    return str(value)
