@@ -1,15 +1,36 @@
-"""The tables of ``bench_search.py``'s result, as Markdown."""
+"""The tables of ``bench_search.py``'s result, as Markdown, and the page that shows them."""
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from scripts.experiments.markers import fill, write
 from verl_gpo.calibrate.report import name
 
 Row = dict
-#: Cheaper searches are compared with the paper's at so many continuations a state.
+REPOSITORY = Path(__file__).resolve().parents[1]
+RESULT = REPOSITORY / "scripts" / "results" / "bench_search.json"
+PAGE = REPOSITORY / "docs" / "search.md"
+#: Continuations a state of the paper's search that cheaper searches are compared with.
 BASELINE = 8
+
+
+def page() -> str:
+    """``docs/search.md`` with the tables of the committed result.
+
+    Raises:
+        ValueError: the page has no markers.
+    """
+    result = json.loads(RESULT.read_text(encoding="utf-8"))
+    return fill(PAGE.read_text(encoding="utf-8"), "bench_search", {"": markdown(result)})
+
+
+def write_page() -> None:
+    """Write it, if it has changed."""
+    print(f"{PAGE}: {'written' if write({PAGE: page()}) else 'is up to date'}")
 
 
 def markdown(result: dict) -> str:
@@ -47,15 +68,15 @@ def of(rows: Sequence[Row], search: str, log_probs: bool = True, **settings: obj
 
 
 def uniform_at(rows: Sequence[Row], tokens: float) -> float:
-    """Hit rate of the paper's search at so many tokens: between two measured settings, by the line between them."""
+    """Hit rate of the paper's search for these tokens: between two measured settings, by the line between them."""
     ladder = of(rows, "uniform")
     if tokens <= ladder[0]["tokens"]:
         # Fewer than one continuation a state: at best what one a state gives.
         return ladder[0]["hit_rate"]
-    for cheap, dear in zip(ladder, ladder[1:], strict=False):
-        if tokens <= dear["tokens"]:
-            part = (tokens - cheap["tokens"]) / (dear["tokens"] - cheap["tokens"])
-            return cheap["hit_rate"] + part * (dear["hit_rate"] - cheap["hit_rate"])
+    for cheap, expensive in zip(ladder, ladder[1:], strict=False):
+        if tokens <= expensive["tokens"]:
+            part = (tokens - cheap["tokens"]) / (expensive["tokens"] - cheap["tokens"])
+            return cheap["hit_rate"] + part * (expensive["hit_rate"] - cheap["hit_rate"])
     return ladder[-1]["hit_rate"]
 
 

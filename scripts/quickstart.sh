@@ -13,7 +13,7 @@ export PYTHON DATA_DIR=${DATA_DIR:-$ROOT/outputs/arithmetic/data} OUT_DIR
 ensure_environment
 
 step "task and model: $DATA_DIR"
-OMP_NUM_THREADS=1 "$PYTHON" recipes/arithmetic/prepare.py --out "$DATA_DIR"
+OMP_NUM_THREADS=1 "$PYTHON" -m recipes.arithmetic.prepare --out "$DATA_DIR"
 
 rm -rf "$OUT_DIR/traces" # of a run before
 step "training: $STEPS steps of GPO (log: $OUT_DIR/train.log)"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts.search_tables import cheapest, equal_hits, equal_tokens, of, uniform_at
+from scripts.bench_search_tables import cheapest, equal_hits, equal_tokens, of, uniform_at
 
 
 def row(search, tokens, hit_rate, **settings):

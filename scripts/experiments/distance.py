@@ -41,15 +41,15 @@ def distances(runs: Sequence[Run]) -> str:
         equal = at_equal_cost(curves(ours), curves(theirs), "distance")
         if equal is None:
             continue
-        farther = (ratio(_farther(ours, theirs, share)) for share in _SHARES)
+        farther = (ratio(farther(ours, theirs, share)) for share in _SHARES)
         compared = (f"{equal.spent:.2f}", points(equal.pairs), p_value(equal.pairs))
         rows.append((*names, equal.pairs.seeds, *farther, *compared))
     head = ("regime", "method", "against", "seeds", "x distance after a third [95 %]", "x distance at the end [95 %]")
     return table((*head, "equal distance", "points [95 %]", "p"), rows, 3)
 
 
-def _farther(ours: Seeds, theirs: Seeds, share: Fraction) -> Estimate | None:
-    """Distance after a share of the training steps, as a multiple of the opponent's."""
+def farther(ours: Seeds, theirs: Seeds, share: Fraction) -> Estimate | None:
+    """Distance after a share of the training steps, as a multiple of the opponent's; None where it was not measured."""
 
     def distance(run: Run) -> float | None:
         step = share * run.training_steps

@@ -1,4 +1,7 @@
-"""Generated sections of a page: between ``<!-- KIND NAME -->`` and ``<!-- /KIND -->`` stands what a command made."""
+"""Generated sections of a page: between ``<!-- KIND NAME -->`` and ``<!-- /KIND -->`` stands what a command made.
+
+A page with one section may leave the name out: ``<!-- KIND -->``.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ def fill(page: str, kind: str, texts: Mapping[str, str]) -> str:
         ValueError: a section whose markers are not there exactly once.
     """
     for name, text in texts.items():
-        marker = f"<!-- {kind} {name} -->"
+        marker = f"<!-- {kind} {name} -->" if name else f"<!-- {kind} -->"
         pattern = re.compile(f"({re.escape(marker)}\n).*?(<!-- /{kind} -->)", re.DOTALL)
         page, count = pattern.subn(lambda found, text=text: f"{found[1]}\n{text}\n\n{found[2]}", page)
         if count != 1:

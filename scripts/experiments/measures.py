@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from scripts.experiments.cells import interval, listed, mean, multiple, ratio, table
 from scripts.experiments.rows import Run, Seeds, by_cell
-from verl_gpo.statistics import estimate, wilson_interval
+from verl_gpo.statistics import Estimate, estimate, wilson_interval
 
 PHASES = ("gen", "old_log_prob", "update_actor", "update_critic", "update_weights")
 
@@ -29,6 +29,16 @@ def status(runs: Sequence[Run]) -> str:
     return table(("grid", "machine", "commit", "regimes", "methods", "seeds", "runs"), rows, 3)
 
 
+def mixed(seeds: Seeds, kind: str) -> Estimate | None:
+    """Share of the groups whose outcomes differ, over seeds; None where there were no such groups.
+
+    Args:
+        kind: ``root_mixed`` or ``branch_mixed``.
+    """
+    known = [share for run in seeds.values() if (share := getattr(run, kind)) is not None]
+    return estimate(known) if known else None
+
+
 def groups(runs: Sequence[Run]) -> str:
     """Share of the groups that teach: those of mixed outcome."""
     rows = []
@@ -36,12 +46,19 @@ def groups(runs: Sequence[Run]) -> str:
         for (regime, method), seeds in by_cell(mine).items():
             shares: list[object] = []
             for kind in ("root_mixed", "branch_mixed"):
-                known = [share for run in seeds.values() if (share := getattr(run, kind)) is not None]
-                found = estimate(known) if known else None
-                shares += [len(known), "none" if found is None else f"{found.mean:.2f} {interval(found)}"]
+                found = mixed(seeds, kind)
+                count = sum(getattr(run, kind) is not None for run in seeds.values())
+                shares += [count, "none" if found is None else f"{found.mean:.2f} {interval(found)}"]
             rows.append((grid, regime, method, *shares))
     head = ("grid", "regime", "method", "seeds", "root, mixed [95 %]", "seeds", "reset state, mixed [95 %]")
     return table(head, rows, 3)
+
+
+def hit_rate(seeds: Seeds) -> tuple[float, float, float] | None:
+    """Share of the chosen steps that are hard in truth: hits over chosen, hits, chosen; None where none was judged."""
+    known = [(run.hits, run.chosen) for run in seeds.values() if run.hits is not None and run.chosen]
+    hit, chosen = (sum(column) for column in zip(*known, strict=True)) if known else (0, 0)
+    return (hit / chosen, hit, chosen) if chosen else None
 
 
 def hits(runs: Sequence[Run]) -> str:
@@ -49,12 +66,12 @@ def hits(runs: Sequence[Run]) -> str:
     rows = []
     for grid, mine in by_grid(runs).items():
         for (regime, method), seeds in by_cell(mine).items():
-            known = [(run.hits, run.chosen) for run in seeds.values() if run.hits is not None and run.chosen]
-            hit, chosen = (sum(column) for column in zip(*known, strict=True)) if known else (0, 0)
-            if chosen:
-                low, high = wilson_interval(hit / chosen, chosen)
-                share = f"{hit / chosen:.2f} [{low:.2f}, {high:.2f}]"
-                rows.append((grid, regime, method, len(known), f"{hit:,.0f} of {chosen:,.0f}", share))
+            if found := hit_rate(seeds):
+                rate, hit, chosen = found
+                low, high = wilson_interval(rate, chosen)
+                count = sum(run.hits is not None and bool(run.chosen) for run in seeds.values())
+                share = f"{rate:.2f} [{low:.2f}, {high:.2f}]"
+                rows.append((grid, regime, method, count, f"{hit:,.0f} of {chosen:,.0f}", share))
     return table(("grid", "regime", "method", "seeds", "hits", "hit rate [95 %]"), rows, 3)
 
 

@@ -10,9 +10,9 @@ import statistics
 from collections.abc import Sequence
 
 from scripts.experiments.cells import p_value, points, ratio, table
-from verl_gpo.statistics import geometric, paired_by_seed
 from scripts.experiments.rows import Run, by_cell
 from scripts.experiments.tables import tokens_to_reach
+from verl_gpo.statistics import geometric, paired_by_seed
 
 
 def pair(runs: Sequence[Run], place: str, ours: str, theirs: str) -> str:

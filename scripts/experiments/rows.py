@@ -131,7 +131,7 @@ Seeds = Mapping[int, Run]
 
 
 def by_cell(runs: list[Run]) -> dict[tuple[str, str], dict[int, Run]]:
-    """Runs by seed, by regime and name, in the order of a table: known methods first, variants behind what they vary."""
+    """Runs by seed, by regime and name, in the order of a table: known methods first, variants behind their method."""
     regimes = {name: place for place, name in enumerate(dict.fromkeys(run.regime for run in runs))}
     rank = {name: place for place, name in enumerate(METHODS)}
     found: dict[tuple[str, str], dict[int, Run]] = {}

@@ -1,175 +1,161 @@
-"""A grid of trainings, method x regime x seed, on the real pipeline; raw rows that evidence is made of.
+"""Trains the cells of a grid that have no row yet, and keeps a row of each: called again, it goes on.
 
-    python scripts/experiment.py scripts/experiments/tokens.yaml
-    python scripts/experiment.py scripts/experiments/tokens.yaml --regimes late12 --seeds 0
-
-The YAML names the grid, its regimes (problems), its methods and its seeds. A finished run is a row of ``runs.csv`` and
-its evaluations are rows of ``evaluations.csv``: called again, the command runs what is missing. Runs of a regime share
-a pipeline (:mod:`scripts.consecutive`). ``scripts/evidence.py`` makes tables, tests and figures of the rows.
+Cells of offline optimizers come first, one after the other; the others share pipelines
+(:mod:`scripts.experiments.pipeline`). A cell that fails leaves the others alone.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
-import functools
-import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, fields
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
-
-from scripts.consecutive import TrainingFailed, consecutive, prepare  # noqa: E402
-from scripts.evidence_rows import EVALUATIONS, RUNS, Point, Run, check_start, read_results  # noqa: E402
-from scripts.experiment_grid import Grid, read_grid, training  # noqa: E402
-from scripts.recipe_runs import Evaluation, Training, distance, evaluate  # noqa: E402
-from verl_gpo.statistics import bootstrap_interval  # noqa: E402
-from verl_gpo.traces.runlog import RunLog, generated_tokens  # noqa: E402
-
-#: Columns of ``runs.csv`` and the metric that each is the sum of.
-SUMS = {
-    "tokens_root": "gpo/tokens/root",
-    "tokens_value": "gpo/tokens/value",
-    "tokens_reenter": "gpo/tokens/reenter",
-    "requests_value": "gpo/requests/value",
-    "requests_reenter": "gpo/requests/reenter",
-    "rows": "gpo/rows",
-    "optimizer_steps": "gpo/optimizer_steps",
-    "seconds_gen": "timing_s/gen",
-    "seconds_old_log_prob": "timing_s/old_log_prob",
-    "seconds_update_actor": "timing_s/update_actor",
-    "seconds_update_critic": "timing_s/update_critic",
-    "seconds_update_weights": "timing_s/update_weights",
-}
+from scripts.experiments.grids import Cell, Grid
+from scripts.experiments.offline import OfflineTraining
+from scripts.experiments.pipeline import REPOSITORY, TrainingFailed, consecutive, prepare
+from scripts.experiments.results import append, check_start, next_number, read_results
+from scripts.experiments.rows import Run
+from scripts.experiments.trainings import Training, evaluate_start
 
 
-def step_seconds(metrics: Mapping[str, Any]) -> float:
-    """Seconds of a training step, without what only the experiment asks for."""
-    return float(metrics["timing_s/step"]) - float(metrics.get("timing_s/save_checkpoint", 0.0))
+@dataclass(frozen=True)
+class Selection:
+    """What of a grid is wanted.
+
+    Attributes:
+        methods: names as in tables, with the settings that differ behind them.
+    """
+
+    regimes: Sequence[str]
+    methods: Sequence[str]
+    seeds: Sequence[int]
+
+    def cells(self, grid: Grid) -> list[Cell]:
+        """The cells that are wanted, in the grid's order."""
+        return [
+            cell
+            for cell in grid.cells()
+            if cell.regime in self.regimes and cell.name in self.methods and cell.seed in self.seeds
+        ]
 
 
-@functools.cache  # runs of a seed start from one model
-def _evaluate_start(*arguments: Any) -> Evaluation:
-    return evaluate(*arguments)
+def select(grid: Grid, regimes: str | None, methods: str | None, seeds: str | None) -> Selection:
+    """What comma-separated names select; all where there are none.
+
+    Raises:
+        ValueError: a name that the grid does not have.
+    """
+    known = {
+        "regimes": list(grid.regimes),
+        "methods": list(dict.fromkeys(cell.name for cell in grid.cells())),
+        "seeds": list(map(str, grid.seeds)),
+    }
+    chosen = {}
+    for option, text in (("regimes", regimes), ("methods", methods), ("seeds", seeds)):
+        names = known[option] if text is None else text.split(",")
+        if unknown := [name for name in names if name not in known[option]]:
+            raise ValueError(f"--{option}={','.join(unknown)}: must be of {', '.join(known[option])}")
+        chosen[option] = names
+    return Selection(chosen["regimes"], chosen["methods"], list(map(int, chosen["seeds"])))
 
 
-def evaluations(grid: Grid, key: Mapping[str, Any], trained: Training, log: RunLog) -> list[Point]:
-    """The run's evaluations, the model that it started from included."""
-    points = []
-    spent = {"tokens": 0.0, "rows": 0.0, "optimizer_steps": 0.0, "seconds": 0.0}
-    for step in range(grid.training_steps + 1):
-        if step:
-            metrics = log.steps[step]
-            spent["tokens"] += generated_tokens(metrics)
-            spent["rows"] += metrics["gpo/rows"]
-            spent["optimizer_steps"] += metrics["gpo/optimizer_steps"]
-            spent["seconds"] += step_seconds(metrics)
-        if step % grid.evaluate_every == 0:
-            measure = evaluate if step else _evaluate_start
-            found = measure(trained.weights(step), trained.data, grid.samples, key["seed"])
-            by_problem = np.array(found.accuracies)
-            (low,), (high,) = bootstrap_interval(by_problem)
-            result = {"accuracy": float(by_problem.mean()), "low": float(low), "high": float(high)}
-            result |= {"easy_step": found.easy_step, "hard_step": found.hard_step}
-            result |= {"problems": len(by_problem), "samples": grid.samples}
-            moved = distance(trained.weights(step), trained.weights(0))
-            points.append(Point(**key, training_step=step, **spent, **result, distance=moved))
-    return points
+def missing(grid: Grid, selection: Selection, runs: Iterable[Run]) -> list[Cell]:
+    """Cells without a row.
+
+    Raises:
+        ValueError: a row of a cell is of another number of steps than the grid's.
+    """
+    there = {run.key: run for run in runs}
+    found = []
+    for cell in selection.cells(grid):
+        if run := there.get(cell.key):
+            offline = cell.settings.offline
+            steps, wanted = (
+                (run.optimizer_steps, grid.offline.steps) if offline else (run.training_steps, grid.training_steps)
+            )
+            if steps != wanted:
+                raise ValueError(f"{cell.file_name}: its row is of {steps:g} steps, and the grid is of {wanted}")
+        else:
+            found.append(cell)
+    return found
 
 
-def check_starts(results: Path, log: Path, cells: Iterable[tuple[Mapping[str, Any], Training]], samples: int) -> None:
+def run_grid(grid: Grid, selection: Selection, results: Path, work: Path, only_list: bool = False) -> int:
+    """Train what is missing.
+
+    Args:
+        results: folder of the rows.
+        work: folder of models and logs.
+        only_list: say what is missing, and train nothing.
+
+    Returns:
+        Exit status: 1 if a cell failed.
+
+    Raises:
+        ValueError: rows and models do not belong together.
+        TrainingFailed: a regime's problems or model could not be made.
+    """
+    runs = read_results(results, {grid.grid: grid})
+    cells = missing(grid, selection, runs)
+    print(f"{len(cells)} of {len(selection.cells(grid))} runs are missing", flush=True)
+    if only_list:
+        print("\n".join(cell.file_name for cell in cells))
+        return 0
+    online = {cell.file_name: Training(grid, cell, work) for cell in cells if not cell.settings.offline}
+    _check_starts(results, work / "log", runs, online.values())
+    commit, failed = this_commit(), []
+    offline = [OfflineTraining(grid, cell, work) for cell in cells if cell.settings.offline]
+    for training, failure in _trained(offline, online, work / "log"):
+        name = training.cell.file_name
+        if failure:
+            print(failure, file=sys.stderr)
+            failed.append(name)
+            continue
+        run, accuracies = training.result(next_number(results), commit)
+        append(results, run, accuracies)
+        print(f"{name}: accuracy {run.accuracy:.3f} [{run.low:.3f}, {run.high:.3f}], {run.seconds:.0f} s", flush=True)
+    if failed:
+        print(f"verl_gpo: {len(failed)} runs failed, call again to repeat them: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _trained(
+    offline: Iterable[OfflineTraining], online: dict[str, Training], log: Path
+) -> Iterator[tuple[OfflineTraining | Training, TrainingFailed | None]]:
+    """Each training as it ends, with its failure."""
+    for training in offline:
+        yield training, _failure(training.train)
+    for call, outcome in consecutive([training.call() for training in online.values()], log):
+        yield online[call.name], outcome if isinstance(outcome, TrainingFailed) else None
+
+
+def _failure(train: Callable[[], None]) -> TrainingFailed | None:
+    try:
+        train()
+    except TrainingFailed as error:
+        return error
+    return None
+
+
+def _check_starts(results: Path, log: Path, runs: Sequence[Run], trainings: Iterable[Training]) -> None:
     """Before anything is trained: runs start from the model that the runs to compare them with started from.
 
     Raises:
-        ValueError: they would not (:func:`scripts.evidence_rows.check_start`).
+        ValueError: they would not (:func:`scripts.experiments.results.check_start`).
     """
-    runs = read_results(results)
-    first = {(key["regime"], key["seed"]): cell for key, cell in reversed(list(cells))}
+    first = {(training.cell.regime, training.cell.seed): training for training in reversed(list(trainings))}
     prepared: set[Path] = set()
-    for regime, seed in sorted({(run.regime, run.seed) for run in runs} & set(first)):
-        cell = first[regime, seed]
-        if cell.data not in prepared:  # seeds of a regime share its folder
-            prepare(cell.run(), log)
-            prepared.add(cell.data)
-        found = _evaluate_start(cell.weights(0), cell.data, samples, seed)
+    for regime, seed in sorted({(run.regime, run.seed) for run in runs if run.points} & set(first)):
+        training = first[regime, seed]
+        if training.data not in prepared:  # seeds of a regime share its folder
+            prepare(training.call(), log)
+            prepared.add(training.data)
+        found = evaluate_start(training.weights(0), training.data, training.grid.samples, seed)
         check_start(results, runs, regime, seed, float(np.mean(found.accuracies)))
-
-
-def row(grid: Grid, key: Mapping[str, Any], log: RunLog, points: Sequence[Point], commit: str) -> Run:
-    """What a run was, cost and reached."""
-    import torch
-
-    how = grid.methods[key["method"]]
-    steps = log.steps.values()
-
-    def share(name: str) -> float | None:
-        values = [metrics[name] for metrics in steps if name in metrics]
-        return float(np.mean(values)) if values else None
-
-    sums: dict[str, float | None] = {column: log.total(metric) for column, metric in SUMS.items()}
-    if not log.series(SUMS["seconds_update_critic"]):
-        sums["seconds_update_critic"] = None
-    judged = [m for m in steps if "gpo/critical/given" in m]  # critical steps that the task can tell right from wrong
-    return Run(
-        **key,
-        training_steps=grid.training_steps,
-        learning_rate=how.learning_rate,
-        prompts=how.regime_prompts.get(key["regime"], how.prompts),
-        commit=commit,
-        cores=os.cpu_count() or 1,
-        device=torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name(),
-        **sums,
-        seconds=sum(step_seconds(metrics) for metrics in steps),
-        root_mixed=share("gpo/mixed/root"),
-        branch_mixed=share("gpo/mixed/branch"),
-        hits=sum(round(m["gpo/critical/given"] * m["gpo/critical/found"]) for m in judged) if judged else None,
-        chosen=sum(m["gpo/critical/found"] for m in judged) if judged else None,
-        accuracy=points[-1].accuracy,
-        low=points[-1].low,
-        high=points[-1].high,
-    )
-
-
-def cpu_name(information: Path = Path("/proc/cpuinfo")) -> str:
-    """The model of the processor, ``cpu`` where the system does not say: seconds of two models are not compared."""
-    lines = information.read_text().splitlines() if information.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "") or "cpu"
-
-
-def append(file: Path, rows: Iterable[Run | Point], kind: type) -> None:
-    """Write rows at the end of a CSV file, in one write: a run is there with all its rows or not at all."""
-    names = [column.name for column in fields(kind) if column.default is MISSING]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", newline="", encoding="utf-8") as lines:
-        writer = csv.DictWriter(lines, names, extrasaction="ignore", lineterminator="\n")
-        if file.stat().st_size == 0:
-            writer.writeheader()
-        writer.writerows({name: _text(getattr(one, name)) for name in names} for one in rows)
-
-
-def _text(value: Any) -> Any:
-    return (
-        f"{value:.6g}"
-        if isinstance(value, float) and value != int(value)
-        else int(value)
-        if isinstance(value, float)
-        else value
-    )
-
-
-def finished(file: Path) -> set[tuple[str, str, str, int]]:
-    """Keys of the runs that have a row."""
-    if not file.exists():
-        return set()
-    with file.open(newline="", encoding="utf-8") as lines:
-        return {(row["grid"], row["regime"], row["method"], int(row["seed"])) for row in csv.DictReader(lines)}
 
 
 def this_commit() -> str:
@@ -180,74 +166,3 @@ def this_commit() -> str:
 
     changed = git("status", "--porcelain", "--untracked-files=no", "--", "verl_gpo", "recipes")
     return (git("rev-parse", "--short=12", "HEAD") or "unknown") + ("+" if changed else "")
-
-
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    parser.add_argument("grid", type=Path, help="YAML file")
-    parser.add_argument("--results", type=Path, default=REPOSITORY / "scripts" / "results" / "evidence")
-    parser.add_argument("--work", type=Path, default=Path("outputs/experiment"), help="folder of models and logs")
-    for name in ("regimes", "methods", "seeds"):
-        parser.add_argument(f"--{name}", help=f"comma-separated, of the grid's {name}; all if not given")
-    parser.add_argument("--list", action="store_true", help="only say which runs are missing")
-    args = parser.parse_args(argv)
-    try:
-        args.grid = read_grid(args.grid)
-    except ValueError as error:
-        parser.error(str(error))
-    for name in ("regimes", "methods", "seeds"):
-        known = [str(value) for value in getattr(args.grid, name)]
-        chosen = getattr(args, name).split(",") if getattr(args, name) else known
-        if unknown := [value for value in chosen if value not in known]:
-            parser.error(f"--{name}={','.join(unknown)}: must be of {', '.join(known)}")
-        setattr(args, name, chosen)
-    return args
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parse_args(argv)
-    grid: Grid = args.grid
-    done = finished(args.results / RUNS)
-    # Seed by seed, so that what is there is complete for some seeds.
-    keys = [
-        {"grid": grid.grid, "regime": regime, "method": method, "seed": int(seed)}
-        for regime in args.regimes
-        for seed in args.seeds
-        for method in args.methods
-    ]
-    missing = {}
-    for key in keys:
-        if tuple(key.values()) not in done:
-            cell = training(grid, key["regime"], key["method"], key["seed"], args.work.resolve())
-            missing[cell.name] = (key, cell)
-    print(f"{len(missing)} of {len(keys)} runs are missing", flush=True)
-    if args.list:
-        print("\n".join(missing))
-        return 0
-    try:
-        check_starts(args.results, args.work.resolve() / "log", missing.values(), grid.samples)
-    except (ValueError, TrainingFailed) as error:
-        print(f"verl_gpo: {error}", file=sys.stderr)
-        return 1
-    commit, failed = this_commit(), 0
-    runs = [cell.run() for _, cell in missing.values()]
-    for run, outcome in consecutive(runs, args.work.resolve() / "log"):
-        key, cell = missing[run.name]
-        if isinstance(outcome, TrainingFailed):
-            print(outcome, file=sys.stderr)
-            failed += 1
-            continue
-        log = cell.log()
-        points = evaluations(grid, key, cell, log)
-        append(args.results / EVALUATIONS, points, Point)
-        append(args.results / RUNS, [row(grid, key, log, points, commit)], Run)
-        print(
-            f"{run.name}: accuracy {points[0].accuracy:.3f} to {points[-1].accuracy:.3f}, {outcome:.0f} s", flush=True
-        )
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -25,7 +25,7 @@ _SENSITIVITY = ("sensitivity", "tokens")
 
 
 def opposes(theirs: Run, ours: Run) -> bool:
-    """Whether a method is compared with another one: with optimizers alone and with random resets, which search nothing.
+    """Whether a method is compared with another one: with optimizers alone, and with random resets.
 
     Learning rate, schedule and bound on gradients are alike. An optimizer alone is compared with nothing. Where the
     optimizer is not GRPO, a method is compared with that optimizer alone.

@@ -1,7 +1,7 @@
-"""The rows have had another shape. Every figure of the tables of that time comes out of today's rows and code as well.
+"""The rows had another shape once. Every figure of the tables of that time comes out of today's rows and code as well.
 
-``old_figures.json`` was written by the old code from the old rows, at commit 01d3be4. Quantiles of Student's t had three
-digits then and are exact now, so an end of an interval may differ in its last digit. Nothing else may.
+``old_figures.json`` was written by the old code from the old rows, at commit 01d3be4. Quantiles of Student's t had
+three decimals then and are exact now, so an end of an interval may differ in its last digit. Nothing else may.
 """
 
 import json

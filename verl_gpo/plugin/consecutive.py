@@ -1,114 +1,30 @@
-"""Many short trainings in one pipeline, one after the other: its processes are started once for all of them.
+"""Several short trainings in one pipeline, one after the other: its processes are started once for all of them.
 
-    for run, seconds in consecutive([Run("a", "recipes/arithmetic/run.sh", [...], {...}), ...], log): ...
+    python -m verl_gpo.plugin.consecutive RUNS.json ENDED.jsonl
 
-A training's start is 80 s of imports on two cores; the trainings of a benchmark are about as short. Here the second
+A training's start is 80 s of imports on two cores; the trainings of an experiment are about as short. Here the second
 training finds Ray, worker, engine and TransferQueue running. What carries a training's state is made anew with its own
 configuration: trainer, data loader, model, optimizer, critic, reference, rollout workers and reward workers; the engine
-gets the new weights as after any training step. Trainings that need another engine or other workers get another
-pipeline. For benchmarks; a training of your own needs none of it.
+gets the new weights as after any training step. For experiments and tests; a training of your own needs none of it.
+
+RUNS.json is a list of ``{"name", "arguments", "environment"}``, where ``arguments`` are those of
+``verl.trainer.main_ppo``, ``--config-path`` and ``--config-name`` first. The first run is trained, and all others that
+fit into its pipeline (:func:`pipeline_of`); of each that has ended a line ``{"name", "seconds"}`` is added to
+ENDED.jsonl.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
-
 #: Settings that trainings of one pipeline may have for themselves, of those that the engine's process sees.
 OWN_ROLLOUT_SETTINGS = ("n", "seed", "val_kwargs", "agent", "trace", "temperature", "top_p", "top_k")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training: a call of a recipe's script that ends in ``$PYTHON $MAIN ARGUMENTS``."""
-
-    name: str
-    script: str
-    arguments: list[str] = field(default_factory=list)
-    environment: dict[str, str] = field(default_factory=dict)
-
-
-class TrainingFailed(RuntimeError):
-    """A training ended before its last step; the message says where the log is."""
-
-
-def consecutive(runs: Sequence[Run], log: Path) -> Iterator[tuple[Run, float | TrainingFailed]]:
-    """Train all of them, in order, but for those that have to wait for a pipeline of their own.
-
-    Args:
-        runs: with different names.
-        log: all output is appended to it.
-
-    Yields:
-        Each run as it ends, with its seconds from the end of the one before it (the first run of a pipeline: from
-        the start of the pipeline), or with the failure. A failure ends the pipeline; the others get another one.
-
-    Raises:
-        TrainingFailed: no arguments came of a script.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    waiting = {run.name: run for run in runs}
-    with tempfile.TemporaryDirectory(prefix="consecutive_") as folder:
-        file, ended = Path(folder) / "runs.json", Path(folder) / "ended.jsonl"
-        requests = {run.name: {**asdict(run), "arguments": _training_arguments(run, Path(folder), log)} for run in runs}
-        while waiting:
-            file.write_text(json.dumps([requests[name] for name in waiting]))
-            ended.write_text("")
-            with log.open("ab") as output:
-                process = subprocess.Popen(
-                    [sys.executable, __file__, str(file), str(ended)], stdout=output, stderr=output, cwd=REPOSITORY
-                )
-            read = 0
-            while True:
-                running = process.poll() is None
-                lines = ended.read_text().splitlines()
-                for line in lines[read:]:
-                    record = json.loads(line)
-                    yield waiting.pop(record["name"]), record["seconds"]
-                read = len(lines)
-                if not running:
-                    break
-                time.sleep(0.2)
-            if process.returncode:
-                broken = waiting.pop(next(iter(waiting)))
-                yield broken, TrainingFailed(f"{broken.name} ended before its last step; the log: {log}")
-
-
-def prepare(run: Run, log: Path) -> None:
-    """Do what the script does before it trains: make the data and the model that are not there.
-
-    Raises:
-        TrainingFailed: it did not come to the training.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="consecutive_") as folder:
-        _training_arguments(run, Path(folder), log)
-
-
-def _training_arguments(run: Run, folder: Path, log: Path) -> list[str]:
-    """What the script would have called the trainer with; whatever else it does, it does."""
-    file = folder / f"{run.name}.arguments"
-    settings = {"PYTHON": sys.executable, "MAIN": f"{__file__} --arguments {file}", **run.environment}
-    with log.open("ab") as output:
-        command = ["bash", str(REPOSITORY / run.script), *run.arguments]
-        subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **settings}, stdout=output, stderr=output)
-    if not file.exists():
-        raise TrainingFailed(f"{run.script} did not come to the training of {run.name}; the log: {log}")
-    return json.loads(file.read_text())
-
-
-# ---------------------------------------------------------------------------------------------------------- pipeline
 
 
 def compose(arguments: Sequence[str]) -> Any:
@@ -153,17 +69,16 @@ def train(file: str, ended: str) -> None:
         run["config"] = compose(run["arguments"])
     first = runs[0]["config"]
     runs = [run for run in runs if pipeline_of(run["config"]) == pipeline_of(first)]
-    from scripts.consecutive import pipeline_runner  # by its own name, under which Ray's workers find it
+    from verl_gpo.plugin.consecutive import pipeline_runner  # by its own name, under which Ray's workers find it
 
     runner = pipeline_runner()
 
     class WithRuns:
+        """In the place of verl's remote task runner, which takes no arguments."""
+
         @staticmethod
         def remote() -> Any:
-            environment = {"env_vars": {"PYTHONPATH": str(REPOSITORY)}}
-            if launcher := first.ray_kwargs.ray_init.get("runtime_env", {}).get("py_executable"):
-                environment["py_executable"] = launcher  # an actor's environment takes the place of Ray's own
-            return ray.remote(runner).options(num_cpus=1, runtime_env=environment).remote(runs, ended)
+            return ray.remote(runner).options(num_cpus=1).remote(runs, ended)
 
     main_ppo.run_ppo(first, task_runner_class=WithRuns)
 
@@ -214,7 +129,17 @@ def pipeline_runner() -> type:
                     tq.kv_clear(keys=list(keys), partition_id=partition)
 
     def keeping(trainer_class: type) -> type:
-        """The trainer, which leaves its worker processes and its engine to the next of its kind."""
+        """The trainer, which leaves its worker processes and its engine to the next of its kind.
+
+        Two names of verl are patched in ``_setup``, in the task runner's process alone:
+        ``trainer_base.RayWorkerGroup`` and ``trainer_base.LLMServerManager.create``.
+
+        Why: verl's trainer starts its worker processes and its engine in the middle of ``_setup``, and has no argument
+        through which those of another trainer could be given to it.
+        Upstream: we know of no issue.
+        Remove when: a verl trainer can be made with worker groups and an engine that are there already, or when it
+        starts so fast that short trainings need no common pipeline.
+        """
         kept: dict[str, Any] = {}
 
         class KeptWorkers:
@@ -272,7 +197,6 @@ def renew(process: Any, role: str, args: Sequence[Any], kwargs: dict[str, Any]) 
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--arguments":
-        Path(sys.argv[2]).write_text(json.dumps(sys.argv[3:]))
-    else:
-        train(*sys.argv[1:])
+    if len(sys.argv) != 3:
+        sys.exit("usage: python -m verl_gpo.plugin.consecutive RUNS.json ENDED.jsonl")
+    train(*sys.argv[1:])
