@@ -41,9 +41,9 @@ def distances(runs: Sequence[Run]) -> str:
         equal = at_equal_cost(curves(ours), curves(theirs), "distance")
         if equal is None:
             continue
-        farther = (ratio(farther(ours, theirs, share)) for share in _SHARES)
+        moved = (ratio(farther(ours, theirs, share)) for share in _SHARES)
         compared = (f"{equal.spent:.2f}", points(equal.pairs), p_value(equal.pairs))
-        rows.append((*names, equal.pairs.seeds, *farther, *compared))
+        rows.append((*names, equal.pairs.seeds, *moved, *compared))
     head = ("regime", "method", "against", "seeds", "x distance after a third [95 %]", "x distance at the end [95 %]")
     return table((*head, "equal distance", "points [95 %]", "p"), rows, 3)
 

@@ -1,93 +1,17 @@
-"""Comparisons over seeds, against values worked out by hand."""
+"""Two methods at equal cost, and the cost of equal accuracy, against values worked out by hand."""
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.evidence_statistics import (
-    accuracy_at,
-    at_equal_cost,
-    cost_to_reach,
-    geometric,
-    paired_by_seed,
-    reach,
-    t_p_value,
-)
-from tests.evidence_samples import a_run
-from verl_gpo.statistics import estimate
+from scripts.experiments.comparison import accuracy_at, at_equal_cost, cost_to_reach, reach
+from tests.experiments.samples import a_run
 
 
 def curve(*points):
     return a_run(curve=points).points
-
-
-@pytest.mark.parametrize(
-    ("degrees", "quantile"),
-    # 97.5 % quantiles of any table of Student's t.
-    [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (5, 2.571), (6, 2.447), (9, 2.262), (30, 2.042)],
-)
-def test_the_p_value_of_a_tabled_quantile(degrees, quantile):
-    assert t_p_value(quantile, degrees) == pytest.approx(0.05, abs=2e-4)
-    assert t_p_value(-quantile, degrees) == t_p_value(quantile, degrees)
-
-
-@given(st.floats(0, 60), st.integers(1, 12))
-def test_the_p_value_is_the_area_under_the_density(t, degrees):
-    # Substituting x = sqrt(v) tan(a) makes the density cos(a)^(v-1) over its own area.
-    angles = (np.arange(20_000) + 0.5) * math.pi / 40_000
-    density = np.cos(angles) ** (degrees - 1)
-    tail = np.where(angles >= math.atan(t / math.sqrt(degrees)), density, 0.0)
-    assert t_p_value(t, degrees) == pytest.approx(tail.sum() / density.sum(), abs=2e-4)
-
-
-def test_the_ends_of_the_p_value():
-    assert t_p_value(0.0, 3) == 1.0 and t_p_value(math.inf, 3) == 0.0
-    with pytest.raises(ValueError, match="degrees=0"):
-        t_p_value(1.0, 0)
-
-
-def test_paired_by_seed_by_hand():
-    # Mean .02, deviation .01, standard error .01/sqrt(3): t = 2 sqrt(3) with 2 degrees, p = 1 - t/sqrt(2 + t^2).
-    found = paired_by_seed([0.01, 0.02, 0.03])
-    half = 4.303 * 0.01 / math.sqrt(3)
-    assert (found.difference.mean, found.difference.low) == pytest.approx((0.02, 0.02 - half))
-    assert found.p == pytest.approx(1 - math.sqrt(12 / 14)) and found.seeds == 3
-
-
-def test_what_has_no_interval_or_no_p():
-    assert paired_by_seed([]) is None
-    one = paired_by_seed([0.1])
-    assert one.p is None and one.difference.low is None and one.seeds == 1
-    assert paired_by_seed([0.0, 0.0]).p == 1.0
-    # Seeds that differ by the same amount have no error to compare it with.
-    assert paired_by_seed([0.1, 0.1]).p is None
-
-
-@given(st.lists(st.integers(-1000, 1000).map(lambda points: points / 1000), min_size=2, max_size=8))
-def test_the_interval_leaves_zero_out_where_p_is_below_five_percent(differences):
-    found = paired_by_seed(differences)
-    if found.p is not None and abs(found.p - 0.05) > 1e-3:
-        low, high = found.difference.low, found.difference.high
-        assert (low > 0 or high < 0) == (found.p < 0.05)
-
-
-def test_a_geometric_mean_by_hand():
-    found = geometric([2.0, 8.0])
-    assert found.mean == pytest.approx(4.0)
-    half = 12.706 * math.log(8 / 2) / math.sqrt(2) / math.sqrt(2)
-    assert math.log(found.high) == pytest.approx(math.log(4) + half, rel=1e-4)
-    assert geometric([]) is None and geometric([3.0]).low is None
-
-
-@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=6))
-def test_a_ratio_and_its_inverse_say_the_same(ratios):
-    one, other = geometric(ratios), geometric([1 / ratio for ratio in ratios])
-    assert one.mean * other.mean == pytest.approx(1)
-    if one.low is not None and one.low > 0:
-        assert one.low * other.high == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -153,8 +77,3 @@ def test_against_itself_a_method_needs_what_it_needed(ends):
     assert found.of_whole.mean == pytest.approx(1) and found.of_first.mean == pytest.approx(1) and not found.bound
     same = at_equal_cost(runs, runs, "seconds")
     assert same.pairs.difference.mean == 0 and same.pairs.seeds == len(ends)
-
-
-def test_the_interval_is_that_of_the_report():
-    values = [0.1, 0.3, 0.2]
-    assert paired_by_seed(values).difference == estimate(values)

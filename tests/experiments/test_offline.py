@@ -1,148 +1,76 @@
-"""The matrix of optimizers: its cells, going on after an interruption, and its table."""
+"""A cell of an offline optimizer: pairs are made once for all of them, and what broke off is not repeated."""
 
 import json
-from pathlib import Path
 
 import pytest
 
-from scripts import matrix
-from scripts.matrix_table import markdown
-from scripts.recipe_runs import Evaluation
+from scripts.experiments import offline
+from scripts.experiments.evaluation import Evaluation
+from scripts.experiments.grids import read_grid
+from scripts.experiments.offline import OfflineTraining
+from scripts.experiments.pipeline import TrainingFailed
+from tests.experiments.test_grids import OPTIMIZERS
 
-
-def result(accuracy):
-    return {
-        "accuracies": [accuracy, 1.0, 0.0, accuracy],
-        "tokens": 1000,
-        "rows": 64,
-        "optimizer_steps": 2,
-        "seconds": 3.5,
-    }
+#: In the place of offline.sh: says what it was called with, and leaves what the stages leave.
+STAND_IN = """
+echo "$STAGES $ALGO $METHOD $SEED $TOKENS $STEPS $PREPARE_ARGS" >>calls
+case $STAGES in
+pairs) mkdir -p "$PAIRS_DIR"
+    echo '{"tokens": {"root": 6, "value": 3, "reenter": 1, "total": 10}, "pairs": 4, "prompts": 3}' >"$PAIRS_DIR/report.json" ;;
+train) [ "$ALGO" != orpo ] || { echo "no such thing" >&2; exit 3; }
+    mkdir -p "$OUT_DIR"
+    echo '{"optimizer_steps": 40, "batch_size": 32, "seconds": 2.5}' >"$OUT_DIR/train.json" ;;
+esac
+"""  # noqa: E501
 
 
 @pytest.fixture
-def calls(monkeypatch):
-    made = []
+def training(tmp_path, monkeypatch):
+    (tmp_path / "offline.sh").write_text(STAND_IN)
+    (tmp_path / "grid.yaml").write_text(OPTIMIZERS.replace("[grpo, kto]", "[grpo, kto, dpo, orpo]"))
+    grid = read_grid(tmp_path / "grid.yaml")
+    monkeypatch.setattr(offline, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(offline, "SCRIPT", "offline.sh")
+    monkeypatch.setattr(offline, "evaluate", lambda *model: Evaluation([1.0, 0.25], 1.0, 0.5))
 
-    def cell(cell, args):
-        made.append(cell.name)
-        if cell.name == "kto-plain-1":
-            raise RuntimeError("offline.sh ended with status 1")
-        return result({"plain": 0.25, "gpo": 0.75}[cell.method])
+    def made(method, optimizer):
+        (cell,) = (one for one in grid.cells() if (one.method, one.settings.optimizer) == (method, optimizer))
+        return OfflineTraining(grid, cell, tmp_path)
 
-    def consecutive(runs, log):
-        for run in runs:
-            made.append(run.name)
-            yield run, 1.0
-
-    monkeypatch.setattr(matrix, "offline_cell", cell)
-    monkeypatch.setattr(matrix, "online_result", lambda cell, args: result({"plain": 0.25, "gpo": 0.75}[cell.method]))
-    monkeypatch.setattr(matrix, "consecutive", consecutive)
     return made
 
 
-def run(tmp_path, *arguments):
-    fixed = ["--out", str(tmp_path), "--algos", "kto,grpo", "--methods", "plain,gpo", "--seeds", "0,1"]
-    return matrix.main([*fixed, *arguments])
+def calls(tmp_path):
+    return (tmp_path / "calls").read_text().splitlines()
 
 
-def test_every_cell_leaves_a_row_and_a_failure_the_others(calls, tmp_path, capsys):
-    assert run(tmp_path) == 1
-    assert calls == [f"{a}-{m}-{s}" for a in ("kto", "grpo") for s in (0, 1) for m in ("plain", "gpo")]
-    assert "1 cells failed: kto-plain-1" in capsys.readouterr().err
-    row = json.loads((tmp_path / "rows" / "grpo-gpo-1.json").read_text())
-    assert row["accuracy"] == 0.625 and row["low"] <= 0.625 <= row["high"] and row["optimizer_steps"] == 2
-    calls.clear()
-    assert run(tmp_path) == 1
-    assert calls == ["kto-plain-1"]  # what is there is not run again
-
-
-def test_rows_of_other_settings_are_refused(calls, tmp_path, capsys):
-    run(tmp_path)
-    calls.clear()
-    assert run(tmp_path, "--tokens", "99") == 1
-    assert "kto-plain-0.json has other settings" in capsys.readouterr().err and calls == []
-
-
-def test_the_table_by_hand(calls, tmp_path):
-    run(tmp_path)
-    lines = (tmp_path / "table.md").read_text().splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
-    assert [cell[:3] for cell in cells] == [
-        ["grpo", "plain", "2"],
-        ["grpo", "gpo", "2"],
-        ["kto", "plain", "1"],
-        ["kto", "gpo", "2"],
+def test_pairs_are_shared_by_the_optimizers_of_a_method(training, tmp_path):
+    for method, optimizer in (("kto", "kto"), ("dpo", "dpo"), ("random", "kto")):
+        training(method, optimizer).train()
+    said = [line.split(" --")[0] for line in calls(tmp_path)]
+    assert said == [
+        "pairs kto plain 0 150000 40",
+        "train kto plain 0 150000 40",
+        "train dpo plain 0 150000 40",
+        "pairs kto random 0 150000 40",
+        "train kto random 0 150000 40",
     ]
-    # Both seeds end at the same accuracy: no spread, and a difference of which no test can be made.
-    assert cells[1][3:8] == ["62.5 [62.5, 62.5]", "1,000", "64", "2", "4"]
-    assert cells[1][8:] == ["+25.0 [+25.0, +25.0]", "none"]
-    assert cells[0][8:] == ["", ""]
+    assert "--n-steps=8 --n-hard=3" in calls(tmp_path)[0]
+    training("kto", "kto").train()
+    assert len(calls(tmp_path)) == 5  # all of it is there
 
 
-def test_the_page_is_what_the_committed_rows_say():
-    rows = json.loads(matrix.RESULTS.read_text())
-    assert matrix.page(rows) == matrix.PAGE.read_text()
+def test_a_row_by_hand(training):
+    one = training("random", "kto")
+    one.train()
+    run, accuracies = one.result(7, "abc")
+    assert accuracies == [1.0, 0.25] and run.accuracy == 0.625 and run.low <= 0.625 <= run.high
+    assert (run.run, run.key, run.commit) == (7, one.cell.key, "abc")
+    assert (run.tokens, run.tokens_root, run.rows, run.optimizer_steps) == (10, 6, 1280, 40)
+    assert (run.pairs, run.pair_prompts, run.training_steps, run.points) == (4, 3, None, ())
+    assert run.seconds == 2.5 + json.loads((one.pairs / "seconds.json").read_text())
 
 
-def test_differences_are_of_the_seeds_that_both_have():
-    rows = [
-        {"algo": "dpo", "method": m, "seed": s, **result(0.5), "accuracy": a}
-        for m, s, a in [("plain", 0, 0.1), ("plain", 1, 0.1), ("gpo", 0, 0.2), ("gpo", 1, 0.4), ("gpo", 2, 1.0)]
-    ]
-    # 0.1 and 0.3: mean 0.2, standard error 0.1, t of one degree of freedom 12.706; p = 1 - 2 atan(2) / pi.
-    assert "| +20.0 [-107.1, +147.1] | 0.295 |" in markdown(rows)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--algos", "sgd"], "--algos=sgd: must be of ppo, grpo"),
-        (["--methods", "best"], "--methods=best: must be of plain, random, gpo"),
-        (["--seeds", "a"], "--seeds=a: must be integers"),
-        (["--tokens", "0"], "--tokens=0: must be at least 1"),
-    ],
-)
-def test_errors_name_the_option(tmp_path, capsys, arguments, said):
-    with pytest.raises(SystemExit):
-        matrix.main(["--out", str(tmp_path), *arguments])
-    assert said in capsys.readouterr().err
-
-
-def test_the_optimizers_are_those_that_the_recipes_take():
-    online, offline = (
-        (matrix.RECIPE / script).read_text().partition("\nesac")[0] for script in ("run.sh", "offline.sh")
-    )
-    named = {word.strip("|()") for line in online.splitlines() for word in line.split() if "#" not in word}
-    assert set(matrix.ONLINE) <= named
-    assert all(algo in offline for algo in matrix.OFFLINE)
-
-
-def test_an_online_cell_is_a_run_that_composes_and_is_read_back(tmp_path, monkeypatch):
-    from hydra import compose, initialize_config_dir
-
-    from verl_gpo.plugin.checks.validate import check
-
-    args = matrix.parse_args(["--out", str(tmp_path)])
-    cell = matrix.Cell("grpo", "plain", 3)
-    run = matrix.online_training(cell, args).run()
-    assert (run.environment["ALGO"], run.environment["METHOD"]) == ("grpo", "plain")
-    with initialize_config_dir(config_dir=str(matrix.RECIPE / "config"), version_base=None):
-        config = compose("arithmetic", overrides=run.arguments)
-    check(config)
-    assert config.trainer.total_training_steps == config.trainer.save_freq == 6
-    assert config.data.seed == config.algorithm.gpo.seed == 3 and config.data.train_batch_size == 8
-
-    metrics = {"gpo/tokens/root": 10, "gpo/tokens/value": 5, "gpo/rows": 8, "gpo/optimizer_steps": 1}
-    lines = [json.dumps({"step": step, "data": {**metrics, "timing_s/step": 2.0}}) for step in (1, 2)]
-    file = Path(run.environment["VERL_FILE_LOGGER_PATH"])
-    file.parent.mkdir(parents=True)
-    file.write_text("\n".join(lines) + "\n")
-    asked = []
-    monkeypatch.setattr(
-        matrix, "evaluate", lambda model, *rest: asked.append(model) or Evaluation([1.0, 0.25], 1.0, 0.5)
-    )
-    row = matrix.row_of(cell, args, matrix.online_result(cell, args))
-    assert asked == [Path(run.environment["OUT_DIR"]) / "checkpoints/global_step_6/actor/huggingface"]
-    assert row["accuracies"] == [1.0, 0.25] and row["accuracy"] == 0.625
-    assert (row["tokens"], row["rows"], row["optimizer_steps"], row["seconds"]) == (30, 16, 2, 4)
+def test_a_failure_ends_with_the_end_of_its_log(training):
+    with pytest.raises(TrainingFailed, match=r"offline.sh ended with status 3; its log, .*orpo.*\n.*no such thing"):
+        training("orpo", "orpo").train()

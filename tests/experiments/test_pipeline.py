@@ -1,21 +1,18 @@
-"""Trainings in one pipeline: what of it needs no verl run. tests/e2e/test_training.py trains in it."""
+"""Trainings in as few pipelines as they fit into, with a stand-in that trains nothing."""
 
 import json
+import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from scripts import consecutive
-from scripts.consecutive import Run, TrainingFailed
+from scripts.experiments import pipeline
+from scripts.experiments.pipeline import Run, TrainingFailed
 
 #: In the pipeline's place: trains whatever is in the first run's pipeline, the first letter of its name.
 STAND_IN = """
 import json, sys
 from pathlib import Path
-if sys.argv[1] == "--arguments":
-    Path(sys.argv[2]).write_text(json.dumps(sys.argv[3:]))
-    sys.exit()
 runs = json.loads(Path(sys.argv[1]).read_text())
 for run in runs:
     if run["name"][0] != runs[0]["name"][0]:
@@ -32,11 +29,11 @@ for run in runs:
 def train(tmp_path, monkeypatch):
     (tmp_path / "pipeline.py").write_text(STAND_IN)
     (tmp_path / "recipe.sh").write_text('exec "$PYTHON" $MAIN --config-name x "$@" ${EXTRA:+"$EXTRA"}\n')
-    monkeypatch.setattr(consecutive, "__file__", str(tmp_path / "pipeline.py"))
-    monkeypatch.setattr(consecutive, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(pipeline, "PIPELINE", (str(tmp_path / "pipeline.py"),))
+    monkeypatch.setattr(pipeline, "REPOSITORY", tmp_path)
 
     def train(*runs):
-        return [(run.name, outcome) for run, outcome in consecutive.consecutive(runs, tmp_path / "logs" / "log")]
+        return [(run.name, outcome) for run, outcome in pipeline.consecutive(runs, tmp_path / "logs" / "log")]
 
     return train
 
@@ -63,23 +60,14 @@ def test_a_script_that_comes_to_no_training_is_named(train, tmp_path):
     assert "ALGO=x" in (tmp_path / "logs" / "log").read_text()
 
 
-def test_trainings_share_a_pipeline_if_engine_and_workers_are_alike(compose, run_overrides):
-    def pipeline(*overrides):
-        return consecutive.pipeline_of(compose(*run_overrides, *overrides))
-
-    first = pipeline()
-    rollout = "actor_rollout_ref.rollout"
-    own = ["actor_rollout_ref.actor.optim.lr=0.1", f"{rollout}.n=4", "algorithm.gpo.n_mc=8", "data.seed=3"]
-    assert pipeline(*own) == pipeline("trainer.experiment_name=other") == first
-    for other in (f"{rollout}.max_model_len=99", "actor_rollout_ref.model.lora_rank=4", "algorithm.adv_estimator=gae"):
-        assert pipeline(other) != first
-
-
 def test_a_recipe_hands_over_what_it_would_train_with(tmp_path):
     file = tmp_path / "arguments"
-    argv = [sys.executable, consecutive.__file__, "--arguments", str(file), "--config-name", "x", "a=[1, 2]"]
-    import subprocess
-
-    subprocess.run(argv, check=True)
+    subprocess.run([sys.executable, pipeline.__file__, str(file), "--config-name", "x", "a=[1, 2]"], check=True)
     assert json.loads(file.read_text()) == ["--config-name", "x", "a=[1, 2]"]
-    assert Path(consecutive.__file__).name == "consecutive.py"
+
+
+def test_problems_are_made_without_a_training(tmp_path, monkeypatch):
+    (tmp_path / "recipe.sh").write_text('touch made; exec "$PYTHON" $MAIN x\n')
+    monkeypatch.setattr(pipeline, "REPOSITORY", tmp_path)
+    pipeline.prepare(Run("a1", "recipe.sh"), tmp_path / "log")
+    assert (tmp_path / "made").exists()
