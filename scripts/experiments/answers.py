@@ -88,8 +88,15 @@ def _against_grpo(runs: Sequence[Run], grids: Sequence[str], names: Sequence[str
     for grid, regime, named in places(runs, grids):
         plain = named.get("grpo", {})
         if plain:
-            rows.append((grid, regime, accuracy(plain), *(_difference(named.get(name, {}), plain) for name in names)))
-    return table(("grid", "regime", "`grpo`, % [95 %]", *(f"`{name}`" for name in names)), rows, 2)
+            against = (_difference(named.get(name, {}), plain) for name in names)
+            rows.append((grid, regime, _start(plain), accuracy(plain), *against))
+    return table(("grid", "regime", "start, %", "`grpo`, % [95 %]", *(f"`{name}`" for name in names)), rows, 2)
+
+
+def _start(seeds: Seeds) -> str:
+    """Accuracy before training, mean over seeds."""
+    starts = [run.points[0].accuracy for run in seeds.values() if run.points and run.points[0].training_step == 0]
+    return f"{100 * statistics.fmean(starts):.1f}" if starts else ""
 
 
 def _difference(ours: Seeds, theirs: Seeds) -> str:
@@ -104,7 +111,7 @@ def same_optimizer_steps(runs: Sequence[Run]) -> str:
     """By the paper's protocol, against GRPO in as many optimizer steps, at the end and at its tokens."""
     rows = []
     for grid, regime, named in places(runs, PROTOCOL):
-        for name in ("gpo_paper", "gpo_fast", "random"):
+        for name in ("gpo_paper", "gpo_fast"):
             ours, theirs = named.get(name, {}), named.get(TWICE, {})
             pairs, equal = final_difference(ours, theirs), at_equal_cost(curves(ours), curves(theirs), "tokens")
             cost = multiple(ours, theirs, lambda run: run.tokens)
@@ -199,7 +206,7 @@ def found(runs: Sequence[Run]) -> str:
     """How often the chosen step is a hard one, and how often the group that is drawn there has both outcomes."""
     names = ("random", "gpo_paper", "gpo_fast")
     rows = []
-    for grid, regime, named in places(runs, (*PROTOCOL, "tokens")):
+    for grid, regime, named in places(runs, PROTOCOL):
         cells = []
         for name in names:
             seeds = named.get(name, {})
@@ -226,25 +233,3 @@ def seconds(runs: Sequence[Run]) -> str:
             rows.append((f"`{name}`", len(seeds), f"{whole:.2f}", *parts, *against))
     head = ("method", "seeds", "seconds a step", *phases.values(), "x GRPO [95 %]", "x GRPO for each row [95 %]")
     return table(head, rows, 1)
-
-
-def settings(runs: Sequence[Run]) -> str:
-    """Variants of ``gpo_fast`` against ``gpo_fast``, one setting at a time, in the grid ``few``."""
-    rows = []
-    for grid, regime, named in places(runs, ("few",)):
-        for name, ours in named.items():
-            if name.startswith("gpo_fast ") and (pairs := final_difference(ours, named.get("gpo_fast", {}))):
-                cost = multiple(ours, named["gpo_fast"], lambda run: run.tokens)
-                rows.append((grid, regime, name, pairs.seeds, points(pairs), p_value(pairs), f"{cost.mean:.2f}"))
-    return table(("grid", "regime", "method", "seeds", "points [95 %]", "p", "x tokens"), rows, 3)
-
-
-def repeated(runs: Sequence[Run]) -> str:
-    """A cell of ``protocol`` and the same cell run again."""
-    cells = [
-        (grid, named.get("gpo_fast", {}))
-        for grid, regime, named in places(runs, ("protocol", "repeat"))
-        if regime == "rare8"
-    ]
-    rows = [(grid, "rare8", "gpo_fast", len(seeds), accuracy(seeds)) for grid, seeds in cells if seeds]
-    return table(("grid", "regime", "method", "seeds", "accuracy, % [95 %]"), rows, 3)

@@ -12,7 +12,6 @@ from pathlib import Path
 from scripts.experiments import answers
 from scripts.experiments.figures import accuracy_over_distance, accuracy_over_tokens
 from scripts.experiments.markers import fill
-from scripts.experiments.measures import status
 from scripts.experiments.optimizers import optimizers
 from scripts.experiments.pipeline import REPOSITORY
 from scripts.experiments.rows import Run
@@ -29,9 +28,6 @@ EVIDENCE: Sections = {
     "each_at_its_rate": answers.each_at_its_rate,
     "found": answers.found,
     "seconds": answers.seconds,
-    "settings": answers.settings,
-    "repeated": answers.repeated,
-    "status": status,
 }
 MATRIX: Sections = {"": lambda runs: optimizers([run for run in runs if run.grid == "optimizers"])}
 README: Sections = {"": answers.summary}
