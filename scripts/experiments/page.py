@@ -37,11 +37,17 @@ PAGES: dict[str, tuple[str, Sections]] = {
     "docs/matrix.md": ("matrix", MATRIX),
     "README.md": ("results", README),
 }
+#: Methods of ``protocol.png``; ``tables protocol --figure FILE`` draws all of them.
+_COMPARED = ("grpo", answers.TWICE, "random", "gpo_paper", "gpo_fast")
 #: Figure of ``docs/evidence.md`` -> the grid of its runs, and what draws it.
 FIGURES: dict[str, tuple[str, Callable[[Sequence[Run], Path], bool]]] = {
-    "protocol.png": ("protocol", accuracy_over_tokens),
+    "protocol.png": ("protocol", lambda runs, path: accuracy_over_tokens(_named(runs, _COMPARED), path)),
     "distance.png": ("skills", accuracy_over_distance),
 }
+
+
+def _named(runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
+    return [run for run in runs if run.name in names]
 
 
 def pages(runs: Sequence[Run], root: Path = REPOSITORY) -> dict[Path, str]:
