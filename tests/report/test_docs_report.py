@@ -7,7 +7,7 @@ import pytest
 
 from scripts import bench_report, bench_traces
 from tests.conftest import REPOSITORY
-from tests.report.test_step_line import FULL
+from tests.traces.test_step_line import FULL
 from verl_gpo.config import GPOConfig
 from verl_gpo.plugin.observe import trackers
 from verl_gpo.report.command_line import parse
