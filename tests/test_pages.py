@@ -104,11 +104,36 @@ def test_commands_exist(page):
         pytest.fail(f"python {script}: files of a package run as modules, by python -m")
 
 
+def commands(text: str) -> list[tuple[str, set[str]]]:
+    """The modules that a page runs with ``python -m``, and the options that it gives each."""
+    found = []
+    for line in re.findall(r"-m ((?:verl_gpo|scripts|recipes)\.[^`\n]*)", text.replace("\\\n", " ")):
+        mine = re.split(r" -- | -m | # ", line)[0]  # behind them begins another command, or a comment
+        found.append((mine.split()[0], set(re.findall(r"(?<![\w-])(--[a-z][\w-]*)", mine))))
+    return found
+
+
+def test_commands_by_hand():
+    text = "python -m verl_gpo.a --x 1 \\\n  --y=2  # --z\nand `python -m scripts.b run --k` --no\n"
+    assert commands(text) == [("verl_gpo.a", {"--x", "--y"}), ("scripts.b", {"--k"})]
+
+
+@every_page
+def test_options_exist(page):
+    """An option is one that a file beside the module names; Hydra's own are not asked for."""
+    for module, options in commands(page.read_text(encoding="utf-8")):
+        path = REPOSITORY.joinpath(*module.split("."))
+        folder = path if path.is_dir() else path.parent
+        source = "\n".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+        for option in options:
+            assert f'"{option}"' in source, f"python -m {module} {option}"
+
+
 @every_page
 def test_paths_exist(page):
-    """Files and folders of the repository that are named as code."""
+    """Files and folders of the repository, wherever a page names them; NAME stands for any."""
     text = page.read_text(encoding="utf-8")
-    for path in re.findall(r"`((?:docs|recipes|scripts|tests|verl_gpo)/[\w./-]+\w)`", text):
+    for path in re.findall(r"(?<![\w/.$-])(?:docs|recipes|scripts|tests|verl_gpo)/[\w./-]*\w", text):
         assert (REPOSITORY / path).exists() or "NAME" in path, path
 
 

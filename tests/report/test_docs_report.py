@@ -61,10 +61,3 @@ def test_settings_columns_and_names_exist():
         "usage": {p: {"tokens": 0, "seconds": 0} for p in ("value", "reenter")},
     }
     assert all(f"`{column}`" in PAGE for column in (*_numbers(row), "solved", "reentered"))
-
-
-def test_pictures_and_paths_exist():
-    for path in re.findall(r"\]\(([\w./-]+)\)", PAGE):
-        assert (REPOSITORY / "docs" / path).exists(), path
-    for path in re.findall(r"(?:scripts|tests|recipes)/[\w./-]+\w", PAGE):
-        assert (REPOSITORY / path).exists(), path
