@@ -90,8 +90,9 @@ def parser() -> argparse.ArgumentParser:
     one = command(run)
     one.add_argument("grid", type=Path, help="YAML file")
     one.add_argument("--work", type=Path, default=Path("outputs/experiment"), help="folder of models and logs")
-    for name in ("regimes", "methods", "seeds"):
-        one.add_argument(f"--{name}", help=f"comma-separated, of the grid's {name}; all if not given")
+    one.add_argument("--regimes", help="comma-separated, of the grid's regimes; all if not given")
+    one.add_argument("--methods", help="comma-separated, of the grid's methods, named as in tables; all if not given")
+    one.add_argument("--seeds", help="comma-separated, of the grid's seeds; all if not given")
     one.add_argument("--list", action="store_true", help="only say which runs are missing")
 
     one = command(page)

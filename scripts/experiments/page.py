@@ -30,7 +30,11 @@ EVIDENCE: Sections = {
     "seconds": answers.seconds,
 }
 MATRIX: Sections = {"": lambda runs: optimizers([run for run in runs if run.grid == "optimizers"])}
-README: Sections = {"": answers.summary}
+_NOTE = (
+    "Models of 0.1 M parameters on toy tasks, mostly three seeds; p is not corrected for the number of comparisons. "
+    "`grpo mini_batches=2` is GRPO with half its mini-batch, which takes as many optimizer steps as GPO's added rows."
+)
+README: Sections = {"": lambda runs: f"{answers.summary(runs)}\n\n{_NOTE}"}
 #: Page -> kind of its markers, and its sections.
 PAGES: dict[str, tuple[str, Sections]] = {
     "docs/evidence.md": ("evidence", EVIDENCE),

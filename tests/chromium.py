@@ -1,6 +1,6 @@
 """A Chromium for the browser tests, where the machine has none.
 
-    python scripts/chromium.py          # says which one is used; fetches one first if there is none
+    python -m tests.chromium          # says which one is used; fetches one first if there is none
 
 Taken in this order: the one that ``VERL_GPO_CHROMIUM`` names, one on the ``PATH``, the one that this command fetched,
 that of ``playwright install chromium``. What is fetched is the npm package ``@sparticuz/chromium``: it needs neither
