@@ -99,7 +99,7 @@ def learn_from(args) -> list[dict]:
 
 
 def task_folder(args, steps: int) -> Path:
-    """Make the arithmetic task of so many steps, or find it made."""
+    """Make the arithmetic task with a number of steps, or find it made."""
     from recipes.arithmetic.prepare import prepare
 
     spec, budget, target = TASKS[steps]

@@ -210,7 +210,7 @@ def found(runs: Sequence[Run]) -> str:
         cells = []
         for name in names:
             seeds = named.get(name, {})
-            rate, share = hit_rate(seeds), mixed(seeds, "branch_mixed")
+            rate, share = hit_rate(seeds), mixed(seeds, "reentry_mixed")
             cells.append(f"{rate[0]:.2f}, {share.mean:.2f}" if rate and share else "")
         if any(cells):
             rows.append((grid, regime, *cells))

@@ -33,7 +33,7 @@ def mixed(seeds: Seeds, kind: str) -> Estimate | None:
     """Share of the groups whose outcomes differ, over seeds; None where there were no such groups.
 
     Args:
-        kind: ``root_mixed`` or ``branch_mixed``.
+        kind: ``root_mixed`` or ``reentry_mixed``.
     """
     known = [share for run in seeds.values() if (share := getattr(run, kind)) is not None]
     return estimate(known) if known else None
@@ -45,7 +45,7 @@ def groups(runs: Sequence[Run]) -> str:
     for grid, mine in by_grid(runs).items():
         for (regime, method), seeds in by_cell(mine).items():
             shares: list[object] = []
-            for kind in ("root_mixed", "branch_mixed"):
+            for kind in ("root_mixed", "reentry_mixed"):
                 found = mixed(seeds, kind)
                 count = sum(getattr(run, kind) is not None for run in seeds.values())
                 shares += [count, "none" if found is None else f"{found.mean:.2f} {interval(found)}"]

@@ -90,8 +90,8 @@ class OfflineTraining:
         cores, device = machine()
         tokens = report["tokens"]
         not_known = dict.fromkeys(("seconds_gen", "seconds_old_log_prob", "seconds_update_actor"))
-        not_known |= dict.fromkeys(("seconds_update_critic", "seconds_update_weights", "root_mixed", "branch_mixed"))
-        not_known |= dict.fromkeys(("requests_value", "requests_reenter", "hits", "chosen"))
+        not_known |= dict.fromkeys(("seconds_update_critic", "seconds_update_weights", "root_mixed", "reentry_mixed"))
+        not_known |= dict.fromkeys(("requests_value", "requests_reentry", "hits", "chosen"))
         run = Run(
             run=number,
             grid=self.cell.grid,
@@ -106,7 +106,7 @@ class OfflineTraining:
             tokens=tokens["total"],
             tokens_root=tokens["root"],
             tokens_value=tokens["value"],
-            tokens_reenter=tokens["reenter"],
+            tokens_reentry=tokens["total"] - tokens["root"] - tokens["value"],
             rows=trained["optimizer_steps"] * trained["batch_size"],
             optimizer_steps=trained["optimizer_steps"],
             pairs=report["pairs"],

@@ -10,7 +10,7 @@ from scripts.experiments.settings import LEARNING, METHODS, Settings, is_plain, 
 #: Where the device of a run was not written down; its seconds are compared with nobody's.
 UNKNOWN = "unknown"
 #: Columns that are shares.
-SHARES = ("accuracy", "low", "high", "root_mixed", "branch_mixed", "easy_step", "hard_step")
+SHARES = ("accuracy", "low", "high", "root_mixed", "reentry_mixed", "easy_step", "hard_step")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Run:
         tokens: all that were generated, whatever for; ``tokens_root`` and the others are parts of it.
         pairs, pair_prompts: that an offline optimizer is trained on, and the prompts that they come from.
         seconds: training steps, validation left out; of an offline optimizer pairs and training.
-        root_mixed, branch_mixed: share of the groups whose outcomes differ; None without such groups.
+        root_mixed, reentry_mixed: share of the groups whose outcomes differ; None without such groups.
         chosen, hits: critical steps, and those among them that are hard in truth; None for methods without.
         accuracy, low, high: last evaluation, with its 95 % interval over problems.
         base: the settings that the method has in its grid: what differs from them is part of the name.
@@ -72,9 +72,9 @@ class Run:
     tokens: float
     tokens_root: float | None
     tokens_value: float | None
-    tokens_reenter: float | None
+    tokens_reentry: float | None
     requests_value: float | None
-    requests_reenter: float | None
+    requests_reentry: float | None
     rows: float
     optimizer_steps: float
     pairs: int | None
@@ -86,7 +86,7 @@ class Run:
     seconds_update_critic: float | None
     seconds_update_weights: float | None
     root_mixed: float | None
-    branch_mixed: float | None
+    reentry_mixed: float | None
     hits: float | None
     chosen: float | None
     accuracy: float

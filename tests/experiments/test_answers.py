@@ -76,7 +76,7 @@ def test_each_at_its_rate_takes_those_of_the_table():
 
 
 def test_chosen_steps_and_their_groups():
-    runs = [a_run("gpo_fast", seed, hits=hits, chosen=5.0, branch_mixed=0.5) for seed, hits in enumerate((5.0, 4.0))]
+    runs = [a_run("gpo_fast", seed, hits=hits, chosen=5.0, reentry_mixed=0.5) for seed, hits in enumerate((5.0, 4.0))]
     assert body(answers.found([a_run(), *runs])) == [["protocol", "late12", "", "", "0.90, 0.50"]]
 
 

@@ -33,7 +33,7 @@ def test_lines_by_kind_are_those_of_the_first_and_the_last_evaluation():
 
 
 def test_groups_that_teach_by_hand():
-    runs = [a_run("gpo_fast", seed, root_mixed=share, branch_mixed=0.5) for seed, share in enumerate((0.2, 0.4))]
+    runs = [a_run("gpo_fast", seed, root_mixed=share, reentry_mixed=0.5) for seed, share in enumerate((0.2, 0.4))]
     half = 12.706 * 0.1414214 / 2**0.5
     rows = body(groups([a_run(root_mixed=None), *runs]))
     assert rows[0] == ["protocol", "late12", "grpo", "0", "none", "0", "none"]

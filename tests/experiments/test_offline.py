@@ -66,7 +66,8 @@ def test_a_row_by_hand(training):
     run, accuracies = one.result(7, "abc")
     assert accuracies == [1.0, 0.25] and run.accuracy == 0.625 and run.low <= 0.625 <= run.high
     assert (run.run, run.key, run.commit) == (7, one.cell.key, "abc")
-    assert (run.tokens, run.tokens_root, run.rows, run.optimizer_steps) == (10, 6, 1280, 40)
+    assert (run.tokens, run.tokens_root, run.tokens_value, run.tokens_reentry) == (10, 6, 3, 1)
+    assert (run.rows, run.optimizer_steps) == (1280, 40)
     assert (run.pairs, run.pair_prompts, run.training_steps, run.points) == (4, 3, None, ())
     assert run.seconds == 2.5 + json.loads((one.pairs / "seconds.json").read_text())
 

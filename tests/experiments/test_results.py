@@ -21,7 +21,7 @@ from tests.experiments.samples import a_run, write
 
 def test_rows_are_read_as_they_were_written(tmp_path):
     base = Settings()
-    fast = a_run("gpo_fast", 1, hits=3.0, chosen=4.0, branch_mixed=0.25, root_mixed=None, curve=(), explore_share=0.5)
+    fast = a_run("gpo_fast", 1, hits=3.0, chosen=4.0, reentry_mixed=0.25, root_mixed=None, curve=(), explore_share=0.5)
     offline = a_run("random", curve=(), optimizer="kto", prompts=None, training_steps=None, pairs=7, cores=None)
     runs = [a_run(), fast, offline]
     assert read_results(write(tmp_path, runs), {}) == [replace(run, base=base) for run in runs]

@@ -62,7 +62,7 @@ def test_cells_of_other_tasks_optimizers_and_sizes(training):
 
 
 def metrics(step, reenters):
-    own = {"gpo/tokens/value": 30, "gpo/tokens/reenter": 5, "gpo/critical/found": 4, "gpo/critical/given": 0.75}
+    own = {"gpo/tokens/value": 30, "gpo/tokens/reentry": 5, "gpo/critical/found": 4, "gpo/critical/given": 0.75}
     return {
         "gpo/tokens/root": 100,
         "gpo/rows": 64,
@@ -104,7 +104,7 @@ def test_rows_by_hand(training, models):
     assert (plain.run, plain.commit, plain.key) == (1, "abc", training("late12", "grpo").cell.key)
     assert (plain.tokens_root, plain.tokens, plain.rows, plain.optimizer_steps) == (400, 400, 256, 4)
     assert (plain.seconds, plain.seconds_gen, plain.seconds_update_critic) == (10, 6, None)  # 12 less two savings
-    assert (plain.root_mixed, plain.branch_mixed, plain.hits, plain.chosen) == (0.25, None, None, None)
+    assert (plain.root_mixed, plain.reentry_mixed, plain.hits, plain.chosen) == (0.25, None, None, None)
     assert (plain.accuracy, plain.settings.prompts, plain.settings.learning_rate) == (0.5, 6, 5e-4)
     assert (fast.tokens, fast.hits, fast.chosen, fast.settings.n_mc) == (540, 12, 16, 8)
     assert [(p.training_step, p.tokens, p.seconds, p.accuracy) for p in fast.points] == [
