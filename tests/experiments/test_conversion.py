@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from scripts.experiments.cells import final_difference, mean, multiple, p_value, points, ratio
 from scripts.experiments.distance import distances
 from scripts.experiments.grids import known_grids
 from scripts.experiments.measures import by_grid, groups, hits, kinds, overhead, status
 from scripts.experiments.optimizers import optimizers
 from scripts.experiments.results import FOLDER, read_results
+from scripts.experiments.rows import by_cell
 from scripts.experiments.settings import label
-from scripts.experiments.tables import at_equal, at_the_end, final, sensitivity, to_reach
+from scripts.experiments.tables import at_equal, at_the_end, final, sensitivity, to_reach, tokens_to_reach
 from tests.experiments.old_names import renamed
 
 OLD = json.loads(Path(__file__).with_name("old_figures.json").read_text(encoding="utf-8"))
@@ -26,6 +28,8 @@ OF_GRID = by_grid(RUNS)
 INTERVAL = re.compile(r"\[([^]]*)\]")
 #: Optimizers side by side stood on a page of their own then.
 THEN = [run for run in RUNS if run.grid != "optimizers"]
+#: Columns of the README's table of that time.
+README = ("grpo mini_batches=2", "gpo_paper", "gpo_fast", "lean", "random", "oracle")
 FIRST = {"final": 2, "at_the_end": 3, "at_equal": 3, "to_reach": 3}
 
 
@@ -40,13 +44,13 @@ def assert_alike(new, old):
         for now, then in zip(new[key], figures, strict=True):
             if now != then:
                 assert INTERVAL.sub("", now) == INTERVAL.sub("", then), key
-                for a, b in zip(ends(now), ends(then), strict=True):
+                for a, b in zip(ends(now), ends(then), strict=True):  # of all intervals of the cell
                     digit = 10.0 ** -len(b.partition(".")[2])
                     assert abs(float(a) - float(b)) < 1.5 * digit, (key, now, then)
 
 
 def ends(cell):
-    return INTERVAL.search(cell)[1].split(", ")
+    return [end for found in INTERVAL.findall(cell) for end in found.split(", ")]
 
 
 def name(grid, regime, method):
@@ -107,6 +111,27 @@ def test_every_optimizer_is_as_it_was():
     old = {(row[0], methods.get(row[1], row[0])): row[2:] for row in OLD["optimizers"]["rows"]}
     assert len(old) == 36
     assert_alike({tuple(row[:2]): row[2:] for row in lines(optimizers(OF_GRID["optimizers"]))}, old)
+
+
+def test_every_figure_of_the_readme_is_as_it_was():
+    new, old = {}, {}
+    for grid, regime, plain, *against in OLD["summary"]["rows"]:
+        cells = {name: seeds for (place, name), seeds in by_cell(OF_GRID[grid]).items() if place == regime}
+        reached = f"{100 * mean(cells['grpo'], lambda run: run.accuracy):.1f}, {len(cells['grpo'])} seeds"
+        old[grid, regime, "grpo"], new[grid, regime, "grpo"] = [plain], [reached]
+        for method, then in zip(README, against, strict=True):
+            old[grid, regime, method] = [then]
+            new[grid, regime, method] = [headline(cells[method], cells["grpo"]) if method in cells else ""]
+    assert_alike(new, old)
+    assert sum(then != [""] for then in old.values()) > 60
+
+
+def headline(ours, theirs):
+    """A cell as the README had it."""
+    pairs, there = final_difference(ours, theirs), tokens_to_reach(ours, theirs)
+    cost = multiple(ours, theirs, lambda run: run.tokens)
+    said = [points(pairs), f"p {p_value(pairs)}, {pairs.seeds} seeds", f"{cost.mean:.2f} x tokens"]
+    return "<br>".join([*said, f"there at {ratio(there.of_whole, there.bound)}"])
 
 
 def test_as_much_was_run_as_then():
