@@ -6,14 +6,9 @@ from scripts.bench_search_tables import PAGE, page
 from tests.conftest import REPOSITORY
 from verl_gpo.core.search import SEARCHES
 from verl_gpo.core.segment.steps import splitter_table
-from verl_gpo.plan.reference import reference_table
 from verl_gpo.report import summary
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-
-
-def test_the_configuration_table_is_the_generated_one():
-    assert reference_table(allowed=False) in README
 
 
 def test_the_paths_it_names_exist():

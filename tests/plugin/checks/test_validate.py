@@ -119,8 +119,6 @@ BAD = {
     (
         "algorithm.gpo.splitter=tokens",
     ): "algorithm.gpo.splitter_option='': tokens needs an option: an integer of at least 1",
-    ("algorithm.gpo.max_prefix_tokens=96",): "algorithm.gpo.max_prefix_tokens=96: must be under "
-    "data.max_response_length=96, which prefix and continuation share",
     (
         "reward.reward_model.enable=true",
     ): "reward.reward_model.enable_resource_pool=False: must be true with re-entry: a colocated reward model cannot "
@@ -188,7 +186,6 @@ def test_a_setting_that_cannot_work_is_refused_in_one_line(compose, run_override
     "overrides",
     [
         (f"{ROLLOUT}.n=1", "algorithm.adv_estimator=gae"),
-        ("algorithm.gpo.max_prefix_tokens=95",),
         ("algorithm.gpo.splitter=tokens", "algorithm.gpo.splitter_option=64"),
         ("reward.reward_model.enable=true", "reward.reward_model.enable_resource_pool=true"),
         ("trainer.v1.trainer_mode=colocate_async",),
@@ -243,13 +240,15 @@ def test_given_steps_have_to_be_in_the_training_set(compose, run_overrides, tiny
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    given = (*run_overrides, "algorithm.gpo.search=given", "algorithm.gpo.given_key=pivots")
-    with pytest.raises(ConfigError, match=r"^algorithm.gpo.given_key='pivots': must be a field of extra_info .* has "):
+    given = (*run_overrides, "algorithm.gpo.search=given")
+    with pytest.raises(
+        ConfigError, match=r"^algorithm.gpo.search='given': needs extra_info.hard_steps in each row; .* has "
+    ):
         validate.prepare(compose(*given))
-    pq.write_table(pa.table({"extra_info": [{"pivots": [1]}]}), tmp_path / "train.parquet")
+    pq.write_table(pa.table({"extra_info": [{"hard_steps": [1]}]}), tmp_path / "train.parquet")
     validate.prepare(compose(*given, f"data.train_files={tmp_path}/train.parquet"))
-    pq.write_table(pa.table({"extra_info": [{"pivots": ["one"]}]}), tmp_path / "train.parquet")
-    with pytest.raises(ConfigError, match=r"must hold lists of integers .* has list<"):
+    pq.write_table(pa.table({"extra_info": [{"hard_steps": ["one"]}]}), tmp_path / "train.parquet")
+    with pytest.raises(ConfigError, match=r"needs lists of integers in extra_info.hard_steps; .* has list<"):
         validate.prepare(compose(*given, f"data.train_files={tmp_path}/train.parquet"))
     pq.write_table(pa.table({"prompt": ["x"]}), tmp_path / "train.parquet")
     with pytest.raises(ConfigError, match="has none$"):

@@ -9,12 +9,14 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ...config import BLOCK, ConfigError, GPOConfig
+from ...config import BLOCK, GIVEN_STEPS, ConfigError, GPOConfig, owned_by
+from ...core.search import SEARCHES
 from ...cpu.detect import cpu_platform_wanted
 from ..estimators import BASES, BY_GROUP, REFUSED, needs_group
 from .backends import check_backends
@@ -74,8 +76,8 @@ def prepare(config: DictConfig) -> None:
         check_backends(config, cpu_platform_wanted())
         for key in _FILES:
             _check_files_exist(key, OmegaConf.select(config, key))
-        if gpo.enable and gpo.search == "given":
-            _check_steps_are_given(gpo, OmegaConf.select(config, "data.train_files"))
+        if gpo.enable and SEARCHES[gpo.search].needs_given_steps:
+            _check_steps_are_given(OmegaConf.select(config, "data.train_files"))
     if runs_on_this_cpu(config):
         from ...cpu.settings import adapt_to_cpu
 
@@ -132,7 +134,7 @@ def _check_files_exist(key: str, value: Any) -> None:
             raise ConfigError(key, path, "no such file or folder")
 
 
-def _check_steps_are_given(gpo: GPOConfig, value: Any) -> None:
+def _check_steps_are_given(value: Any) -> None:
     """Refuse a training set that does not name decisive steps, where it is a local parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -144,16 +146,16 @@ def _check_steps_are_given(gpo: GPOConfig, value: Any) -> None:
         schema = pq.read_schema(local)
         index = schema.get_field_index("extra_info")
         names = [field.name for field in schema.field(index).type] if index >= 0 else []
-        if gpo.given_key not in names:
+        if GIVEN_STEPS not in names:
             raise ConfigError(
-                f"{BLOCK}.given_key",
-                gpo.given_key,
-                f"must be a field of extra_info for search=given; that of {path} has {', '.join(names) or 'none'}",
+                f"{BLOCK}.search",
+                "given",
+                f"needs extra_info.{GIVEN_STEPS} in each row; extra_info of {path} has {', '.join(names) or 'none'}",
             )
-        kind = schema.field(index).type.field(gpo.given_key).type
+        kind = schema.field(index).type.field(GIVEN_STEPS).type
         if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_integer(kind.value_type):
             raise ConfigError(
-                f"{BLOCK}.given_key", gpo.given_key, f"must hold lists of integers for search=given; {path} has {kind}"
+                f"{BLOCK}.search", "given", f"needs lists of integers in extra_info.{GIVEN_STEPS}; {path} has {kind}"
             )
 
 
@@ -173,7 +175,8 @@ def check(config: DictConfig) -> GPOConfig:
     block = get(BLOCK)
     if block is not None and not isinstance(block, DictConfig):
         refuse(BLOCK, "must be a block of settings")
-    gpo = GPOConfig.from_mapping(OmegaConf.to_container(block, resolve=True) if block is not None else None)
+    given = OmegaConf.to_container(block, resolve=True) if block is not None else {}
+    gpo = GPOConfig.from_mapping(given)
 
     estimator = get("algorithm.adv_estimator")
     n = get("actor_rollout_ref.rollout.n")
@@ -183,7 +186,7 @@ def check(config: DictConfig) -> GPOConfig:
         refuse(
             "actor_rollout_ref.rollout.n", f"must be at least 2 with adv_estimator={estimator}: it compares rollouts"
         )
-    _check_estimator_settings(gpo, estimator)
+    _check_estimator_settings(gpo, given, estimator)
     if not reentry_selected(config) or not gpo.enable:
         return gpo
 
@@ -203,23 +206,16 @@ def check(config: DictConfig) -> GPOConfig:
             f"must be at least {gpo.reserved_rows + (2 if grouped else 1)} with {BLOCK}.rows=matched: {gpo.anchors} x "
             f"{gpo.n_reentry} rows (anchors x n_reentry) of it are kept for re-entry",
         )
-    response_length = get("data.max_response_length")
-    if gpo.max_prefix_tokens >= response_length:
-        raise ConfigError(
-            f"{BLOCK}.max_prefix_tokens",
-            gpo.max_prefix_tokens,
-            f"must be under data.max_response_length={response_length}, which prefix and continuation share",
-        )
     log_probs = "actor_rollout_ref.rollout.calculate_log_probs"
     if gpo.splitter == "low_prob" and not get(log_probs):
         refuse(
             log_probs,
             f"must be true with {BLOCK}.splitter=low_prob, which cuts where the rollout's tokens were improbable",
         )
-    if gpo.search == "informative" and not get(log_probs):
+    if SEARCHES[gpo.search].needs_log_probs and not get(log_probs):
         refuse(
             log_probs,
-            f"must be true with {BLOCK}.search=informative, which asks where the rollout could have gone another way",
+            f"must be true with {BLOCK}.search={gpo.search}, which asks where the rollout could have gone another way",
         )
     if get("reward.reward_model.enable") and not get("reward.reward_model.enable_resource_pool"):
         refuse(
@@ -248,19 +244,11 @@ def check(config: DictConfig) -> GPOConfig:
     return gpo
 
 
-def _check_estimator_settings(gpo: GPOConfig, estimator: str) -> None:
-    """Refuse settings that nothing would read."""
+def _check_estimator_settings(gpo: GPOConfig, given: Mapping[str, Any], estimator: str) -> None:
+    """Refuse a base that is none, and what is set for the estimator gpo where another one is used."""
     if gpo.base_estimator not in BASES:
         raise ConfigError(f"{BLOCK}.base_estimator", gpo.base_estimator, f"must be one of {', '.join(BASES)}")
-    if estimator != "gpo":
-        for name in ("base_estimator", "reentry_weight", "critical_weight", "exp_beta"):
-            if getattr(gpo, name) != getattr(GPOConfig, name):
-                raise ConfigError(
-                    f"{BLOCK}.{name}",
-                    getattr(gpo, name),
-                    f"is read by algorithm.adv_estimator=gpo only, and that is {estimator}",
-                )
-    if gpo.exp_beta and gpo.base_estimator != "grpo":
-        raise ConfigError(
-            f"{BLOCK}.exp_beta", gpo.exp_beta, f"must be 0 with base_estimator={gpo.base_estimator}; grpo has it"
-        )
+    for name in owned_by("estimator") if gpo.enable and estimator != "gpo" else ():
+        if given.get(name) is not None:
+            key = "algorithm.adv_estimator"
+            raise ConfigError(f"{BLOCK}.{name}", given[name], f"is read with {key}=gpo only, and {key} is {estimator}")

@@ -3,8 +3,6 @@
 from dataclasses import FrozenInstanceError
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from verl_gpo.config import PRESETS, ConfigError, GPOConfig
 
@@ -106,8 +104,20 @@ def test_it_is_frozen():
         GPOConfig().n_mc = 8
 
 
-@given(st.integers(0, 50), st.integers(2, 50))
-def test_the_prefix_budget_always_leaves_a_token(longest, response_length):
-    budget = GPOConfig(max_prefix_tokens=longest).prefix_budget(response_length)
-    assert 0 <= budget < response_length
-    assert longest == 0 or budget <= longest
+def test_reserved_rows():
+    assert GPOConfig(anchors=2).reserved_rows == 0 == GPOConfig(rows="widened", anchors=2).reserved_rows
+    assert GPOConfig(rows="matched", anchors=2).reserved_rows == 8
+    assert GPOConfig().reserved_rows == 0 and GPOConfig(rows="matched", n_reentry=3).reserved_rows == 3
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ({"anchors": 0}, r"^algorithm.gpo.anchors=0: must be a number of responses with rows=matched$"),
+        ({"learn_from": "all"}, r"^algorithm.gpo.learn_from='all': must be another with rows=matched: its rows vary$"),
+        ({"rows": "equal"}, r"^algorithm.gpo.rows='equal': must be one of added, widened, matched$"),
+    ],
+)
+def test_what_cannot_be_matched_is_refused(field, message):
+    with pytest.raises(ConfigError, match=message):
+        GPOConfig(**{"rows": "matched", **field})
