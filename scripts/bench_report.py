@@ -1,6 +1,6 @@
 """How large the report is, and how long it takes to build and to open.
 
-    python scripts/bench_report.py --out scripts/results/bench_report.json
+    python -m scripts.bench_report --out scripts/results/bench_report.json
 
 2,000 trajectories of the size that ``bench_traces.py`` writes, beside the arithmetic recipe's runs, in the Chromium
 that ``chromium.py`` finds. Opening ends: ``viewer`` when the first trajectory is shown with its curve, ``runs`` when
@@ -19,7 +19,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 
 from scripts.bench_traces import synthetic_records
-from scripts.chromium import find
+from tests.chromium import find
 from verl_gpo.report.page import build_page
 from verl_gpo.report.runs import read_runs
 
@@ -63,7 +63,7 @@ def main() -> None:
     arguments = parser.parse_args()
     chromium = find()
     if chromium is None:
-        parser.error("no Chromium; get one by python scripts/chromium.py")
+        parser.error("no Chromium; get one by python -m tests.chromium")
     distinct = list(synthetic_records(min(DISTINCT, arguments.trajectories)))
     records = [distinct[i % len(distinct)] | {"uid": f"{i:08x}"} for i in range(arguments.trajectories)]
     runs = read_runs([str(RESULTS / "gpo"), str(RESULTS / "grpo")])

@@ -74,7 +74,9 @@ class Problem:
         right = rng.random() < self.value(prefix_tokens)
         longer = 1.6 if right else 1.0
         length = int(self.scale * longer * rng.lognormvariate(0.0, SPREAD))
-        return max(1, min(length - prefix_tokens, LENGTH - prefix_tokens)) if length > prefix_tokens else 20, float(right)
+        return max(1, min(length - prefix_tokens, LENGTH - prefix_tokens)) if length > prefix_tokens else 20, float(
+            right
+        )
 
 
 def problems(count: int, seed: int) -> list[Problem]:
@@ -252,7 +254,9 @@ def memory_of_a_prompt(settings: dict[str, Any], tokens: int, steps: int) -> flo
     step = tokens // steps
     roots = [Trajectory(tuple(range(k, k + tokens)), (-0.1,) * tokens, float(k % 2)) for k in range(8)]
     engine = ReentryEngine(
-        GPOConfig.from_mapping({**settings, "cost_ceiling": 0}), lambda ids, _=None: list(range(step, tokens + 1, step)), tokens + 1
+        GPOConfig.from_mapping({**settings, "cost_ceiling": 0}),
+        lambda ids, _=None: list(range(step, tokens + 1, step)),
+        tokens + 1,
     )
     tracemalloc.start()
     try:
@@ -290,7 +294,12 @@ def rows(prompts: int, replicas: Sequence[int], hardware: Hardware, seed: int, c
                     bounded = simulate(settings, batch, count, hardware, budget=budget, seed=seed)
                     row["overspend"] = bounded.search_tokens / budget
             found.append(row)
-            console.print({key: value if isinstance(value, (str, int)) else value and round(value, 4) for key, value in row.items()})
+            console.print(
+                {
+                    key: value if isinstance(value, (str, int)) else value and round(value, 4)
+                    for key, value in row.items()
+                }
+            )
     return found
 
 
@@ -332,7 +341,9 @@ def main() -> None:
         table.add_row(what, f"{value:.3g}", f"{most:.3g}", "yes" if value <= most else "no")
     console.print(table)
     if args.out:
-        args.out.write_text(json.dumps({"hardware": asdict(hardware), "rows": found, "memory": memory}, indent=1) + "\n")
+        args.out.write_text(
+            json.dumps({"hardware": asdict(hardware), "rows": found, "memory": memory}, indent=1) + "\n"
+        )
     console.print(f"bounds held: {sum(value <= most for _, value, most in listed)} of {len(listed)}")
 
 

@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# GPO from nothing: install, build a small model and its task, train it with verl, vLLM, Ray and FSDP, show what came out.
-# Runs on the CPU where there is no GPU. No arguments are needed; any are passed to verl.
+# GPO from nothing: install, build a small model and its task, train it with GPO and then its twin with stock GRPO
+# (verl, vLLM, Ray and FSDP), and show both side by side. Runs on the CPU where there is no GPU. No arguments are needed.
+#
+#   bash scripts/quickstart.sh --no-twin                     # GPO only
+#   bash scripts/quickstart.sh algorithm.gpo.preset=fast     # further arguments are verl's; both runs get them
 set -Eeuo pipefail
 # shellcheck source=scripts/install.sh
 source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
@@ -8,19 +11,35 @@ cd "$ROOT"
 
 STEPS=${STEPS:-16}
 OUT_DIR=${OUT_DIR:-$ROOT/outputs/quickstart}
-export PYTHON DATA_DIR=${DATA_DIR:-$ROOT/outputs/arithmetic/data} OUT_DIR
+export PYTHON DATA_DIR=${DATA_DIR:-$ROOT/outputs/arithmetic/data}
+twin=1
+arguments=()
+for argument in "$@"; do
+    if [ "$argument" = --no-twin ]; then twin=; else arguments+=("$argument"); fi
+done
 
 ensure_environment
 
 step "task and model: $DATA_DIR"
-OMP_NUM_THREADS=1 "$PYTHON" recipes/arithmetic/prepare.py --out "$DATA_DIR"
+OMP_NUM_THREADS=1 "$PYTHON" -m recipes.arithmetic.prepare --out "$DATA_DIR"
 
-rm -rf "$OUT_DIR/traces" # of a run before
-step "training: $STEPS steps of GPO (log: $OUT_DIR/train.log)"
-"$PYTHON" -m verl_gpo.report.live --log "$OUT_DIR/train.log" --metrics "$OUT_DIR/metrics.jsonl" --steps "$STEPS" -- \
-    bash recipes/arithmetic/run.sh trainer.total_training_steps="$STEPS" trainer.resume_mode=disable \
-    algorithm.gpo.trace_dir="$OUT_DIR/traces" "$@"
+# Train by the recipe's script: METHOD, and the folder for what the run writes.
+train() {
+    OUT_DIR=$2 METHOD=$1 "$PYTHON" -m verl_gpo.report.live --log "$2/train.log" --metrics "$2/metrics.jsonl" \
+        --steps "$STEPS" -- bash recipes/arithmetic/run.sh trainer.total_training_steps="$STEPS" \
+        trainer.resume_mode=disable "${@:3}"
+}
+
+rm -rf "$OUT_DIR/gpo/traces" # of a run before
+step "GPO: $STEPS training steps (log: $OUT_DIR/gpo/train.log)"
+train gpo "$OUT_DIR/gpo" algorithm.gpo.trace_dir="$OUT_DIR/gpo/traces" "${arguments[@]}"
+runs=("GPO=$OUT_DIR/gpo")
+if [ -n "$twin" ]; then
+    step "its twin, stock GRPO: $STEPS training steps on the same prompts (log: $OUT_DIR/grpo/train.log)"
+    train plain "$OUT_DIR/grpo" "${arguments[@]}"
+    runs+=("GRPO=$OUT_DIR/grpo")
+fi
 
 step "result"
-"$PYTHON" -m verl_gpo.report.summary "$OUT_DIR/metrics.jsonl" --plot "$OUT_DIR/curve.png"
-"$PYTHON" -m verl_gpo.report --traces "$OUT_DIR/traces" --runs GPO="$OUT_DIR" --out "$OUT_DIR/report.html"
+"$PYTHON" -m verl_gpo.report.summary "${runs[@]}" --plot "$OUT_DIR/curve.png"
+"$PYTHON" -m verl_gpo.report --traces "$OUT_DIR/gpo/traces" --runs "${runs[@]}" --out "$OUT_DIR/report.html"

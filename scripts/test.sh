@@ -11,7 +11,7 @@ ensure_environment
 export PATH=$VENV/bin:$PATH
 
 step "a browser for the tests of the report page"
-"$PYTHON" scripts/chromium.py
+"$PYTHON" -m tests.chromium
 
 step "style"
 "$PYTHON" -m ruff check .

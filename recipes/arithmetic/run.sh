@@ -22,8 +22,8 @@ DATA_DIR=${DATA_DIR:-$PWD/outputs/arithmetic/data}
 OUT_DIR=${OUT_DIR:-$PWD/outputs/arithmetic/$ALGO-$METHOD}
 N_GPUS=${N_GPUS:-1}
 RESPONSE_LENGTH=${RESPONSE_LENGTH:-96}
-# Another task's script sets the command that prepares it, an array.
-declare -p PREPARE >/dev/null 2>&1 || PREPARE=("$RECIPE_DIR/prepare.py")
+# Another task's script sets the module that prepares it and its arguments, an array.
+declare -p PREPARE >/dev/null 2>&1 || PREPARE=(recipes.arithmetic.prepare)
 read -ra prepare_args <<<"${PREPARE_ARGS:-}"
 
 # verl's estimator, and what else the optimizer asks for.
@@ -88,13 +88,15 @@ else
     method+=(algorithm.adv_estimator=gpo algorithm.gpo.base_estimator="$estimator")
 fi
 
-OMP_NUM_THREADS=1 "$PYTHON" "${PREPARE[@]}" "${prepare_args[@]}" --out "$DATA_DIR"
+# Recipes are not installed: found from the repository root, whatever the working directory.
+PYTHONPATH=$RECIPE_DIR/../..${PYTHONPATH:+:$PYTHONPATH} OMP_NUM_THREADS=1 \
+    "$PYTHON" -m "${PREPARE[@]}" "${prepare_args[@]}" --out "$DATA_DIR"
 
 mkdir -p "$OUT_DIR"
 # Where verl's file logger writes: what verl_gpo.report reads.
 export VERL_FILE_LOGGER_PATH=${VERL_FILE_LOGGER_PATH:-$OUT_DIR/metrics.jsonl}
 
-read -ra main <<<"${MAIN:--m verl.trainer.main_ppo}" # benchmarks train many in one process (scripts/consecutive.py)
+read -ra main <<<"${MAIN:--m verl.trainer.main_ppo}" # experiments train several in one pipeline (scripts/experiments/pipeline.py)
 set -x
 exec "$PYTHON" "${main[@]}" \
     --config-path "$RECIPE_DIR/config" --config-name arithmetic \

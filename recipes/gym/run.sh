@@ -24,7 +24,7 @@ count_bits) RESPONSE_LENGTH=${RESPONSE_LENGTH:-160} ;;
     exit 2
     ;;
 esac
-PREPARE=("$GYM_DIR/prepare.py" --task "$TASK")
+PREPARE=(recipes.gym.prepare --task "$TASK")
 
 # shellcheck source=recipes/arithmetic/run.sh
 source "$GYM_DIR/../arithmetic/run.sh" \

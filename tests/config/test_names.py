@@ -21,3 +21,9 @@ from verl_gpo.core.segment import steps
 )
 def test_every_name_has_its_row_in_core_and_no_row_is_unnamed(named, table):
     assert list(named) == list(table)
+
+
+def test_the_searches_that_draw_and_those_that_reset_are_the_classes_own():
+    assert tuple(name for name, strategy in search.SEARCHES.items() if strategy.looks) == names.LOOKING
+    assert tuple(name for name, strategy in search.SEARCHES.items() if strategy.reenters) == names.REENTERING
+    assert tuple(name for name, importance in critical.RULES.items() if importance) == names.VALUE_RULES

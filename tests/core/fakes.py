@@ -86,10 +86,10 @@ class CoinPolicy(FakePolicy):
         return ScoredContinuation(continuation, self.high if success else self.low)
 
 
-def run(policy, roots, seed="s", splitter=pairs_of_tokens, step_account=None, **settings):
+def run(policy, roots, seed="s", splitter=pairs_of_tokens, step_account=None, given=(), **settings):
     """One prompt through the engine."""
     engine = ReentryEngine(GPOConfig(**settings), splitter, LENGTH)
-    return asyncio.run(engine.run(roots, policy, policy, seed, step_account))
+    return asyncio.run(engine.run(roots, policy, policy, seed, step_account, given=given))
 
 
 def view_of(means, log_probs=None, count=8, step_tokens=10, longest=None, seed=0, **settings):

@@ -392,9 +392,7 @@ def test_rewards_on_another_scale_give_the_same_choice(search, low, high):
         for least, most in ((0.0, 1.0), (low, high)):
             policy = CoinPolicy(lambda n: (0.3, 0.3, 0.4, 0.9, 0.6, 0.7)[n // 2], low=least, high=most)
             roots = [root(tokens=12, reward=most), *(root(reward=least, first=50 * n) for n in (1, 2))]
-            (reentry,) = run(
-                policy, roots, search=search, seed=str(seed), reward_low=least, reward_high=most
-            ).reentries
+            (reentry,) = run(policy, roots, search=search, seed=str(seed), reward_low=least, reward_high=most).reentries
             critical = reentry.critical
             advantage = None if critical is None else critical.advantage / (most - least)
             chosen.append((critical and critical.index, advantage, sorted(policy.requests)))

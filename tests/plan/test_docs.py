@@ -9,21 +9,11 @@ from verl_gpo.plan.configuration import package_folder
 from verl_gpo.plan.reference import reference_table
 
 DOCS = REPOSITORY / "docs"
-PAGES = [DOCS / f"{name}.md" for name in ("configuration", "gpu", "porting", "troubleshooting", "tuning")]
 MATH = REPOSITORY / "recipes" / "math"
 
 
 def test_the_configuration_reference_is_the_generated_one():
     assert reference_table() in (DOCS / "configuration.md").read_text()
-
-
-@pytest.mark.parametrize("page", [*PAGES, MATH / "README.md"], ids=lambda page: page.name)
-def test_links_and_paths_lead_somewhere(page):
-    text = page.read_text()
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        assert target.startswith("https://") or (page.parent / target).exists(), target
-    for path in re.findall(r"\b(?:recipes|scripts|verl_gpo|docs)/[\w./-]*[\w]", text):
-        assert (REPOSITORY / path).exists(), path
 
 
 def test_the_recipes_readme_names_every_choice():
@@ -45,11 +35,11 @@ def _squeezed(text):
 @pytest.mark.parametrize(
     ("package", "file", "message"),
     [
-        ("verl_gpo", "config/gpo.py", "no such key; {hint}known are"),
-        ("verl_gpo", "plugin/validate.py", "no such file or folder"),
-        ("verl_gpo", "plugin/validate.py", "rows (anchors x n_reentry) of it are kept for re-entry"),
-        ("verl_gpo", "plugin/validate.py", "a colocated reward model cannot score while the policy samples"),
-        ("verl_gpo", "plugin/validate.py", "no accelerator on this host, running on the CPU. Settings changed:"),
+        ("verl_gpo", "config.py", "no such key; {hint}known are"),
+        ("verl_gpo", "plugin/checks/validate.py", "no such file or folder"),
+        ("verl_gpo", "plugin/checks/validate.py", "rows (anchors x n_reentry) of it are kept for re-entry"),
+        ("verl_gpo", "plugin/checks/validate.py", "a colocated reward model cannot score while the policy samples"),
+        ("verl_gpo", "plugin/checks/validate.py", "no accelerator on this host, running on the CPU. Settings changed:"),
         ("verl_gpo", "plugin/register.py", "could not be loaded as a verl plugin; GPO is not available"),
         ("verl_gpo", "plugin/client.py", "a continuation failed: %r"),
         ("verl_gpo", "plugin/worker.py", "its root rollouts are kept"),

@@ -44,7 +44,8 @@ def commands(tmp_path):
 def test_the_command_lines_fit(commands, algo, method):
     called, result = commands("beta=0.7", ALGO=algo, METHOD=method, SEED="3", TOKENS="1000", STEPS="5")
     assert result.returncode == 0, result.stderr
-    assert list(called) == ["verl_gpo.offline.build", "verl_gpo.offline.train", "verl_gpo.evaluation"]
+    modules = ["recipes.arithmetic.prepare", "verl_gpo.offline.build", "verl_gpo.offline.train", "verl_gpo.evaluation"]
+    assert list(called) == modules
     build = plan.parse_args(called["verl_gpo.offline.build"])
     assert (build.method, build.token_budget, build.seed) == (method, "1000", 3)
     assert build.gpo == ["preset=paper", "min_step_tokens=3"]
@@ -63,7 +64,7 @@ def test_methods_differ_in_nothing_but_the_method(commands):
 @pytest.mark.parametrize("stage", ["pairs", "train", "evaluate"])
 def test_stages_can_be_run_apart(commands, stage):
     modules = {"pairs": "verl_gpo.offline.build", "train": "verl_gpo.offline.train", "evaluate": "verl_gpo.evaluation"}
-    assert list(commands(STAGES=stage)[0]) == [modules[stage]]
+    assert list(commands(STAGES=stage)[0]) == ["recipes.arithmetic.prepare", modules[stage]]
 
 
 @pytest.mark.parametrize(("name", "value"), [("ALGO", "ppo"), ("METHOD", "grpo")])

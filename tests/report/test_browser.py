@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from scripts.chromium import find
+from tests.chromium import find
 from tests.conftest import REPOSITORY
 from tests.report.arithmetic import records, truth
 from verl_gpo.report.page import build_page
@@ -48,7 +48,7 @@ def address(made, tmp_path_factory):
 def browser(address):  # built first: what makes the traces cannot run beside Playwright's loop
     chromium = find()
     if chromium is None:
-        pytest.skip("no Chromium on this machine; python scripts/chromium.py gets one")
+        pytest.skip("no Chromium on this machine; python tests/chromium.py gets one")
     with sync_api.sync_playwright() as playwright:
         started = chromium.launch(playwright)
         yield started

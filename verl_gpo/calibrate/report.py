@@ -41,7 +41,7 @@ def measure(
     by_confidence: bool = False,
 ) -> Row:
     """Search all cases with one setting; ``by_confidence``: and say what each ``min_confidence`` would do."""
-    outcome = replay(GPOConfig.from_mapping(settings), cases, repeats, tolerance=tolerance)
+    outcome = replay(GPOConfig.from_mapping(settings, refuse_unread=False), cases, repeats, tolerance=tolerance)
     more = {"by_confidence": outcome.by_confidence()} if by_confidence else {}
     return {"settings": dict(settings), **outcome.summary(), **more}
 

@@ -8,26 +8,20 @@ from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any
 
 from . import names
-from .option import BOOLEAN, TEXT_OR_NUMBER, ConfigError, integer, number, one_of, option, share, text
+from .names import PRESETS
+from .option import BOOLEAN, TEXT_OR_NUMBER, ConfigError, When, integer, number, one_of, option, share, text, when
 from .splitters import SPLITTERS, check_option
 
-#: What each preset changes against the defaults, which are the paper's.
-PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {},
-    "fast": {
-        "search": "adaptive",
-        "search_budget": 12,  # 8 to find the step, 4 to learn from
-        "learn_from": "reuse",
-        "rule": "abs",  # a failed response seldom has a step that gains; the one that loses is as good a place
-        "min_advantage": 0.1,
-        "min_confidence": 0.4,
-    },
-    "lean": {
-        "search": "informative",
-        "rows": "matched",
-        "n_reentry": 6,  # of rollout.n=8: two roots are enough to see what they share
-    },
-}
+_LOOKING = when(search=names.LOOKING)
+_REENTERING = When({"search": names.REENTERING}, "a search other than none")
+_ADAPTIVE = when(search=("adaptive",))
+_VALUE_RULE = when(rule=names.VALUE_RULES)
+#: The belief asks what exceeds ``min_advantage``, whatever the rule.
+_BELIEF_OR_VALUE_RULE = when(search=("adaptive", "propose"), rule=names.VALUE_RULES)
+#: A response's outcome is asked for, or shown.
+_BY_OUTCOME = when(anchor_outcome=("failed", "solved"), skip_groups=names.SKIP_GROUPS[1:], trace_dir=())
+_WITH_OPTION = when(splitter=tuple(name for name, needed in SPLITTERS.items() if needed))
+_TRACED = when(trace_dir=())
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ class GPOConfig:
         "Groups that are left alone, at no cost: all right (`solved`), all wrong (`failed`), either (`unanimous`), or "
         "those that teach already (`mixed`).",
     )
-    solved_reward: float = option(0.5, number(), "Least reward of a response that counts as solved.")
+    solved_reward: float = option(0.5, number(), "Least reward of a response that counts as solved.", _BY_OUTCOME)
     splitter: str = option(
         "newline",
         one_of(SPLITTERS),
@@ -66,6 +60,7 @@ class GPOConfig:
         "",
         TEXT_OR_NUMBER,
         "What some splitters need: the count for `tokens`, the pattern for `regex`, the probability for `low_prob`.",
+        _WITH_OPTION,
     )
     min_step_tokens: int = option(4, integer(1), "Shorter steps are merged with the steps after them.")
     max_steps: int = option(0, integer(0), "Upper bound on the steps of a response, by merging neighbours; 0: none.")
@@ -78,94 +73,128 @@ class GPOConfig:
         "(`given`). Controls: `random` (any step), `none`.",
     )
     n_mc: int = option(
-        4, integer(1), "Monte Carlo continuations at each valued state; `adaptive`: in each round, 4 at least."
+        4,
+        integer(1),
+        "Monte Carlo continuations at each valued state; `adaptive`: in each round, 4 at least.",
+        when(search=("uniform", "bisection", "adaptive")),
     )
     search_budget: int = option(
         0,
         integer(0),
         "Continuations that `adaptive` may draw for an anchor; 0: `2 n_mc log2 K` for `K` steps, and no more than "
         "`uniform` would.",
+        _ADAPTIVE,
     )
-    stop_confidence: float = option(0.9, share(), "`adaptive` stops as soon as a step, or none, is this probable.")
+    stop_confidence: float = option(
+        0.9, share(), "`adaptive` stops as soon as a step, or none, is this probable.", _ADAPTIVE
+    )
     max_continuation_tokens: int = option(
         0,
         integer(0),
-        "Longest Monte Carlo continuation, scored as far as it came and not learnt from; 0: up to the response length.",
+        "Longest Monte Carlo continuation. One that is cut is not learnt from, and gives a value only with "
+        "`partial_rewards`. 0: up to the response length.",
+        _LOOKING,
     )
     value_model: str = option(
         "means",
         one_of(names.VALUE_MODELS),
         "How `uniform` and `bisection` choose: by the `means` of the continuations (the paper's), or by the belief "
         "about the whole value `curve`, as `adaptive` and `propose` always do.",
+        when(search=("uniform", "bisection")),
+        _VALUE_RULE,
     )
     rule: str = option(
         "argmax",
         one_of(names.RULES),
         "Which step is critical: the one that gains most (`argmax`), changes most (`abs`), loses most (`argmin`), "
         "or any (`random`: the ablation at the cost of the search; `search=random` is the one without).",
+        _LOOKING,
     )
     min_advantage: float = option(
-        0.0, number(0.0), "The critical step's importance has to exceed this, else the response has none."
+        0.0,
+        number(0.0),
+        "The critical step's importance has to exceed this, else the response has none.",
+        _LOOKING,
+        _BELIEF_OR_VALUE_RULE,
     )
     min_confidence: float = option(
-        0.0, share(), "Least probability of being the critical step; below it there is none, and no re-entry."
+        0.0,
+        share(),
+        "Least probability of being the critical step; below it there is none, and no re-entry.",
+        _LOOKING,
+        _VALUE_RULE,
     )
     reset: str = option(
         "before",
         one_of(names.RESETS),
         "Reset to the state before the critical step (the paper's), or to the one after it.",
+        _REENTERING,
     )
     learn_from: str = option(
         "fresh",
         one_of(names.LEARN_FROM),
         "What is learnt from: `fresh` rollouts from the reset state, `reuse` of the continuations drawn there, `split` "
         "(those that took no part in the choice), or `all` states with continuations, a group each.",
+        when(search=(*names.LOOKING, "given", "random")),
     )
-    n_reentry: int = option(4, integer(1), "Rollouts wanted from each reset state.")
+    n_reentry: int = option(4, integer(1), "Rollouts wanted from each reset state.", _REENTERING)
     rows: str = option(
         "added",
         one_of(names.ROWS),
         "Re-entry rollouts are `added` to the `rollout.n` roots of a prompt, in more mini-batches, all of one size; or "
         "`widened`: in larger mini-batches, so that optimizer steps are the baseline's; or `matched`: they take the "
         "place of `n_reentry` roots, and where there is no re-entry further roots do, so that rows are, too.",
+        _REENTERING,
     )
     base_estimator: str = option(
         "grpo",
         text("the name of an estimator"),
         "What `adv_estimator=gpo` computes: `grpo`, or another estimator of verl's without a critic, on roots and "
         "re-entry rollouts apart.",
+        owner="estimator",
     )
-    reentry_weight: float = option(1.0, number(0.0), "Factor on the advantages of re-entry rollouts.")
+    reentry_weight: float = option(
+        1.0, number(0.0), "Factor on the advantages of re-entry rollouts.", _REENTERING, owner="estimator"
+    )
     exp_beta: float = option(
         0.0,
         number(0.0),
         "Above 0: advantages of re-entry rollouts are `exp(A/beta)` over its mean in the group, less 1 "
         "(advantage-weighted regression), and not standardized.",
+        _REENTERING,
+        when(base_estimator=("grpo",)),
+        owner="estimator",
     )
     reward_low: float = option(
-        0.0, number(), "Lowest reward that the belief and intervals expect; a lower one counts as this one there."
+        0.0,
+        number(),
+        "Lowest reward that the belief and intervals expect; a lower one counts as this one there.",
+        _REENTERING,
     )
-    reward_high: float = option(1.0, number(), "Highest reward, likewise.")
+    reward_high: float = option(1.0, number(), "Highest reward, likewise.", _REENTERING)
     partial_rewards: bool = option(
         False,
         BOOLEAN,
         "The reward function scores partial text, so that a continuation that was cut by `max_continuation_tokens` "
         "gives a value; otherwise its state has none.",
+        when(max_continuation_tokens=()),
     )
     cost_ceiling: float = option(
         16.0,
         number(0.0),
         "Search and re-entry of one prompt may cost this many times the tokens of its root rollouts. Where that binds, "
         "neighbouring steps are merged evenly (`gpo/prompts/thinned`). 0: no limit.",
+        _REENTERING,
     )
     prompt_token_budget: int = option(
-        0, integer(0), "The same in tokens; the re-entry rollouts are reserved first. 0: no limit."
+        0, integer(0), "The same in tokens; the re-entry rollouts are reserved first. 0: no limit.", _REENTERING
     )
     step_token_budget: int = option(
         0,
         integer(0),
         "The same for a training step: from 80 % on prompts re-enter without a search, from 100 % not at all. 0: no "
         "limit.",
+        _REENTERING,
     )
     max_in_flight: int = option(
         256, integer(1), "Continuations in flight at once for each replica of the engine, all rollout workers together."
@@ -186,9 +215,9 @@ class GPOConfig:
         "Folder for traces of what each search saw and chose, which `verl_gpo.report` shows; empty: none.",
     )
     trace_max_mb: int = option(
-        1024, integer(1), "Bound on the traces, all rollout workers together, in MiB; the oldest go first."
+        1024, integer(1), "Bound on the traces, all rollout workers together, in MiB; the oldest go first.", _TRACED
     )
-    trace_every: int = option(1, integer(1), "One prompt in so many is traced.")
+    trace_every: int = option(1, integer(1), "One prompt out of every `trace_every` is traced.", _TRACED)
 
     def __post_init__(self) -> None:
         for known in fields(self):
@@ -209,16 +238,20 @@ class GPOConfig:
             raise ConfigError(_key("splitter_option"), self.splitter_option, reason)
 
     @classmethod
-    def from_mapping(cls, block: Mapping[str, Any] | None) -> GPOConfig:
+    def from_mapping(cls, block: Mapping[str, Any] | None, refuse_unread: bool = True) -> GPOConfig:
         """Build the configuration from the block ``algorithm.gpo``.
 
         Args:
             block: the fields that are set; None or {} for the defaults. Nulls count as not set.
+            refuse_unread: off for those who compare searches by settings that not all of them read.
 
         Raises:
-            ConfigError: an unknown key, or a value that is not allowed.
+            ConfigError: an unknown key, a value that is not allowed, or a field that is set and not read.
+
+        So ``{"search": "uniform", "stop_confidence": 0.5}`` ends in one line:
+        ``algorithm.gpo.stop_confidence=0.5: is read with search=adaptive only, and search is uniform``.
         """
-        given = {str(key): value for key, value in (block or {}).items() if value is not None}
+        given = _given(block)
         known = {field.name for field in fields(cls)}
         for key in given:
             if key not in known:
@@ -227,7 +260,30 @@ class GPOConfig:
                 raise ConfigError(_key(key), given[key], f"no such key; {hint}known are {', '.join(sorted(known))}")
         preset = given.get("preset", _default(cls, "preset"))
         base = PRESETS.get(preset, {}) if isinstance(preset, str) else {}
-        return cls(**{**base, **given})
+        config = cls(**{**base, **given})
+        if refuse_unread:
+            for error in config.unread(given).values():
+                raise error
+        return config
+
+    def unread(self, block: Mapping[str, Any]) -> dict[str, ConfigError]:
+        """The fields that a block sets and that nothing reads, with what to say of each.
+
+        None where ``enable`` is off: a baseline twin shares the command line of its run. What a preset sets is not set
+        by the block.
+        """
+        given, found = _given(block), {}
+        for known in fields(self) if self.enable else ():
+            for condition in known.metadata["read"] if known.name in given else ():
+                if known.name not in found and not condition.holds(self):
+                    said = ", ".join(self._said(name, given) for name in condition.settings)
+                    allowed = f"is read with {condition} only, and {said}"
+                    found[known.name] = ConfigError(_key(known.name), given[known.name], allowed)
+        return found
+
+    def _said(self, name: str, given: Mapping[str, Any]) -> str:
+        by_preset = name not in given and name in PRESETS[self.preset]
+        return f"{name} is {getattr(self, name) or 'empty'}{f' (preset {self.preset})' if by_preset else ''}"
 
     @property
     def reserved_rows(self) -> int:
@@ -238,6 +294,10 @@ class GPOConfig:
         return self.anchors * self.n_reentry if self.rows == "matched" else 0
 
 
+def _given(block: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {str(key): value for key, value in (block or {}).items() if value is not None}
+
+
 def _key(name: str) -> str:
     return f"{names.BLOCK}.{name}"
 
@@ -246,3 +306,8 @@ def _default(cls: type, name: str) -> Any:
     found: Field = next(field for field in fields(cls) if field.name == name)
     assert found.default is not MISSING
     return found.default
+
+
+def owned_by(owner: str) -> tuple[str, ...]:
+    """The fields that are read by the ``rollout`` worker, or by the ``estimator``."""
+    return tuple(known.name for known in fields(GPOConfig) if known.metadata["owner"] == owner)

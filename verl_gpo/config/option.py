@@ -1,9 +1,9 @@
-"""What a setting is: its default, what it may hold, and its help."""
+"""What a setting is: its default, what it may hold, its help, who owns it, and when it is read."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,45 @@ BOOLEAN = Allowed("must be true or false", lambda value: isinstance(value, bool)
 TEXT_OR_NUMBER = Allowed("must be a text or a number", lambda value: isinstance(value, (str, int, float)))
 
 
-def option(default: Any, allowed: Allowed, help_text: str) -> Any:
-    """A field of the configuration."""
-    return field(default=default, metadata={"allowed": allowed, "help": help_text})
+@dataclass(frozen=True)
+class When:
+    """A condition under which a field is read: one of these settings has one of these values.
+
+    Attributes:
+        settings: name -> values; () for any that is not empty.
+        text: in words, where listing the values says less.
+    """
+
+    settings: Mapping[str, tuple[str, ...]]
+    text: str = ""
+
+    def holds(self, config: Any) -> bool:
+        """Whether a configuration fulfils it."""
+        found = ((getattr(config, name), values) for name, values in self.settings.items())
+        return any(value in values if values else bool(value) for value, values in found)
+
+    def __str__(self) -> str:
+        parts = [f"{name}={_listed(values)}" if values else f"a {name}" for name, values in self.settings.items()]
+        return self.text or ", or ".join(parts)
+
+
+def _listed(values: tuple[str, ...]) -> str:
+    return " or ".join(filter(None, [", ".join(values[:-1]), values[-1]]))
+
+
+def when(**settings: tuple[str, ...]) -> When:
+    """:class:`When`, e.g. ``when(search=("adaptive",))``."""
+    return When(settings)
+
+
+def option(default: Any, allowed: Allowed, help_text: str, *read: When, owner: str = "rollout") -> Any:
+    """A field of the configuration.
+
+    Args:
+        default: the paper's value.
+        allowed: what it may hold.
+        help_text: one line for the documentation.
+        read: conditions that all hold where the field is read; none for a field that always is.
+        owner: who reads it: the ``rollout`` worker, or the ``estimator`` gpo.
+    """
+    return field(default=default, metadata={"allowed": allowed, "help": help_text, "read": read, "owner": owner})

@@ -37,9 +37,7 @@ class ReentryEngine:
         scheduler: grants slots; None: one with ``max_in_flight`` of them, for a single replica.
     """
 
-    def __init__(
-        self, config: GPOConfig, splitter: Splitter, response_length: int, scheduler: Scheduler | None = None
-    ):
+    def __init__(self, config: GPOConfig, splitter: Splitter, response_length: int, scheduler: Scheduler | None = None):
         self.config = config
         self.splitter = splitter
         self.response_length = response_length

@@ -73,7 +73,10 @@ class Inspection:
             nonlocal lost
             for prompt in queue:
                 ids = prompt.token_ids(vllm.tokenizer)
-                sampler, scorer = VLLMSampler(vllm, ids, self.config.stall_timeout), FunctionScorer(self.reward, vllm.tokenizer, prompt)
+                sampler, scorer = (
+                    VLLMSampler(vllm, ids, self.config.stall_timeout),
+                    FunctionScorer(self.reward, vllm.tokenizer, prompt),
+                )
                 record = await self._inspect(prompt, vllm.decode, ids, search, sampler, scorer)
                 lost += record is None
                 if record is not None:

@@ -36,6 +36,25 @@ def metrics_file(path: str | Path) -> Path:
     return found[0]
 
 
+def named_files(arguments: Sequence[str]) -> list[tuple[str, Path]]:
+    """Name and metrics file of each run.
+
+    Args:
+        arguments: each a path, or ``NAME=PATH``. Without a name a run is named by its folder.
+
+    Raises:
+        FileNotFoundError: a path that holds no metrics.
+    """
+    named = []
+    for argument in arguments:
+        name, sign, path = argument.partition("=")
+        if not sign or Path(argument).exists():
+            name, path = "", argument
+        file = metrics_file(path)
+        named.append((name or file.resolve().parent.name, file))
+    return named
+
+
 def read_runs(arguments: Sequence[str]) -> list[RunGroup]:
     """Groups of runs, in the order of their names' first appearance.
 
@@ -48,15 +67,11 @@ def read_runs(arguments: Sequence[str]) -> list[RunGroup]:
             holds no complete step.
     """
     groups: dict[str, list[RunLog]] = {}
-    for argument in arguments:
-        name, sign, path = argument.partition("=")
-        if not sign or Path(argument).exists():
-            name, path = "", argument
-        file = metrics_file(path)
+    for name, file in named_files(arguments):
         log = RunLog.read(file)
         if not log.steps:
             raise ValueError(f"{file}: holds no complete training step")
-        groups.setdefault(name or file.resolve().parent.name, []).append(log)
+        groups.setdefault(name, []).append(log)
     return [RunGroup(name, tuple(logs)) for name, logs in groups.items()]
 
 

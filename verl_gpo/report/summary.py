@@ -1,9 +1,12 @@
-"""``python -m verl_gpo.report.summary METRICS.jsonl... [--plot CURVE.png]``: runs as a table, and as a picture."""
+"""``python -m verl_gpo.report.summary [NAME=]RUN... [--plot CURVE.png]``: runs side by side, as a table and a picture.
+
+A run is a metrics file of verl's file logger, or the folder that holds it. A difference between two single runs is no
+evidence for a method: runs of several seeds are compared by ``python -m verl_gpo.report``.
+"""
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -12,16 +15,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from ..traces.runlog import RunLog, generated_tokens
+from ..traces.runlog import RunLog
+from .curves import draw
 from .live import READY, phases_file
+from .runs import named_files
 
 #: Metrics that are added up over the training steps; a run without re-entry has none of them.
 _COUNTS = {
     "gpo/rollouts/root": "rollouts, root",
-    "gpo/rollouts/branch": "rollouts, re-entry",
+    "gpo/rollouts/reentry": "rollouts, re-entry",
+    "gpo/optimizer_steps": "optimizer steps",
     "gpo/tokens/root": "tokens, root rollouts",
     "gpo/tokens/value": "tokens, Monte Carlo values",
-    "gpo/tokens/reenter": "tokens, re-entry rollouts",
+    "gpo/tokens/reentry": "tokens, re-entry rollouts",
     "gpo/critical/found": "critical steps found",
     "gpo/failures/sampling": "continuations that failed",
     "gpo/failures/scoring": "rewards that failed",
@@ -68,14 +74,17 @@ def overhead_share(log: RunLog) -> float:
     return outside / spent if spent else 0.0
 
 
-def summaries(paths: Sequence[Path]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a table with one column a run; runs are named by the folder of their metrics file.
+def summaries(runs: Sequence[tuple[str, Path]]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a table with one column a run.
+
+    Args:
+        runs: name and metrics file of each.
 
     Raises:
         OSError, ValueError: a file that cannot be read, or holds no training step.
     """
     columns = []
-    for path in paths:
+    for _, path in runs:
         log = RunLog.read(path)
         if not log.steps:
             raise ValueError(f"{path} holds no complete training step")
@@ -86,9 +95,8 @@ def summaries(paths: Sequence[Path]) -> tuple[list[str], list[list[str]]]:
             if ready is not None:
                 column["seconds from the start to ready to fit"] = f"{ready:.0f}"
         columns.append(column)
-    names = list(dict.fromkeys(name for column in columns for name in column))
-    rows = [[name, *(column.get(name, "") for column in columns)] for name in names]
-    return ["", *(path.resolve().parent.name for path in paths)], rows
+    rows = list(dict.fromkeys(row for column in columns for row in column))
+    return ["", *(name for name, _ in runs)], [[row, *(column.get(row, "") for column in columns)] for row in rows]
 
 
 def print_table(header: list[str], rows: list[list[str]], markdown: bool, console: Console | None = None) -> None:
@@ -106,60 +114,25 @@ def print_table(header: list[str], rows: list[list[str]], markdown: bool, consol
     console.print(table)
 
 
-def plot(log: RunLog, path: str | Path) -> None:
-    """Draw accuracy against generated tokens, and where the tokens went, into a PNG file."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    steps = sorted(log.steps)
-    tokens = dict(zip(steps, itertools.accumulate(generated_tokens(log.steps[s]) for s in steps), strict=True))
-    figure, (accuracy, cost) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-
-    validation = log.validation()
-    for name, label, color in (
-        ("gpo/accuracy/root", "training, root rollouts", "tab:gray"),
-        ("gpo/accuracy/branch", "training, re-entry rollouts", "tab:orange"),
-    ):
-        series = log.series(name)
-        accuracy.plot([tokens[s] / 1000 for s in series], list(series.values()), color=color, lw=1, label=label)
-    accuracy.plot(
-        [tokens[s] / 1000 for s in validation],
-        list(validation.values()),
-        "o-",
-        color="tab:blue",
-        lw=2,
-        label="validation",
-    )
-    accuracy.set(xlabel="tokens generated, thousands", ylabel="accuracy", ylim=(0, 1.02))
-    accuracy.legend(loc="lower right", frameon=False)
-    accuracy.grid(alpha=0.3)
-
-    kinds = {"root rollouts": "root", "Monte Carlo values": "value", "re-entry rollouts": "reenter"}
-    trained = [s for s in steps if generated_tokens(log.steps[s])]
-    stacks = [[log.steps[s].get(f"gpo/tokens/{kind}", 0) / 1000 for s in trained] for kind in kinds.values()]
-    cost.stackplot(trained, stacks, labels=list(kinds), colors=["tab:gray", "tab:green", "tab:orange"], alpha=0.8)
-    cost.set(xlabel="training step", ylabel="tokens generated, thousands a step", ylim=(0, None))
-    cost.legend(loc="lower right", framealpha=0.9)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
-
-
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m verl_gpo.report.summary", description=__doc__)
-    parser.add_argument("metrics", type=Path, nargs="+", help="verl's metrics files, JSON lines, one a run")
-    parser.add_argument("--plot", type=Path, help="write the curves of the first run to this PNG file")
+    parser = argparse.ArgumentParser(
+        prog="python -m verl_gpo.report.summary",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("runs", nargs="+", metavar="[NAME=]RUN", help="a metrics file, or the folder that holds one")
+    parser.add_argument("--plot", type=Path, help="write the curves of the runs to this PNG file")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     arguments = parser.parse_args(argv)
     try:
-        header, rows = summaries(arguments.metrics)
+        runs = named_files(arguments.runs)
+        header, rows = summaries(runs)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print_table(header, rows, arguments.markdown)
     if arguments.plot:
-        plot(RunLog.read(arguments.metrics[0]), arguments.plot)
+        draw({name: RunLog.read(path) for name, path in runs}, arguments.plot)
         print(f"curves: {arguments.plot}")
     return 0
 

@@ -60,4 +60,4 @@ def validation_accuracy(metrics: Mapping[str, Any]) -> float | None:
 
 def generated_tokens(metrics: Mapping[str, Any]) -> float:
     """Tokens that the policy generated in one training step, whatever for; 0 without ``gpo/*`` metrics."""
-    return sum(float(metrics.get(f"gpo/tokens/{kind}", 0.0)) for kind in ("root", "value", "reenter"))
+    return sum(float(metrics.get(f"gpo/tokens/{kind}", 0.0)) for kind in ("root", "value", "reentry"))

@@ -33,7 +33,9 @@ def groups(learn_from, sequential=False, reset=2, added="", drawn=None):
     drawn = {state: letters(samples) for state, samples in (drawn or DRAWN).items()}
     return [
         (group.state, "".join(group.rollouts), group.critical)
-        for group in LEARN_FROM[learn_from].groups(search, drawn, reset, letters(added), lambda state: tuple(range(state)))
+        for group in LEARN_FROM[learn_from].groups(
+            search, drawn, reset, letters(added), lambda state: tuple(range(state))
+        )
     ]
 
 

@@ -168,5 +168,7 @@ def test_at_real_cost_the_first_draws_lean_to_the_cheap_end_but_do_not_all_fall_
 
 def test_the_scale_of_the_reward_does_not_matter():
     plain = view_of([0.25, *[None] * 15, 1.0], seed=3)
-    scaled = view_of([-5.0, *[None] * 15, 10.0], seed=3, reward_low=-10.0, reward_high=10.0)  # 20 times as wide, from -10
+    scaled = view_of(
+        [-5.0, *[None] * 15, 10.0], seed=3, reward_low=-10.0, reward_high=10.0
+    )  # 20 times as wide, from -10
     assert list(AdaptiveSearch().next_states(plain)) == list(AdaptiveSearch().next_states(scaled))

@@ -110,11 +110,13 @@ class AnchorView:
         """Expected length of a response: not less than this one's."""
         return max(self.expected_tokens, float(self.ends_K[-1]))
 
+    def rollout_tokens(self, state: int) -> float:
+        """Expected length of a rollout from a state."""
+        return max(self.response_tokens - self.prefix_length(state), 1.0)
+
     def continuation_tokens(self, state: int) -> float:
-        """Expected length of a continuation."""
-        cap = self.config.max_continuation_tokens or float("inf")
-        length = self.response_tokens - self.prefix_length(state)
-        return min(max(length, 1.0), cap)
+        """Expected length of a Monte Carlo continuation, which ``max_continuation_tokens`` bounds."""
+        return min(self.rollout_tokens(state), self.config.max_continuation_tokens or float("inf"))
 
     def _eligible(self) -> list[bool]:
         """Steps that may be critical: those whose reset state can be sampled."""
@@ -130,7 +132,9 @@ class AnchorView:
         if self._belief is None:
             low, high = self.bounds.low, self.bounds.high
             counts_K = np.array([value.count for value in self.values_K1[:-1]], dtype=float)
-            successes_K = counts_K * [value.share_of(self.bounds) if value.count else 0.0 for value in self.values_K1[:-1]]
+            successes_K = counts_K * [
+                value.share_of(self.bounds) if value.count else 0.0 for value in self.values_K1[:-1]
+            ]
             if self.in_first:  # its own outcome is the end of the curve already, and no draw at s_0
                 counts_K[0] -= 1.0
                 successes_K[0] -= self.bounds.share(self.root.reward)

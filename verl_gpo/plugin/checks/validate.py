@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ...config import BLOCK, GIVEN_STEPS, ConfigError, GPOConfig
+from ...config import BLOCK, GIVEN_STEPS, ConfigError, GPOConfig, owned_by
 from ...core.search import SEARCHES
 from ...cpu.detect import cpu_platform_wanted
 from ..estimators import BASES, BY_GROUP, REFUSED, needs_group
@@ -174,7 +175,8 @@ def check(config: DictConfig) -> GPOConfig:
     block = get(BLOCK)
     if block is not None and not isinstance(block, DictConfig):
         refuse(BLOCK, "must be a block of settings")
-    gpo = GPOConfig.from_mapping(OmegaConf.to_container(block, resolve=True) if block is not None else None)
+    given = OmegaConf.to_container(block, resolve=True) if block is not None else {}
+    gpo = GPOConfig.from_mapping(given)
 
     estimator = get("algorithm.adv_estimator")
     n = get("actor_rollout_ref.rollout.n")
@@ -184,7 +186,7 @@ def check(config: DictConfig) -> GPOConfig:
         refuse(
             "actor_rollout_ref.rollout.n", f"must be at least 2 with adv_estimator={estimator}: it compares rollouts"
         )
-    _check_estimator_settings(gpo, estimator)
+    _check_estimator_settings(gpo, given, estimator)
     if not reentry_selected(config) or not gpo.enable:
         return gpo
 
@@ -242,19 +244,11 @@ def check(config: DictConfig) -> GPOConfig:
     return gpo
 
 
-def _check_estimator_settings(gpo: GPOConfig, estimator: str) -> None:
-    """Refuse settings that nothing would read."""
+def _check_estimator_settings(gpo: GPOConfig, given: Mapping[str, Any], estimator: str) -> None:
+    """Refuse a base that is none, and what is set for the estimator gpo where another one is used."""
     if gpo.base_estimator not in BASES:
         raise ConfigError(f"{BLOCK}.base_estimator", gpo.base_estimator, f"must be one of {', '.join(BASES)}")
-    if estimator != "gpo":
-        for name in ("base_estimator", "reentry_weight", "exp_beta"):
-            if getattr(gpo, name) != getattr(GPOConfig, name):
-                raise ConfigError(
-                    f"{BLOCK}.{name}",
-                    getattr(gpo, name),
-                    f"is read by algorithm.adv_estimator=gpo only, and that is {estimator}",
-                )
-    if gpo.exp_beta and gpo.base_estimator != "grpo":
-        raise ConfigError(
-            f"{BLOCK}.exp_beta", gpo.exp_beta, f"must be 0 with base_estimator={gpo.base_estimator}; grpo has it"
-        )
+    for name in owned_by("estimator") if gpo.enable and estimator != "gpo" else ():
+        if given.get(name) is not None:
+            key = "algorithm.adv_estimator"
+            raise ConfigError(f"{BLOCK}.{name}", given[name], f"is read with {key}=gpo only, and {key} is {estimator}")
