@@ -41,7 +41,7 @@ class Counted:
     cached: int = 0
     cacheable: int = 0
 
-    async def sample(self, prefix: Tokens, max_tokens: int, seed: int) -> Continuation:
+    async def sample(self, prefix: Tokens, max_tokens: int, seed: int, lane: int = 0) -> Continuation:
         sent = time.perf_counter()
         continuation = await self.sampler.sample(prefix, max_tokens, seed)
         self.seconds += time.perf_counter() - sent

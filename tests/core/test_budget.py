@@ -120,7 +120,7 @@ def test_the_prompts_budget_stops_the_search(search):
 
 
 def test_where_values_of_all_states_cost_too_much_neighbouring_steps_are_merged():
-    # Four steps of two tokens. The re-entry group may take 2 x 8 = 16 tokens, and half of 30 is kept for it: 15 are left.
+    # Four steps of two tokens. The re-entry group may take 2 x 8 = 16 tokens, half of 30 is kept for it: 15 are left.
     # A state costs 2 continuations of 4 tokens on average: three states 24, two 16, one 8. So there are two steps.
     policy = FakePolicy({0: [0], 4: [1]})
     result = run(policy, [root(reward=0.0), root(reward=0.0, first=50)], n_mc=2, n_reentry=2, prompt_token_budget=30)

@@ -4,6 +4,7 @@ import os
 import random
 import sys
 
+from verl_gpo.core.stall import EngineClock
 from verl_gpo.core.types import Continuation, SamplingError
 
 END = 3
@@ -37,7 +38,7 @@ class FakeEngine:
     made = []
 
     def __init__(self, seed, fail_after=None, die_after=None):
-        self.tokenizer, self.stopped = FakeTokenizer(), False
+        self.tokenizer, self.stopped, self.clock = FakeTokenizer(), False, EngineClock()
         self.answers = []
         self._random, self._fail_after, self._die_after = random.Random(seed), fail_after, die_after
         FakeEngine.made.append(self)

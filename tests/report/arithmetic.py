@@ -37,7 +37,7 @@ class Policy:
     def __init__(self, problem):
         self.problem = problem
 
-    async def sample(self, prefix, max_tokens, seed):
+    async def sample(self, prefix, max_tokens, seed, lane=0):
         rng = random.Random(seed)
         done = decode(prefix).splitlines()
         state = tuple(map(int, done[-1][2:])) if done else self.problem.start

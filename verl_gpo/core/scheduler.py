@@ -1,6 +1,6 @@
 """Which request may go to the engine next, and how many are there at once.
 
-All prompts of a rollout worker share one :class:`Scheduler`. It grants slots fairly by tokens, so that a prompt of a few
+All prompts of a rollout worker share one :class:`Scheduler`. It grants slots fairly by tokens, so that a prompt of few
 short requests does not wait behind one that asks for thousands of long ones (start-time fair queueing, Goyal et al.
 1996): a request gets the start tag ``max(V, F)``, with ``F`` the end of the prompt's request before it and ``V`` the
 start tag that was served last, and the smallest start tag is served next. One prompt holds at most half of the slots,

@@ -1,7 +1,7 @@
 """When is a continuation given up? When it stalls: the engine works on others, and this one does not come back.
 
-A limit in seconds on the clock of the wall would cut off long answers, queues and pauses for training, and the values of
-the states would be those of short answers.
+A limit in seconds of wall-clock time would cut off long answers, queues and pauses for training, and the values of the
+states would be those of short answers.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 import time
@@ -118,8 +117,7 @@ class VLLMSampler:
     """One prompt's :class:`~verl_gpo.core.types.Sampler`.
 
     Args:
-        stall_timeout: see :func:`~verl_gpo.core.stall.watched`. A request that is given up is cancelled, which aborts it
-            in vLLM.
+        stall_timeout: see :func:`~verl_gpo.core.stall.watched`. Cancelling a request aborts it in vLLM.
     """
 
     def __init__(self, engine: VLLMEngine, prompt_ids: list[int], stall_timeout: float = 600.0):

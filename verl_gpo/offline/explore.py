@@ -6,10 +6,10 @@ import math
 
 from ..config import GPOConfig
 from ..core.draw import Draw, Usage
-from ..core.scheduler import Scheduler
 from ..core.reentry import ReentryEngine
 from ..core.result import Reentry
-from ..core.types import Sampler, SamplingError, ScoredContinuation, Scorer, Splitter, Trajectory
+from ..core.scheduler import Scheduler
+from ..core.types import Sampler, SamplingError, ScoredContinuation, Scorer, Splitter
 from .records import Record, Rollout, State, Task
 
 #: name -> what its pairs are of.

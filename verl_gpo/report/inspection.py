@@ -16,7 +16,7 @@ from ..config import GPOConfig
 from ..core.draw import Draw, Usage
 from ..core.reentry import ReentryEngine
 from ..core.segment.steps import configured_splitter
-from ..core.types import Sampler, Scorer, Trajectory
+from ..core.types import Sampler, Scorer
 from ..inference.task import FunctionScorer, Prompt
 from ..traces.record import trace_record
 from ..traces.writer import TraceWriter
