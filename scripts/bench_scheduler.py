@@ -108,8 +108,10 @@ class Policy:
         if self._problem.loops and number == 0:
             tokens, reward, step = LENGTH, 0.0, LOOP_STEP_TOKENS
         await self._cluster.generate((self._name, 0), self._name, 200, tokens)
-        ids = tuple(NEWLINE if (at + 1) % step == 0 else WORD for at in range(tokens))
-        return Trajectory(ids, tuple(-0.7 if at % step == 0 else -1e-4 for at in range(tokens)), reward)
+        lines = tokens // step + 1
+        ids = ((WORD,) * (step - 1) + (NEWLINE,)) * lines
+        log_probs = ((-0.7,) + (-1e-4,) * (step - 1)) * lines
+        return Trajectory(ids[:tokens], log_probs[:tokens], reward)
 
     async def sample(self, prefix: Sequence[int], max_tokens: int, seed: int, lane: int = 0) -> Continuation:
         rng = random.Random(f"{self._name}/{seed}")

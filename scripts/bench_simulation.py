@@ -23,6 +23,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._virtual
 
     def _run_once(self) -> None:
+        # A timer that was cancelled is no event: its loop would wait for the next one in real seconds.
+        while self._scheduled and self._scheduled[0]._cancelled:
+            heapq.heappop(self._scheduled)._scheduled = False
+            self._timer_cancelled_count -= 1
         if not self._ready and self._scheduled:
             self._virtual = max(self._virtual, self._scheduled[0]._when)
         super()._run_once()

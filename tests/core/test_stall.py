@@ -1,6 +1,7 @@
 """What stalls is given up; what is long, queued, or waits for a training step is not. In virtual seconds."""
 
 import asyncio
+import heapq
 
 import pytest
 
@@ -31,6 +32,10 @@ class Loop(asyncio.SelectorEventLoop):
         return self.now
 
     def _run_once(self):
+        # A timer that was cancelled is no event: its loop would wait for the next one in real seconds.
+        while self._scheduled and self._scheduled[0]._cancelled:
+            heapq.heappop(self._scheduled)._scheduled = False
+            self._timer_cancelled_count -= 1
         if not self._ready and self._scheduled:
             self.now = max(self.now, self._scheduled[0]._when)
         super()._run_once()
