@@ -1,17 +1,17 @@
 r"""Boxes, and the ground truth of solutions that have several of them."""
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.benchmarks import SHARED
 from verl_gpo.data.boxes import LONGEST, all_answers, boxes, closing, is_joint, last_answer
 from verl_gpo.data.gold import final_answer
 
 #: The published test split of MATH, where it is there.
-MATH_TEST = Path(__file__).parents[2].parent / "shared" / "data" / "math_test.jsonl"
+MATH_TEST = SHARED / "data" / "math_test.jsonl"
 
 
 def contents(text):

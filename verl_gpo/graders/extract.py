@@ -15,6 +15,8 @@ TAIL = 20_000
 
 # A Markdown heading is no answer: words count at the very end only.
 _HASHES = re.compile(r"####[ \t]{0,8}([-+−$£€¥.\d\\(\[*{][^\n]*|[^\n]+(?=\s{0,20}\Z))")
+# Marks of chat templates that a decoded response may still carry.
+_END_OF_TURN = re.compile(r"<\|(?:im_end|im_start|eot_id|endoftext|end_of_text|end)\|>|</s>")
 _TAG_OPEN, _TAG_CLOSE = "<answer>", "</answer>"
 
 _KIND = r"(?:(?:final|correct|right|short|best|my)[ ]{1,2}){0,2}"
@@ -94,11 +96,18 @@ def sentence(text: str) -> str:
     return (text[: stop.start()] if stop else text).strip()
 
 
-def _stated(text: str) -> tuple[int, str]:
-    """Start and content of the last statement; (-1, "") without one."""
+def _stated(text: str, *, after_mark: bool = False) -> tuple[int, str]:
+    """Start and content of the last statement; (-1, "") without one.
+
+    After a mark only a line of its own counts, or a sentence about the *final* answer.
+    """
     lines = [(match.start(), _statement(text, match.end())) for match in list(_LINE.finditer(text))[-8:]]
     lines = [(start, said) for start, said in lines if said and not _PROMISE.match(said)]
     found = [(match, _statement(text, match.end())) for match in list(_PHRASE.finditer(text))[-8:]]
+    if after_mark:
+        found = [
+            (match, said) for match, said in found if "final answer" in match[0].casefold() and not _ABOUT.match(said)
+        ]
     plain = [(match.start(), said) for match, said in found if said and not _ABOUT.match(said)]
     # A sentence about the answer counts only where nothing else does: an option may be "a noble gas".
     other = [(match.start(), said) for match, said in found if said and "answer" in match[0].casefold()]
@@ -132,7 +141,9 @@ def _clean(answer: str) -> str:
 
 
 def after_reasoning(text: str) -> str:
-    """The part after ``</think>``; nothing if the reasoning was cut off; everything if there is none."""
+    """The part after ``</think>`` and before the turn's end; nothing if the reasoning was cut off."""
+    ended = _END_OF_TURN.search(text, max(len(text) - TAIL, 1))
+    text = text[: ended.start()] if ended else text
     opened, closed = text.rfind("<think>"), text.rfind("</think>")
     if opened > closed:
         return ""
@@ -156,13 +167,7 @@ def final_answer(response: str, *, raw: bool = False) -> str:
     text = after_reasoning(response)[-TAIL:]
     start, answer = _marked(text)
     later = text[start + 1 :] if start >= 0 else text
-    if start >= 0:
-        # Only a line of its own replaces a mark.
-        lines = [match for match in _LINE.finditer(later) if not _PROMISE.match(_statement(later, match.end()))]
-        stated = _statement(later, lines[-1].end()) if lines else ""
-        answer = stated or answer
-    else:
-        answer = _stated(text)[1]
+    answer = _stated(later, after_mark=start >= 0)[1] or answer
     if len(answer) > LONGEST:
         return ""
     return answer.strip() if raw else _clean(answer)

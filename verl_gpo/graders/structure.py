@@ -168,8 +168,9 @@ def as_interval(text: str) -> tuple[str, str] | None:
 
 def matrix(text: str) -> tuple[bool, list[list[str]]] | None:
     """Is it a determinant, and the cells, row by row; None if the text is no matrix."""
-    match = _MATRIX.fullmatch(text)
-    if not match:
+    inside = latex.enclosed(text)
+    match = _MATRIX.fullmatch(inside[1] if inside and inside[0] in "([" else text)
+    if not match or "\\end" in (match[2] or match[4] or ""):
         return None
     body = (match[2] if match[2] is not None else match[4]).strip().removesuffix(r"\\").strip()
     rows = [[cell for _, cell in latex.split(row, ("&",))] for _, row in latex.split(body, (r"\\",))]
@@ -215,6 +216,12 @@ def _same_ranges(gold: str, pred: str, leaf: Leaf) -> bool | None:
     return leaf(one[1] if one else gold, other[1] if other else pred) or None
 
 
+def _exactly(text: str) -> str:
+    r"""Without the decimal that rounds it: 1/3 of ``1/3 \approx 0.33``, but 11 stays in ``x \approx 11``."""
+    first, *rest = [part for _, part in latex.split(text, (r"\approx",))]
+    return first if rest and not re.fullmatch(r"[a-zA-Z]+", first) else text
+
+
 def compare(gold: str, pred: str, leaf: Leaf) -> bool | None:
     """Are two tidied answers the same, as far as their structure says? None: they have none, so it is for the caller.
 
@@ -224,6 +231,7 @@ def compare(gold: str, pred: str, leaf: Leaf) -> bool | None:
     gold, pred = (
         _REALS.sub(lambda _: r"(-\infty,\infty)", text) if _REALS.fullmatch(text) else text for text in (gold, pred)
     )
+    gold, pred = _exactly(gold), _exactly(pred)
     for method in (_same_matrix, _same_union, _same_tuple, _same_ranges):
         verdict = method(gold, pred, leaf)
         if verdict is not None:

@@ -86,11 +86,12 @@ def verify_math(gold: str, pred: str) -> float:
 def same(gold: Any, pred: Any, *, complex_: bool = False) -> bool:
     """Are two parsed answers the same? ``complex_``: i is the imaginary unit."""
     from math_verify import verify
-    from sympy import Eq, Expr, MatrixBase, Set
+    from sympy import Eq, Expr, MatrixBase, MatrixExpr, Set
     from sympy.logic.boolalg import BooleanAtom
 
     if isinstance(gold, BooleanAtom) or isinstance(pred, BooleanAtom):
         return False
+    gold, pred = (value.doit() if isinstance(value, MatrixExpr) else value for value in (gold, pred))
     if isinstance(gold, Eq) and isinstance(pred, Eq):
         return _same_equation(gold, pred, complex_)
     if isinstance(gold, MatrixBase) and isinstance(pred, MatrixBase):
@@ -105,16 +106,18 @@ def same(gold: Any, pred: Any, *, complex_: bool = False) -> bool:
 
 
 def _prepared(expression: Any, complex_: bool) -> Any:
-    from sympy import I, Symbol, sympify
+    from sympy import Derivative, I, Symbol, sympify
     from sympy.core.function import AppliedUndef
 
     expression = sympify(expression)
     if complex_:
         expression = expression.subs({symbol: I for symbol in expression.free_symbols if symbol.name == "i"})
-    # u(t) is a quantity like any other.
-    return expression.replace(
-        lambda part: isinstance(part, AppliedUndef), lambda part: Symbol(f"applied {part}")
-    ).doit()
+
+    def is_quantity(part: Any) -> bool:
+        # u(t), and dv/dt where v is only a letter: doit() would make zero of it.
+        return isinstance(part, AppliedUndef) or (isinstance(part, Derivative) and not part.expr.has(*part.variables))
+
+    return expression.replace(is_quantity, lambda part: Symbol(f"quantity {part}")).doit()
 
 
 def _values(expression: Any, symbols: list[Any]) -> list[Any]:

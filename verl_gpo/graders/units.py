@@ -176,7 +176,7 @@ def _last_unit(text: str, formula: bool) -> tuple[str, tuple[str, ...]] | None:
         letters = words.strip(" .,")
         measure = bool(set(canonical(words) or ()) & set(_SYNONYMS))
         if len(letters) == 1 and letters not in "¢€£":
-            known = plain and match["gap"] and letters in _LETTERS
+            known = plain and not formula and match["gap"] and letters in _LETTERS
         elif not match["gap"] and letters[0].isalpha():
             known = plain and (letters.casefold() in _GLUED or (measure and not formula))
         else:
