@@ -20,8 +20,8 @@ from verl_gpo.graders.gold import alternatives  # noqa: E402
 
 MATHEMATICAL = [name for name, entry in DATASETS.items() if entry.grader == "math"]
 
-#: Ground truth and accepted answer, and why it is accepted: none is known.
-ACCEPTED: dict[tuple[str, str], str] = {}
+#: Ground truth and accepted answer, and why it is accepted.
+ACCEPTED = {('["-3", "3"]', "3"): "the published solution says that 3 is accepted as well (MATH, test row 333)"}
 
 
 def golds(name, folder):

@@ -59,6 +59,7 @@ def _plain(answer: str) -> str:
 def _word(answer: str, gold: str, question: str) -> tuple[bool, str]:
     # "Yes, she does" says yes; "not valid" says nothing.
     match = _CLOSED.match(_plain(answer)) or _CLOSED.match(_plain(core(answer)))
+    match = match or _CLOSED.fullmatch(_plain(answer.rpartition("=")[2]))  # "not False = True"
     pred = match[1] if match else ""
     return pred == gold.strip().casefold(), pred
 
@@ -68,8 +69,8 @@ def _number(answer: str, gold: str, question: str) -> tuple[bool, str]:
 
 
 def _words(text: str) -> list[str]:
-    plain = math.normalise(re.sub(r"(?:^|(?<=\s))(?:\d+[.)]|[-*•])\s", " ", text)).casefold()
-    words = (word.strip("'\"[]().*`") for word in re.split(r"(?:[\s,;|/]|->|=>|→|<|>)+", plain))
+    plain = math.normalise(re.sub(r"(?:^|(?<=\s))(?:\(?\d{1,2}[.)]|\(?[a-z]\)|[-*•&])\s", " ", text)).casefold()
+    words = (word.strip("'\"[](){}.*`") for word in re.split(r"(?:[\s,;|/]|->|=>|→|<|>)+", plain))
     return [word for word in words if word]
 
 

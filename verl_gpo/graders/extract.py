@@ -23,13 +23,14 @@ _KIND = r"(?:(?:final|correct|right|short|best|my)[ ]{1,2}){0,2}"
 _LINE = re.compile(
     rf"^[ \t>*#_`-]{{0,12}}(?:(?:so|thus|hence|therefore|the|my)[ ,]{{1,2}}){{0,2}}{_KIND}answers?"
     r"(?:[ ]choice|[ ]option)?"
-    r"[ ]{0,2}[*_`]{0,3}[ ]{0,2}(?:[:：=]|[-–—](?=[ ])|(?=\n))[ \t*_:：=]{0,8}\n{0,3}",
+    r"[ ]{0,2}[*_`]{0,3}[ ]{0,2}(?:[:：=]|[-–—](?=[ ])|(?=\n))(?:[ \t_:：=]|\*(?![ ][a-z])){0,8}\n{0,3}",
     re.IGNORECASE | re.MULTILINE,
 )
 # "the answer to the question is", "the correct option would be"; then what may stand before the answer itself.
 _PHRASE = re.compile(
     r"\b(?:answers?|(?:final|correct|right|best)[ ](?:answer|option|choice|result|value|solution))"
-    r"(?:[ ](?:choice|option|letter))?(?:[ ](?:to|for|of|in)[ ][a-z ]{1,40}?)??[ ]{0,2}[*_]{0,3}[ ]{0,2}"
+    r"(?:[ ](?:choice|option|letter))?(?:[ ](?:to|for|of|in)[ ][a-z ]{1,40}?)??"
+    r"(?:[ ]\([^()\n]{1,30}\)|,[ ]\w{1,12},)?[ ]{0,2}[*_]{0,3}[ ]{0,2}"
     r"(?:(?:(?:is|are|was|equals|becomes)|(?:will|would|must|should|can only|has to)[ ]be"
     r"|(?:comes|works|turns)(?:[ ]out)?[ ](?:to(?:[ ]be)?))\b|[:：=])",
     re.IGNORECASE,
@@ -40,10 +41,12 @@ _LEAD = re.compile(
     r"[ ,:]{0,3}|approximately\b[ ]?",
     re.IGNORECASE,
 )
-# A display formula is the answer as a whole, though it takes several lines.
-_DISPLAY = re.compile(r"\s{0,3}(?:\$\$(.{1,600}?)\$\$|\\\[(.{1,600}?)\\\])", re.DOTALL)
+# A display formula, or a block of code, is the answer as a whole, though it takes several lines.
+_DISPLAY = re.compile(r"\s{0,3}(?:\$\$(.{1,600}?)\$\$|\\\[(.{1,600}?)\\\]|```\w{0,10}\n(.{1,600}?)```)", re.DOTALL)
 # A list with an item on each line is one answer too.
-_ITEMS = re.compile(r"(?:[ \t]{0,8}(?:[-*•]|\d{1,2}[.)])[ \t]{1,4}[^\n]{1,200}(?:\n|\Z)){2,40}")
+_ITEMS = re.compile(
+    r"(?:[ \t]{0,8}(?:[-*•]|\d{1,2}[.)])[ \t]{1,4}[^\n]{1,200}(?:\n|\Z)){2,40}|(?:[a-z&'-]{1,30}(?:\n|\Z)){2,40}\Z"
+)
 _TO_LINE_END = re.compile(r"[^\n]*")
 # A full stop that ends a sentence: 3.5 goes on, and so do 9 a.m. and St. Louis.
 _STOP = re.compile(r"(?<!\.[a-zA-Z])(?<!\b(?:St|Dr|Mr|Ms|No|vs))(?<!\b(?:Mrs|etc))\.(?=\s+[A-Z$\\(\[*\"“]|\s*$)")
@@ -82,7 +85,7 @@ def _statement(text: str, start: int) -> str:
         start = lead.end()
     display = _DISPLAY.match(text, start)
     if display:
-        return (display[1] or display[2]).strip()
+        return next(filter(None, display.groups())).strip()
     return sentence(_TO_LINE_END.match(text, start)[0][:LONGEST])
 
 
@@ -175,14 +178,17 @@ def final_answer(response: str, *, raw: bool = False) -> str:
 
 # Prose after an answer: a reason, or a clause about it.
 _CLAUSE = re.compile(
-    r"\s*(?:[,;:]\s*|\s[-–—]\s|\s)(?:because|since|which|where|whereas|as (?:it|this|that|the|they|we)\b"
+    r"\s*(?:[,;:]\s*|\s[-–—]\s|\s)(?:because|since|which|where|whereas"
+    r"|as (?:it|this|that|the|they|we|desired|required|expected|needed|shown|claimed|stated|above)\b"
+    r"|and (?:we|I|so|thus)\b|\((?:since|because|as|which|where|from|when|rounded)\b|(?<=; )[a-z]+\s[a-z]+\b"
     r"|so (?:that|we|the)\b"
     r"|due to|given that|for (?:which|all)\b|i\.?e\.|that is|hence|therefore|thus|meaning|making|not\b).*$",
     re.IGNORECASE | re.DOTALL,
 )
 # "The value is 42": words, then a verb, then what looks like an answer.
 _WORDS_BEFORE = re.compile(
-    r"(?=[A-Za-z(])(?:[A-Za-z$\\][^\n]{0,200}?\s)?(?:is|are|was|were|equals|be|get|have|gives|has)"
+    r"(?=[A-Za-z(])(?:[A-Za-z$\\][^\n]{0,200}?\s)?(?:is|are|was|were|equals|be|get|have|gives|has"
+    r"|(?:evaluates|simplifies|reduces|comes|sums|adds up) to)"
     r"(?:\s(?:exactly|simply|now|therefore|thus|hence|then|also|just|about|approximately|equal to)){0,2}:?\s+"
     r"(?=(?:[-+−$£€¥.]{0,2}\d|[\\$(\[{]|[a-z]\s?=|(?:yes|no|true|false|valid|invalid)\W*$|\(?[A-Z]\)?\W*$))",
     re.IGNORECASE,

@@ -6,6 +6,7 @@ Most answers of the benchmarks are integers, so most grades cost microseconds an
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -15,11 +16,21 @@ from . import latex, structure, units
 from .extract import after_reasoning, core, final_answer
 from .gold import mathematical, repeats
 from .grade import Grade, verdict
-from .numbers import in_base, number, same_number
+from .numbers import in_base, in_words, number, same_number
 from .pool import shared
 
 #: Longer answers, and deeper nested ones, are compared as text only.
 LONGEST, DEEPEST = 600, 25
+
+#: Formulas that one answer may have compared, and how many of them may fail or meet the time limit: a list of 40 parts
+#: could ask for thousands.
+CALLS, FAILURES = 100, 2
+_budget = threading.local()
+
+
+class _ExhaustedError(Exception):
+    """The answer would take too long to compare."""
+
 
 _FLATTEN = [
     (re.compile(r"\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])"), ""),
@@ -92,10 +103,13 @@ def equal(gold: str, pred: str) -> bool:
         return True
     if len(pred) > LONGEST or pred.count("{") > DEEPEST or pred.count("(") > DEEPEST:
         return latex.squeezed(gold) == latex.squeezed(pred)
-    return _same(latex.tidy(gold), latex.tidy(pred))
+    _budget.calls, _budget.failures = CALLS, FAILURES
+    try:
+        return _same(latex.tidy(gold), latex.tidy(pred))
+    except _ExhaustedError:
+        return False
 
 
-@lru_cache(maxsize=1 << 14)
 def _same(gold: str, pred: str) -> bool:
     if not gold or not pred:
         return False
@@ -148,15 +162,36 @@ def _same_formula(gold: str, pred: str) -> bool:
     for text in (gold, pred):
         if _NUMBERS_SIDE_BY_SIDE.search(text) or "\\text" in re.sub(r"_\s?\{\\text\s?\{[^{}]*\}\}", "", text):
             return False
-    return bool(shared().run("math", gold, pred))
+    return _ask_worker(gold, pred)
+
+
+@lru_cache(maxsize=1 << 14)
+def _ask_worker(gold: str, pred: str) -> bool:
+    if not _budget.calls or not _budget.failures:
+        raise _ExhaustedError
+    _budget.calls -= 1
+    found = shared().run("math", gold, pred)
+    _budget.failures -= found is None
+    return bool(found)
 
 
 def accepts(gold: str, pred: str) -> bool:
     """Is the answer right, as it stands or without the words around it?"""
     if equal(gold, pred) or (core(pred) != pred and equal(gold, core(pred))):
         return True
-    match = _PROSE_AND_NUMBER.fullmatch(pred) if number(latex.tidy(gold)) else None
-    return bool(match) and not _COMPARES.search(match["words"]) and equal(gold, match["number"])
+    return bool(number(latex.tidy(gold))) and any(equal(gold, part) for part in _number_in_prose(pred))
+
+
+def _number_in_prose(text: str) -> list[str]:
+    """From the only number of a sentence on, digits or words; nothing if the words before it may change it."""
+    match = _PROSE_AND_NUMBER.fullmatch(text)
+    if match:
+        return [] if _COMPARES.search(match["words"]) else [match["number"]]
+    words = text.split()
+    if not 2 < len(words) < 24 or any(character.isdigit() for character in text):
+        return []
+    first = next((i for i, word in enumerate(words) if word.casefold() != "a" and in_words(word) is not None), 0)
+    return [" ".join(words[first:])] if first and not _COMPARES.search(" ".join(words[:first])) else []
 
 
 def grade(response: str, golds: tuple[str, ...], extra: Mapping[str, Any]) -> Grade:

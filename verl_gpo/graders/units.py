@@ -72,7 +72,7 @@ _FILLING = re.compile(
 _CHANGES = re.compile(
     r"\b(?:or|and|to|through|versus|vs|but|not|nor|than|plus|minus|times|divided|multiplied|mod|modulo|base"
     r"|factorial|squared|cubed|powers?|roots? of|point|half|halves|thirds?|fourths?|quarter|fifths?|sixths?|sevenths?"
-    r"|eighths?|ninths?|tenths?|hundredths?|thousandths?|hundreds?|thousands?|[mb]illions?|trillions?|lakhs?"
+    r"|eighths?|ninths?|tenths?|hundredths?|thousandths?|tens|hundreds?|thousands?|[mb]illions?|trillions?|lakhs?"
     r"|crores?|mil|k|score|pairs?|gross|dozens?|double|twice|triple|pi|sqrt|log|ln|exp|sin|cos|tan|infinity|negative|e|i|x|y|z)\b"
 )
 _TEXT_UNIT = re.compile(r"\\text\s?\{([^{}]*)\}\s?(?:\^\s?\{?\s?(\d)\s?\}?)?[\s.,]*$")
@@ -161,9 +161,9 @@ def _last_unit(text: str, formula: bool) -> tuple[str, tuple[str, ...]] | None:
         return _spoken(text)
     match = _IN_PARENTHESES.fullmatch(text)
     if match and number(match["value"]):
-        spoken = in_words(match["inside"])
-        if spoken is not None and spoken == number(match["value"]).value:  # 5 (five)
-            return (match["value"] + match["rest"]).strip(), ()
+        spoken, unit = in_words(match["inside"]), canonical(match["inside"])
+        if unit is not None or (spoken is not None and spoken == number(match["value"]).value):  # 5 (five), 5 (in cm)
+            return (match["value"] + match["rest"]).strip(), unit or ()
     match = _TEXT_UNIT.search(text)
     if match and match.start():
         value, words = text[: match.start()].strip(), match[1]
