@@ -69,7 +69,9 @@ def boxes(text: str) -> list[Box]:
 
 def _inner(content: str) -> str:
     content = _BOX.sub("{", content).strip()
-    while content.startswith("{") and closing(content, 0) == len(content) - 1:
+    for _ in range(4):
+        if not content.startswith("{") or closing(content, 0) != len(content) - 1:
+            break
         content = content[1:-1].strip()
     return content
 

@@ -31,7 +31,7 @@ _PHRASE = re.compile(
     r"\b(?:answers?|(?:final|correct|right|best)[ ](?:answer|option|choice|result|value|solution))"
     r"(?:[ ](?:choice|option|letter))?(?:[ ](?:to|for|of|in)[ ][a-z ]{1,40}?)??"
     r"(?:[ ]\([^()\n]{1,30}\)|,[ ]\w{1,12},)?[ ]{0,2}[*_]{0,3}[ ]{0,2}"
-    r"(?:(?:(?:is|are|was|equals|becomes)|(?:will|would|must|should|can only|has to)[ ]be"
+    r"(?:(?<![A-Za-z])(?:(?:is|are|was|equals|becomes)|(?:will|would|must|should|can only|has to)[ ]be"
     r"|(?:comes|works|turns)(?:[ ]out)?[ ](?:to(?:[ ]be)?))\b|[:：=])",
     re.IGNORECASE,
 )
@@ -181,8 +181,8 @@ _CLAUSE = re.compile(
     r"\s*(?:[,;:]\s*|\s[-–—]\s|\s)(?:because|since|which|where|whereas"
     r"|as (?:it|this|that|the|they|we|desired|required|expected|needed|shown|claimed|stated|above)\b"
     r"|and (?:we|I|so|thus)\b|\((?:since|because|as|which|where|from|when|rounded)\b|(?<=; )[a-z]+\s[a-z]+\b"
-    r"|so (?:that|we|the)\b"
-    r"|due to|given that|for (?:which|all)\b|i\.?e\.|that is|hence|therefore|thus|meaning|making|not\b).*$",
+    r"|so (?:that|we|the)\b|due to|given that|for (?:which|all)\b|i\.?e\.|that is|(?<=[,;:] )(?:hence|therefore|thus)\b"
+    r"|meaning|making|not\b).*$",
     re.IGNORECASE | re.DOTALL,
 )
 # "The value is 42": words, then a verb, then what looks like an answer.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_TEXT = r"\\(?:text(?:bf|it|rm|sf|tt|sc|normal|up)?|[mh]box|operatorname\*?)"
+_TEXT = r"\\(?:text(?:bf|it|rm|sf|tt|sc|normal|up)?|[mh]box|emph|operatorname\*?)"
 _ASCII = {ord(a): chr(ord(a) - 0xFEE0) for a in map(chr, range(0xFF01, 0xFF5F))}
 _SIGNS = str.maketrans(
     {
@@ -17,6 +17,9 @@ _SIGNS = str.maketrans(
 )
 _TIDY = [
     (re.compile(r"\\(?:left|right)\s?\.|\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle)(?![a-zA-Z])"), ""),
+    (re.compile(r"\\(?:text)?color\s?\{[^{}]*\}|\\underline(?![a-zA-Z])"), ""),
+    (re.compile(r"\\(?:bf|it|rm|tt|large|Large|LARGE|small|normalsize|bfseries)(?![a-zA-Z{])"), " "),
+    (re.compile(r"\\varnothing(?![a-zA-Z])"), r"\\emptyset "),
     (re.compile(r"\{,\}\s?|,\s?\\!\s?"), ","),
     (re.compile(r"(?<!\\)\\[!,;:> ]|\\q?quad(?![a-zA-Z])|~|(?<!\\)\\(?=\s)"), " "),
     (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
@@ -68,8 +71,10 @@ def tidy(answer: str) -> str:
     # In \sin 30^\circ the degree counts; in an angle of 30^\circ it is a unit, and questions name it.
     answer = _DEGREE.sub(r"^{\\circ}" if _TRIGONOMETRIC.search(answer) else " ", answer)
     answer = _unnested(answer)
-    answer = " ".join(answer.split()).strip(" ").rstrip(".,; ") if answer.strip() not in (".",) else answer
-    while answer.startswith("{") and _closing(answer, 0) == len(answer) - 1:
+    answer = re.sub(r"(?<!\\)(?:\\\\)*\\?$", "", " ".join(answer.split()).rstrip(".,; ")).strip()
+    for _ in range(4):
+        if not answer.startswith("{") or _closing(answer, 0) != len(answer) - 1:
+            break
         answer = answer[1:-1].strip()
     return answer
 

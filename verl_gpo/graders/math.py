@@ -47,7 +47,7 @@ _FLATTEN = [
 _WORDS = re.compile(r"[^\W\d_]{2,}")
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
 # math-verify reads "1 2" as 3 and "1 1/2" as 1 (no upstream report is known).
-_NUMBERS_SIDE_BY_SIDE = re.compile(r"\d\s+\d")
+_NUMBERS_SIDE_BY_SIDE = re.compile(r"(?<![_^\d.])\d[\d.]*\s+\d")
 # "Janet makes $18 every day": one number in a sentence, for a ground truth that is a number.
 _PROSE_AND_NUMBER = re.compile(r"(?P<words>(?:[A-Za-z'’]+,?\s+){2,20})(?P<number>[-$£€]{0,2}\d[^\n]*)")
 _COMPARES = re.compile(
@@ -56,6 +56,10 @@ _COMPARES = re.compile(
 )
 _OPTION = re.compile(r"\(?\s?([A-Za-z])\s?\)?")
 _CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
+# \textbf{(E)} 5, as competitions print their options, or "E. 5".
+_OPTION_AND_VALUE = re.compile(
+    r"(?:\\text\s?\{\s*\(?(?P<set>[A-F])[).]\s*\}\s*|\(?(?P<plain>[A-F])[).]\s+)(?P<value>\S.*)", re.DOTALL
+)
 _SEGMENT = re.compile(r"\\overline\s?\{\s?([A-Z]{2,})\s?\}")
 
 
@@ -179,6 +183,9 @@ def accepts(gold: str, pred: str) -> bool:
     """Is the answer right, as it stands or without the words around it?"""
     if equal(gold, pred) or (core(pred) != pred and equal(gold, core(pred))):
         return True
+    option = _OPTION_AND_VALUE.fullmatch(latex.tidy(pred))
+    if option:
+        return equal(gold, option["set"] or option["plain"]) or equal(gold, option["value"])
     return bool(number(latex.tidy(gold))) and any(equal(gold, part) for part in _number_in_prose(pred))
 
 

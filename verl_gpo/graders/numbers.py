@@ -24,7 +24,10 @@ _FRACTION = re.compile(
     r"|(?P<c>\d{1,30})\s?/\s?(?P<d>\d{1,30}))" + _PERCENT
 )
 _REPEATING = re.compile(r"(?P<sign>[-+]?)(?P<whole>\d{0,12})\.(?P<fixed>\d{0,12})\\overline\s?\{(?P<period>\d{1,12})\}")
-_BASE = re.compile(r"\(?\s?([-+]?[0-9A-Za-z.]{1,60})\s?\)?\s?_\s?(?:\{\s?(?:\\text\s?\{)?\s?(\w{1,10})\s?\}{1,2}|(\d))")
+_BASE = re.compile(
+    r"\(?\s?([-+]?[0-9A-Za-z.]{1,60})\s?\)?\s?_\s?(?:\{\s?\(?\s?(?:base\s)?\s?(\w{1,10})\s?\)?\s?\}|(\d))"
+)
+_BASE_IN_WORDS = re.compile(r"([-+]?[0-9A-Za-z.]{1,60})\s{1,3}\(?(?:in\s)?base[\s-]{1,2}(\d{1,3}|[a-z]{3,8})\)?()")
 
 _SMALL = (  # noqa: SIM905
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -145,7 +148,8 @@ def same_number(one: Number, other: Number) -> bool:
 
 def in_base(text: str) -> tuple[str, str] | None:
     """Digits and base of a number like 2516_8 in tidied text; x_1 is not one."""
-    match = _BASE.fullmatch(text)
+    text = " ".join(re.sub(r"\\text\s?\{([^{}]*)\}", r" \1 ", text).split())
+    match = _BASE.fullmatch(text) or _BASE_IN_WORDS.fullmatch(text)
     if (
         not match
         or not re.search(r"\d", match[1])
@@ -153,6 +157,6 @@ def in_base(text: str) -> tuple[str, str] | None:
         and not match[1].isupper()
     ):
         return None
-    base = match[2] or match[3]
+    base = match[2] or match[3] or ""
     value = base if base.isdigit() else in_words(base)
     return None if value is None else (match[1].lstrip("+").upper(), str(value))

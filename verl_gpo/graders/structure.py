@@ -20,7 +20,11 @@ _AND = re.compile(
     r"\s*(?:,\s*)?(?:\\text\s?\{\s*(?:,\s*)?(?:and|or)\s*\}|(?<![\\a-zA-Z{])(?:and|or)(?![a-zA-Z]))\s*", re.I
 )
 # No two branches match at the same place: with 80 of them a failure would take forever.
-_SIDE = r"(?:\\(?!text)[a-zA-Z]+(?![a-zA-Z])|\\text\s?\{[^{}]*\}|[a-zA-Z'|^_{}()\[\], +*/;:-]|(?<=_)\d|(?<=_\{)\d)"
+_AND_OUTSIDE_TEXT = re.compile(
+    rf"(?P<text>\\text\s?\{{(?!\s*(?:,\s*)?(?:and|or)\s*\}})[^{{}}]*\}})|{_AND.pattern}", re.IGNORECASE
+)
+_SIDE = r"(?:\\(?!text)[a-zA-Z]+(?![a-zA-Z])|\\text\s?\{[^{}]*\}|_\s?(?:\{[^{}]{1,12}\}|\w)"
+_SIDE += r"|[a-zA-Z'|^{}()\[\], +*/;:-])"
 _NAME = re.compile(rf"(?=.*[a-zA-Z]){_SIDE}{{1,80}}")
 _REALS = re.compile(
     r"\\mathbb\s?\{?R\}?|\\text\s?\{\s*(?:all )?real(?:s| numbers)\s*\}|(?:all )?real(?:s| numbers)", re.I
@@ -42,7 +46,7 @@ def items(text: str) -> list[str]:
     elif numbers.number(text):
         return [text]
     text = re.sub(r"\\text\s?\{([A-Za-z](?:\s?(?:,|,?\s?and\s|&)\s?[A-Za-z])+)\}", r"\1", text)  # \text{A,D}
-    joined = _AND.sub(r" , ", text)
+    joined = _AND_OUTSIDE_TEXT.sub(lambda match: match["text"] or " , ", text)
     parts = [part for _, part in latex.split(joined, (",", ";"))]
     parts = [part for part in parts if part]
     return [signed for part in parts for signed in _both_signs(part)] or [text]
@@ -54,7 +58,7 @@ def _both_signs(text: str) -> list[str]:
 
     def with_sign(plus: str, minus: str) -> str:
         signed = re.sub(r"\\mp(?![a-zA-Z])", minus, re.sub(r"\\pm(?![a-zA-Z])", plus, text))
-        return re.sub(r"^\+\s?|(?<=[=({])\s?\+\s?", "", signed).strip()
+        return re.sub(r"^-\s+", "-", re.sub(r"^\+\s?|(?<=[=({])\s?\+\s?", "", signed)).strip()
 
     return [with_sign("+", "-"), with_sign("-", "+")]
 

@@ -11,7 +11,7 @@ Where math-verify 0.9.0 accepts what is wrong (found by the tests of this packag
 - ``verify(parse("$I=5$"), parse("$I=6$"))``: I is the imaginary unit, both equations have no solution, so both are the
   same. Capital letters are renamed here before parsing, which also keeps n apart from N.
 - ``verify(parse("$x^2=-1$"), parse("$x^2=-2$"))``: likewise. Two equations without solutions are not equal here.
-- ``verify(parse("$10^{-8}$"), parse("$10^{-9}$"))``: any two tiny numbers are equal to 6 places.
+- ``verify(parse("$0.00000003$"), parse("$0.00000004$"))``: any two tiny numbers are equal to 6 places.
 - ``parse("$y'$")`` is y, and ``parse("$1 2$")`` is 3. Primes are renamed here; the caller refuses the other.
 """
 

@@ -167,6 +167,8 @@ def _last_unit(text: str, formula: bool) -> tuple[str, tuple[str, ...]] | None:
     match = _TEXT_UNIT.search(text)
     if match and match.start():
         value, words = text[: match.start()].strip(), match[1]
+        if number(value) and in_words(words.strip(" ()")) == number(value).value:  # 5 \text{ (five)}
+            return value, ()
     else:
         match = _PLAIN_UNIT.fullmatch(text)
         if not match or "\\text" in match["unit"]:
