@@ -58,7 +58,9 @@ _OPTION = re.compile(r"\(?\s?([A-Za-z])\s?\)?")
 _CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
 # \textbf{(E)} 5, as competitions print their options, or "E. 5".
 _OPTION_AND_VALUE = re.compile(
-    r"(?:\\text\s?\{\s*\(?(?P<set>[A-F])[).]\s*\}\s*|\(?(?P<plain>[A-F])[).]\s+)(?P<value>\S.*)", re.DOTALL
+    r"(?:\\text\s?\{\s*\(?(?P<set>[A-F])[).]\s*\}|\(?(?P<plain>[A-F])[).](?=\s))"
+    r"(?:\s*(?![-+*/^=<>_,;&|\s])|\s+(?=-\S))(?P<value>(?!.*(?:\\text|\b[A-F]\b|\b(?:and|or)\b)).+)",
+    re.DOTALL,
 )
 _SEGMENT = re.compile(r"\\overline\s?\{\s?([A-Z]{2,})\s?\}")
 
