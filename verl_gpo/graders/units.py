@@ -165,7 +165,7 @@ def _last_unit(text: str, formula: bool) -> tuple[str, tuple[str, ...]] | None:
         if unit is not None or (spoken is not None and spoken == number(match["value"]).value):  # 5 (five), 5 (in cm)
             return (match["value"] + match["rest"]).strip(), unit or ()
     match = _TEXT_UNIT.search(text)
-    if match and match.start():
+    if match and re.sub(r"\\text\s?\{[^{}]*\}", "", text[: match.start()]).strip():  # text alone has no unit
         value, words = text[: match.start()].strip(), match[1]
         if number(value) and in_words(words.strip(" ()")) == number(value).value:  # 5 \text{ (five)}
             return value, ()
