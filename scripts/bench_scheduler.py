@@ -29,7 +29,7 @@ from rich.table import Table
 from scripts.bench_simulation import Cluster, Hardware, VirtualLoop
 from verl_gpo.config import GPOConfig
 from verl_gpo.core.budget import Account
-from verl_gpo.core.reentry import ReentryEngine
+from verl_gpo.core.reentry import ReentryProcedure
 from verl_gpo.core.result import GroupResult
 from verl_gpo.core.scheduler import Scheduler
 from verl_gpo.core.types import Continuation, ScoredContinuation, Trajectory
@@ -191,7 +191,7 @@ async def _step(settings, batch, replicas, hardware, n, budget, shadow, seed, me
     engines, accounts = [], []
     for _ in range(WORKERS if config else 0):
         scheduler = Scheduler(max(1, config.max_in_flight * replicas // WORKERS))
-        engines.append(ReentryEngine(config, split, LENGTH, scheduler))
+        engines.append(ReentryProcedure(config, split, LENGTH, scheduler))
         accounts.append(Account(budget // WORKERS))
     reserved = config.reserved_rows if config else 0
 
@@ -255,7 +255,7 @@ def memory_of_a_prompt(settings: dict[str, Any], tokens: int, steps: int) -> flo
 
     step = tokens // steps
     roots = [Trajectory(tuple(range(k, k + tokens)), (-0.1,) * tokens, float(k % 2)) for k in range(8)]
-    engine = ReentryEngine(
+    engine = ReentryProcedure(
         GPOConfig.from_mapping({**settings, "cost_ceiling": 0}),
         lambda ids, _=None: list(range(step, tokens + 1, step)),
         tokens + 1,

@@ -5,7 +5,7 @@ import random
 from collections import Counter
 
 from verl_gpo.config import GPOConfig
-from verl_gpo.core.reentry import ReentryEngine
+from verl_gpo.core.reentry import ReentryProcedure
 from verl_gpo.core.search.view import AnchorView
 from verl_gpo.core.types import Continuation, SamplingError, ScoredContinuation, ScoringError, Trajectory
 from verl_gpo.core.values import UNKNOWN, StateValue
@@ -88,7 +88,7 @@ class CoinPolicy(FakePolicy):
 
 def run(policy, roots, seed="s", splitter=pairs_of_tokens, step_account=None, given=(), **settings):
     """One prompt through the engine."""
-    engine = ReentryEngine(GPOConfig(**settings), splitter, LENGTH)
+    engine = ReentryProcedure(GPOConfig(**settings), splitter, LENGTH)
     return asyncio.run(engine.run(roots, policy, policy, seed, step_account, given=given))
 
 

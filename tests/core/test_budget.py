@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.core.fakes import LENGTH, FakePolicy, pairs_of_tokens, root, run
 from verl_gpo.config import GPOConfig
 from verl_gpo.core.budget import Account
-from verl_gpo.core.reentry import ReentryEngine
+from verl_gpo.core.reentry import ReentryProcedure
 from verl_gpo.core.types import Trajectory
 
 REWARDS = {0: [1], 2: [0, 1], 4: [0, 1], 6: [0, 1]}
@@ -67,7 +67,7 @@ def test_a_step_within_its_budget_searches_and_counts_every_token():
     policy = FakePolicy(REWARDS)
     result = run(policy, ROOTS, n_mc=4, n_reentry=3, step_account=budget)
     assert (result.effort, result.skipped) == ("search", None)
-    assert budget.spent == result.usage["value"].tokens + result.usage["reenter"].tokens == 2 * (12 + 3)
+    assert budget.spent == result.usage["value"].tokens + result.usage["reentry"].tokens == 2 * (12 + 3)
 
 
 @pytest.mark.parametrize("learn_from", ["fresh", "reuse", "split", "all"])
@@ -80,7 +80,7 @@ def test_a_step_near_its_budget_reenters_without_a_search(search, learn_from):
     assert (result.effort, result.usage["value"].requests) == ("propose", 0)
     # At s_0 only fresh draws: its continuations are the root group.
     drawn = 3 if learn_from == "fresh" or reentry.critical.index > 0 else 0
-    assert len(reentry.rollouts) == drawn == result.usage["reenter"].requests
+    assert len(reentry.rollouts) == drawn == result.usage["reentry"].requests
     assert budget.spent == 800 + 2 * drawn
 
 
@@ -88,7 +88,7 @@ def test_no_search_stays_no_search_near_the_budget():
     # A baseline must not start to re-enter because tokens run out.
     result = run(FakePolicy(REWARDS), ROOTS, search="none", step_account=spent_account(1000, 800))
     assert all(reentry.critical is None for reentry in result.reentries)
-    assert result.usage["reenter"].requests == 0
+    assert result.usage["reentry"].requests == 0
 
 
 def test_a_random_step_stays_random_near_the_budget():
@@ -147,7 +147,7 @@ def test_a_budget_never_takes_the_reentry_rollouts(share):
     policy = FakePolicy({n: [n >= 20] for n in range(0, 32, 2)})
     tokens = 32
     roots = [Trajectory(tuple(range(tokens)), None, 1.0), Trajectory(tuple(range(50, 50 + tokens)), None, 0.0)]
-    engine = ReentryEngine(GPOConfig(prompt_token_budget=int(share * need)), pairs_of_tokens, tokens + 2)
+    engine = ReentryProcedure(GPOConfig(prompt_token_budget=int(share * need)), pairs_of_tokens, tokens + 2)
     result = asyncio.run(engine.run(roots, policy, policy))
     assert result.thinned and len(result.reentries[0].rollouts) == 4
     # The value jumps behind 20 tokens: the merged step that holds the jump begins there or up to a step earlier.
@@ -162,7 +162,7 @@ def test_prompts_that_overlap_share_a_steps_budget():
     budget, policy = Account(200), FakePolicy(REWARDS)
 
     async def go():
-        engine = ReentryEngine(GPOConfig(n_mc=4, n_reentry=3), pairs_of_tokens, LENGTH)
+        engine = ReentryProcedure(GPOConfig(n_mc=4, n_reentry=3), pairs_of_tokens, LENGTH)
         runs = (engine.run(ROOTS, policy, policy, str(n), budget) for n in range(20))
         return await asyncio.gather(*runs)
 
@@ -175,7 +175,7 @@ def test_prompts_that_overlap_share_a_steps_budget():
 def test_the_prompts_budget_holds_for_search_and_reentry_together():
     # "Tokens that search and re-entry of one prompt may cost": 9 tokens are four continuations of 2, not 4 and 4 more.
     result = run(FakePolicy(REWARDS), ROOTS, search="propose", prompt_token_budget=9, n_reentry=4)
-    assert result.usage["value"].tokens + result.usage["reenter"].tokens <= 9
+    assert result.usage["value"].tokens + result.usage["reentry"].tokens <= 9
 
 
 def test_what_other_prompts_spend_stops_a_search_that_has_begun():

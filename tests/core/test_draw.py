@@ -10,7 +10,7 @@ from tests.core.fakes import LENGTH, CoinPolicy, FakePolicy, pairs_of_tokens, ro
 from verl_gpo.config import GPOConfig
 from verl_gpo.core.budget import Account
 from verl_gpo.core.draw import Draw, Usage, Wanted, all_or_none
-from verl_gpo.core.reentry import ReentryEngine
+from verl_gpo.core.reentry import ReentryProcedure
 from verl_gpo.core.scheduler import Scheduler
 from verl_gpo.core.types import StalledError
 
@@ -100,7 +100,7 @@ def test_all_prompts_together_keep_within_the_slots(search):
     config = GPOConfig(max_in_flight=3, search=search, n_mc=4)
 
     async def go():
-        engine = ReentryEngine(config, pairs_of_tokens, LENGTH)
+        engine = ReentryProcedure(config, pairs_of_tokens, LENGTH)
         roots = [root(), root(reward=0.0, first=50)]
         return await asyncio.gather(*(engine.run(roots, policy, policy, f"p{n}") for n in range(4)))
 

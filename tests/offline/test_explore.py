@@ -41,13 +41,13 @@ def test_the_reset_state_and_its_rollouts_are_kept():
     assert (state.step, state.steps, state.prefix, state.critical) == (1, 4, (100, 101), True)
     assert state.advantage == 0.5 and 0 < state.confidence <= 1
     assert [rollout.reward for rollout in state.rollouts] == [1, 0]
-    assert record.tokens == {"root": 16, "value": 3 * 2 * 2, "reenter": 4}
+    assert record.tokens == {"root": 16, "value": 3 * 2 * 2, "reentry": 4}
     assert record.cost == 32 and record.failures == 0
 
 
 def test_plain_draws_nothing_but_roots():
     record = explore(Policy(JUMP), "plain")
-    assert record.states == () and record.tokens == {"root": 16, "value": 0, "reenter": 0}
+    assert record.states == () and record.tokens == {"root": 16, "value": 0, "reentry": 0}
     assert [rollout.reward for rollout in record.roots] == [1, 0]
 
 

@@ -27,7 +27,7 @@ def estimate_table(costs: dict[str, Cost]) -> Table:
         table.add_column(column, justify="right")
     for setting, cost in costs.items():
         tokens = (cost.root_tokens, cost.value_tokens, cost.reentry_tokens)
-        rest = (cost.requests, cost.root_rows, cost.branch_rows)
+        rest = (cost.requests, cost.root_rows, cost.reentry_rows)
         table.add_row(setting, *map(_short, tokens), f"{cost.multiple:.2f}", *map(_short, rest))
     return table
 

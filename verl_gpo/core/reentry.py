@@ -27,7 +27,7 @@ from .search.propose import ProposeSearch
 from .types import Sampler, Scorer, Splitter, Trajectory
 
 
-class ReentryEngine:
+class ReentryProcedure:
     """Runs GPO's search and re-entry, a prompt at a time. All prompts share the scheduler's slots.
 
     Args:
@@ -62,7 +62,7 @@ class ReentryEngine:
             scorer: scores this prompt's responses.
             seed: names the prompt; together with ``config.seed`` it fixes every random choice.
             step_account: what this training step may spend; the tokens drawn count against it.
-            on_choice: called between the phases ``value`` and ``reenter``, for those who show progress.
+            on_choice: called between the phases ``value`` and ``reentry``, for those who show progress.
             given: steps of the responses that the data set says are decisive, for ``search=given``.
             keep_tokens: keep the tokens of continuations that only give a value, for those who show them.
 
@@ -109,10 +109,10 @@ class ReentryEngine:
             chosen = group.choose()
             missing = group.missing(chosen, account.left)
         on_choice()
-        added = await draw.together(missing, group.prefix, result.usage["reenter"]) if missing else {}
+        added = await draw.together(missing, group.prefix, result.usage["reentry"]) if missing else {}
         with _Stopwatch(result):
             result.reentries = group.results(chosen, added)
-        result.usage["reenter"].seconds = time.perf_counter() - started
+        result.usage["reentry"].seconds = time.perf_counter() - started
         return result
 
 
@@ -133,4 +133,4 @@ class _Stopwatch:
         self._started = time.thread_time()
 
     def __exit__(self, *exception: object) -> None:
-        self._result.engine_seconds += time.thread_time() - self._started
+        self._result.cpu_seconds += time.thread_time() - self._started

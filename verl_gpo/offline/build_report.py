@@ -84,7 +84,7 @@ def write_pairs(plan: Plan, records: Sequence[Record], tokenizer: Any, console: 
 def summarise(plan: Plan, records: Sequence[Record], pairs: Sequence[Pair], tally: Tally) -> dict[str, Any]:
     """What the records that are used cost, and what came of them; JSON."""
     prompts = {record.index for record in records}
-    tokens = {purpose: sum(r.tokens[purpose] for r in records) for purpose in ("root", "value", "reenter")}
+    tokens = {purpose: sum(r.tokens[purpose] for r in records) for purpose in ("root", "value", "reentry")}
     roots = [rollout.reward for record in records for rollout in record.roots]
     prefixes = [len(pair.state.prefix) for pair in pairs]
     return {
@@ -126,7 +126,7 @@ def _print(report: dict[str, Any], out: Path, console: Console) -> None:
         ("tokens, all", f"{tokens['total']:,}"),
         ("tokens, root rollouts", f"{tokens['root']:,}"),
         ("tokens, search", f"{tokens['value']:,}"),
-        ("tokens, rollouts from reset states", f"{tokens['reenter']:,}"),
+        ("tokens, rollouts from reset states", f"{tokens['reentry']:,}"),
         ("tokens drawn beyond the budget, not used", f"{tokens['unused']:,}"),
         ("rollouts and rewards lost", f"{report['failures']:,}"),
     ]

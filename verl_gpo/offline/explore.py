@@ -6,7 +6,7 @@ import math
 
 from ..config import GPOConfig
 from ..core.draw import Draw, Usage
-from ..core.reentry import ReentryEngine
+from ..core.reentry import ReentryProcedure
 from ..core.result import Reentry
 from ..core.scheduler import Scheduler
 from ..core.types import Sampler, SamplingError, ScoredContinuation, Scorer, Splitter
@@ -35,7 +35,7 @@ class Explorer:
     def __init__(
         self, method: str, config: GPOConfig, splitter: Splitter, response_length: int, roots: int, settings: str
     ):
-        self._engine = None if method == "plain" else ReentryEngine(config, splitter, response_length)
+        self._engine = None if method == "plain" else ReentryProcedure(config, splitter, response_length)
         self._config = config
         self._response_length = response_length
         self._roots = roots
@@ -59,7 +59,7 @@ class Explorer:
                 f"no root rollout: {usage.sampling_failures} were lost, {usage.scoring_failures} without a reward"
             )
         roots = tuple(_rollout(sample) for sample in drawn)
-        tokens = {"root": usage.tokens, "value": 0, "reenter": 0}
+        tokens = {"root": usage.tokens, "value": 0, "reentry": 0}
         failures = usage.sampling_failures + usage.scoring_failures
         states: list[State] = []
         if self._engine is not None:

@@ -68,7 +68,7 @@ class Record:
         prompt_ids: the chat, tokenized, up to where the response begins.
         roots: rollouts from the prompt.
         states: reset states and what was drawn there; empty for the method ``plain``.
-        tokens: generated, by purpose: ``root``, ``value`` (the search), ``reenter`` (rollouts from reset states).
+        tokens: generated, by purpose: ``root``, ``value`` (the search), ``reentry`` (rollouts from reset states).
         failures: rollouts and rewards that were lost.
         settings: hash of what it was drawn with.
     """

@@ -38,7 +38,7 @@ class Workload:
     Attributes:
         prompts, n: of the step; rollouts of a prompt as configured.
         mini_batch_rows: rows of one optimizer step of the actor.
-        root_rows, branch_rows: rows that are learnt from.
+        root_rows, reentry_rows: rows that are learnt from.
         root_tokens, value_tokens, reentry_tokens: generated.
         actor, critic: what verl makes of the rows; no critic without one.
     """
@@ -47,7 +47,7 @@ class Workload:
     n: int
     mini_batch_rows: int
     root_rows: float
-    branch_rows: float
+    reentry_rows: float
     root_tokens: float
     value_tokens: float
     reentry_tokens: float
@@ -127,7 +127,7 @@ def workload(
     batch = batch or configured
     prompts, n = batch.prompts, batch.n
     cost = expected_cost(gpo, expected.steps, expected.response_tokens, n, prompts)
-    rows = round(cost.root_rows + cost.branch_rows)
+    rows = round(cost.root_rows + cost.reentry_rows)
     ranks, mini_batches, critic = data_parallel(configuration), [batch.mini_batch * n], None
     multiple = ranks
     if uses_critic(configuration):
@@ -147,7 +147,7 @@ def workload(
         n=n,
         mini_batch_rows=actor_rows,
         root_rows=cost.root_rows,
-        branch_rows=cost.branch_rows,
+        reentry_rows=cost.reentry_rows,
         root_tokens=cost.root_tokens,
         value_tokens=cost.value_tokens,
         reentry_tokens=cost.reentry_tokens,
@@ -199,7 +199,7 @@ def measured_run(path: Path) -> MeasuredRun:
     found = log.series("gpo/steps")
     if not steps or not rollouts or not found:
         raise PlanError(f"--measured {path}: no training step with gpo/steps and gpo/tokens/root in it")
-    spent = sum(log.total(f"gpo/tokens/{kind}") for kind in ("root", "value", "reenter"))
+    spent = sum(log.total(f"gpo/tokens/{kind}") for kind in ("root", "value", "reentry"))
     return MeasuredRun(
         steps=max(1, round(sum(found.values()) / len(found))),
         response_tokens=root / rollouts,

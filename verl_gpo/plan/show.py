@@ -67,7 +67,7 @@ def step_table(columns: dict[str, Workload], expected: Expectation) -> Table:
         ("prompts", lambda step: _count(step.prompts)),
         ("rollout.n", lambda step: _count(step.n)),
         ("rows, root", lambda step: _count(step.root_rows)),
-        ("rows, re-entry", lambda step: _count(step.branch_rows)),
+        ("rows, re-entry", lambda step: _count(step.reentry_rows)),
         ("rows, padding", lambda step: _count(step.actor.padding)),
         ("rows of a mini-batch", lambda step: _count(step.mini_batch_rows)),
         ("optimizer steps, actor", lambda step: _count(step.actor.optimizer_steps)),

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..config import GPOConfig
 from ..core.draw import Draw, Usage
-from ..core.reentry import ReentryEngine
+from ..core.reentry import ReentryProcedure
 from ..core.segment.steps import configured_splitter
 from ..core.types import Sampler, Scorer
 from ..inference.task import FunctionScorer, Prompt
@@ -65,7 +65,7 @@ class Inspection:
         vllm = VLLMEngine(self.model, seed=self.config.seed, **self.engine)
         writer = TraceWriter(folder, "inspect", self.config.trace_max_mb << 20, self.config.trace_every)
         splitter = configured_splitter(self.config, vllm.decode)
-        search = ReentryEngine(self.config, splitter, self.response_length)
+        search = ReentryProcedure(self.config, splitter, self.response_length)
         started()
         queue, lost = iter(self.prompts), 0
 
@@ -95,7 +95,7 @@ class Inspection:
         prompt: Prompt,
         decode: Callable[[list[int]], str],
         prompt_ids: list[int],
-        search: ReentryEngine,
+        search: ReentryProcedure,
         sampler: Sampler,
         scorer: Scorer,
     ) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from ..core.types import ScoredContinuation, Trajectory
 from ..core.values import StateValue, step_advantages
 
 #: Raised by a change after which a reader of the old schema would misread a record; a new field is none.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 #: path -> (type, meaning). ``[]`` is an item of the list before it; a type that ends in ``?`` may be null or missing.
 FIELDS: dict[str, tuple[str, str]] = {
@@ -36,12 +36,14 @@ FIELDS: dict[str, tuple[str, str]] = {
     "root_tokens": ("int", "tokens of the root rollouts"),
     "skipped": ("str?", "why the prompt was not examined"),
     "effort": ("str", "what the token budget allowed: `search`, `propose`, `none`"),
-    "engine_seconds": ("float", "seconds that the engine itself computed"),
-    "usage": ("object", "phase (`value`, `reenter`) -> its cost"),
+    "cpu_seconds": ("float", "seconds that the engine itself computed"),
+    "usage": ("object", "phase (`value`, `reentry`) -> its cost"),
     "usage.*.requests": ("int", "continuations asked for"),
     "usage.*.tokens": ("int", "tokens generated"),
     "usage.*.context_tokens": ("int", "tokens of prompts and prefixes that requests carried"),
     "usage.*.cached_tokens": ("int", "those found in the prefix cache"),
+    "usage.*.cut": ("int", "continuations that came to `max_continuation_tokens`"),
+    "usage.*.censored": ("int", "continuations that were given up because they did not come back"),
     "usage.*.sampling_failures": ("int", "continuations that failed"),
     "usage.*.scoring_failures": ("int", "rewards that failed"),
     "usage.*.seconds": ("float", "seconds of the phase"),
@@ -120,7 +122,7 @@ def trace_record(
         "root_tokens": sum(len(root.token_ids) for root in roots_N),
         "skipped": result.skipped,
         "effort": result.effort,
-        "engine_seconds": result.engine_seconds,
+        "cpu_seconds": result.cpu_seconds,
         "usage": {phase: dict(vars(usage)) for phase, usage in result.usage.items()},
         "anchors": [
             _anchor(roots_N[reentry.anchor], reentry, decode, low, high, learnt) for reentry in result.reentries

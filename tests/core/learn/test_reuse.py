@@ -24,7 +24,7 @@ def test_reuse_learns_from_the_continuations_of_the_reset_state_and_draws_no_mor
     _, result = through("reuse")
     (group,) = result.reentries[0].groups
     assert (group.state, numbers(group), group.critical) == (3, [9, 10, 11, 12], True)
-    assert result.usage["reenter"].requests == 0
+    assert result.usage["reentry"].requests == 0
 
 
 def test_a_sequential_reuse_tops_the_group_up_to_what_is_wanted():
