@@ -4,9 +4,9 @@ import re
 
 import pytest
 
+from scripts.settings_table import reference_table
 from tests.conftest import REPOSITORY
 from verl_gpo.plan.configuration import package_folder
-from verl_gpo.plan.reference import reference_table
 
 DOCS = REPOSITORY / "docs"
 PAGES = [DOCS / f"{name}.md" for name in ("configuration", "gpu", "porting", "troubleshooting", "tuning")]
@@ -46,10 +46,10 @@ def _squeezed(text):
     ("package", "file", "message"),
     [
         ("verl_gpo", "config.py", "no such key; {hint}known are"),
-        ("verl_gpo", "plugin/validate.py", "no such file or folder"),
-        ("verl_gpo", "plugin/validate.py", "rows (anchors x n_reentry) of it are kept for re-entry"),
-        ("verl_gpo", "plugin/validate.py", "a colocated reward model cannot score while the policy samples"),
-        ("verl_gpo", "plugin/validate.py", "no accelerator on this host, running on the CPU. Settings changed:"),
+        ("verl_gpo", "plugin/checks/files.py", "no such file or folder"),
+        ("verl_gpo", "plugin/checks/validate.py", "rows (anchors x n_reentry) of it are kept for re-entry"),
+        ("verl_gpo", "plugin/checks/validate.py", "a colocated reward model cannot score while the policy samples"),
+        ("verl_gpo", "plugin/checks/validate.py", "no accelerator on this host, running on the CPU. Settings changed:"),
         ("verl_gpo", "plugin/register.py", "could not be loaded as a verl plugin; GPO is not available"),
         ("verl_gpo", "plugin/client.py", "a continuation failed: %r"),
         ("verl_gpo", "plugin/worker.py", "its root rollouts are kept"),

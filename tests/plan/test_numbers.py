@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.conftest import REPOSITORY
-from verl_gpo.plan.checks import gpo_settings
+from verl_gpo.plan.__main__ import gpo_settings
 from verl_gpo.plan.configuration import PlanError
 from verl_gpo.plan.numbers import Expectation, expectation, measured_run, training_steps, workload
 
@@ -20,7 +20,7 @@ def planned(configuration):
 
 def test_added_rows_cost_a_second_optimizer_step(configured):
     step = planned(configured())
-    assert (step.root_rows, step.branch_rows) == (128, 64)
+    assert (step.root_rows, step.reentry_rows) == (128, 64)
     assert (step.mini_batch_rows, step.actor.padding, step.actor.optimizer_steps) == (96, 0, 2)
     assert step.root_tokens == 16 * 8 * 100
     assert step.value_tokens == 16 * 4 * 4 * 50
@@ -38,20 +38,20 @@ def test_widened_rows_keep_the_baselines_optimizer_steps(configured):
 
 def test_matched_rows_keep_the_baselines_arithmetic(configured):
     step = planned(configured("algorithm.gpo.rows=matched"))
-    assert (step.root_rows, step.branch_rows) == (64, 64)
+    assert (step.root_rows, step.reentry_rows) == (64, 64)
     assert (step.actor.rows, step.actor.padding, step.actor.optimizer_steps) == (128, 0, 1)
     assert step.root_tokens == 16 * 4 * 100
 
 
 def test_the_plain_run_generates_its_roots_only(configured):
     step = planned(configured("algorithm.gpo.enable=false", "algorithm.gpo.rows=matched"))
-    assert (step.root_rows, step.branch_rows, step.tokens) == (128, 0, 12_800)
+    assert (step.root_rows, step.reentry_rows, step.tokens) == (128, 0, 12_800)
 
 
 def test_a_random_reset_costs_its_rollouts_whatever_is_learnt_from(configured):
     for learn_from in ("fresh", "reuse", "split"):
         step = planned(configured("algorithm.gpo.search=random", f"algorithm.gpo.learn_from={learn_from}"))
-        assert (step.value_tokens, step.reentry_tokens, step.branch_rows) == (0, 16 * 4 * 50, 64)
+        assert (step.value_tokens, step.reentry_tokens, step.reentry_rows) == (0, 16 * 4 * 50, 64)
 
 
 def test_the_critics_mini_batches_divide_the_batch_as_well(configured):

@@ -38,7 +38,7 @@ class Workload:
     Attributes:
         prompts, n: of the step; rollouts of a prompt as configured.
         mini_batch_rows: rows of one optimizer step of the actor.
-        root_rows, branch_rows: rows that are learnt from.
+        root_rows, reentry_rows: rows that are learnt from.
         root_tokens, value_tokens, reentry_tokens: generated.
         actor, critic: what verl makes of the rows; no critic without one.
     """
@@ -47,7 +47,7 @@ class Workload:
     n: int
     mini_batch_rows: int
     root_rows: float
-    branch_rows: float
+    reentry_rows: float
     root_tokens: float
     value_tokens: float
     reentry_tokens: float
@@ -61,13 +61,13 @@ class Workload:
 
 
 def uses_critic(configuration: Configuration) -> bool:
-    """As verl decides it."""
+    """As verl decides it (``need_critic``), without its import."""
     enabled = configuration.get("critic.enable")
     return bool(enabled) if enabled is not None else configuration.get("algorithm.adv_estimator") == "gae"
 
 
 def uses_reference(configuration: Configuration) -> bool:
-    """As verl decides it."""
+    """As verl decides it (``need_reference_policy``), without its import."""
     return bool(configuration.get("algorithm.use_kl_in_reward") or configuration.get(f"{_ACTOR}.use_kl_loss"))
 
 
@@ -147,7 +147,7 @@ def workload(
         n=n,
         mini_batch_rows=actor_rows,
         root_rows=cost.root_rows,
-        branch_rows=cost.branch_rows,
+        reentry_rows=cost.branch_rows,
         root_tokens=cost.root_tokens,
         value_tokens=cost.value_tokens,
         reentry_tokens=cost.reentry_tokens,
@@ -199,7 +199,7 @@ def measured_run(path: Path) -> MeasuredRun:
     found = log.series("gpo/steps")
     if not steps or not rollouts or not found:
         raise PlanError(f"--measured {path}: no training step with gpo/steps and gpo/tokens/root in it")
-    spent = sum(log.total(f"gpo/tokens/{kind}") for kind in ("root", "value", "reenter"))
+    spent = sum(log.total(f"gpo/tokens/{kind}") for kind in ("root", "value", "reentry"))
     return MeasuredRun(
         steps=max(1, round(sum(found.values()) / len(found))),
         response_tokens=root / rollouts,
