@@ -9,12 +9,12 @@ import sys
 import pytest
 
 from tests.conftest import REPOSITORY
-from verl_gpo.plan.__main__ import main
-from verl_gpo.plan.checks import gpo_settings, verl_checks
+from verl_gpo.plan.__main__ import gpo_settings, main
 from verl_gpo.plan.configuration import load
 from verl_gpo.plan.numbers import expectation, workload
 from verl_gpo.plan.twin import TWINS, method_settings, twin
-from verl_gpo.plugin.checks.validate import reentry_selected
+from verl_gpo.plugin.checks.verls_own import verl_refuses
+from verl_gpo.plugin.checks.without_effect import reentry_selected
 
 FOLDER = REPOSITORY / "recipes" / "math"
 SCRIPT = FOLDER / "run.sh"
@@ -96,15 +96,14 @@ def test_verl_takes_each_algorithm_on_each_engine(algo, engine):
     groups = [f"algo={algo}", f"training={engine}", f"model_engine={'dp' if engine == 'fsdp' else 'megatron'}"]
     found = load(FOLDER / "config", "math", ["setup=qwen3_4b_dapo", *groups])
     gpo_settings(found)
-    verl_checks(found)
+    assert verl_refuses(found.config) is None
     assert found.get("actor_rollout_ref.actor.strategy") == ("fsdp2" if engine == "fsdp" else "megatron")
 
 
 @pytest.mark.parametrize("setup", SETUPS)
 def test_verl_takes_each_setup(setup):
-    verl_checks(
-        load(FOLDER / "config", "math", [f"setup={setup}", "algo=ppo", "actor_rollout_ref.rollout.name=sglang"])
-    )
+    overrides = [f"setup={setup}", "algo=ppo", "actor_rollout_ref.rollout.name=sglang"]
+    assert verl_refuses(load(FOLDER / "config", "math", overrides).config) is None
 
 
 def test_lora_reaches_megatron_under_its_own_name():
