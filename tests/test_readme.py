@@ -5,10 +5,10 @@ import json
 import pytest
 
 from scripts.search_tables import ARITHMETIC_COLUMNS, equal_hits, markdown
-from scripts.settings_table import reference_table
 from tests.conftest import REPOSITORY
 from verl_gpo.core.search import SEARCHES
 from verl_gpo.core.segment.steps import splitter_table
+from verl_gpo.plan.reference import reference_table
 from verl_gpo.report import summary
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

@@ -17,12 +17,10 @@ def test_the_tables_are_the_generated_ones():
     assert all(f"| `{name}` | " in PAGE for name in GRADERS)
 
 
-def test_options_paths_and_names_exist(capsys):
+def test_options_and_limits_are_those_of_the_code(capsys):
     with contextlib.suppress(SystemExit):
         prepare.main(["--help"])
     known = capsys.readouterr().out
     for option in set(re.findall(r"`(--[a-z-]+)", PAGE)):
         assert option in known, option
-    for path in set(re.findall(r"(?:tests|verl_gpo)/[\w/]+(?:\.py)?", PAGE)) - {"tests/data/samples/NAME"}:
-        assert (REPOSITORY / path).exists(), path
-    assert f"{pool.LIMIT:.0f} CPU\nseconds" in PAGE
+    assert f"{pool.LIMIT:.0f} CPU seconds" in " ".join(PAGE.split())

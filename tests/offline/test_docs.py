@@ -3,7 +3,6 @@
 import contextlib
 import re
 
-from scripts import matrix
 from tests.conftest import REPOSITORY
 from verl_gpo.offline import plan, train_plan
 from verl_gpo.offline.explore import METHODS
@@ -14,6 +13,7 @@ PAGE = (REPOSITORY / "docs" / "offline.md").read_text(encoding="utf-8")
 #: Options of the commands that are only mentioned.
 OTHERS = {
     "--benchmarks",
+    "--data-dir",
     "--config_file",
     "--num_processes",
     "--data.dataset",
@@ -24,7 +24,7 @@ OTHERS |= {"--data.rejected_key", "--data.apply_chat_template"}
 
 
 def test_options_exist(capsys):
-    for command in (plan.parse_args, train_plan.parse_args, matrix.parse_args):
+    for command in (plan.parse_args, train_plan.parse_args):
         with contextlib.suppress(SystemExit):
             command(["--help"])
     known = capsys.readouterr().out

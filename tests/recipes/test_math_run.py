@@ -166,6 +166,41 @@ def test_the_launcher_hands_over_what_it_is_told(launched):
     assert {key: found.get(key) for key in expected} == expected
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/ckpt/step=100/hf", "/a folder/x,y", "/a/[b]/{c}", "/it's", "/back\\slash", "/a:b#c", "/dollar$x", "/end\\"],
+)
+def test_a_path_arrives_as_it_was_written(launched, path):
+    result, calls = launched(
+        MODEL=path, DATA_DIR=f"{path}/data", RAY_ADDRESS="auto", VERL_FILE_LOGGER_PATH=f"{path}.jsonl"
+    )
+    assert result.returncode == 0, result.stderr
+    found = configuration(calls[-1][1])
+    assert found.get("actor_rollout_ref.model.path") == found.get("critic.model.path") == path
+    assert found.get("data.train_files") == f"{path}/data/gsm8k/train.parquet"
+    assert found.get("ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH") == f"{path}.jsonl"
+
+
+def test_a_pattern_arrives_as_it_was_written(launched):
+    pattern = r"(?<=[.!?])\s+|\n\n(?=Step \d+:)"
+    given = f"algorithm.gpo.splitter_option='{pattern}'"
+    _, calls = launched("algorithm.gpo.splitter=regex", given)
+    assert gpo_settings(configuration(calls[-1][1])).splitter_option == pattern
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("N_GPUS", "0", "must be an integer of at least 1"),
+        ("NNODES", "1.5", "must be an integer of at least 1"),
+        ("PYTHON", "/nowhere/python", "no such program"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(launched, name, value, said):
+    result, calls = launched(**{name: value})
+    assert result.returncode == 2 and not calls and result.stderr == f"{name}={value}: {said}\n"
+
+
 def test_a_dry_run_plans_the_very_arguments(launched):
     dry, wet = (launched("data.seed=1", DRY_RUN=value, METHOD="plain")[1] for value in ("1", "0"))
     assert dry[-1] == ["verl_gpo.plan", wet[-1][1]]

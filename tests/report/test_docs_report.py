@@ -7,7 +7,7 @@ import pytest
 
 from scripts import bench_report, bench_traces
 from tests.conftest import REPOSITORY
-from tests.report.test_step_line import FULL
+from tests.traces.test_step_line import FULL
 from verl_gpo.config import GPOConfig
 from verl_gpo.plugin.observe import trackers
 from verl_gpo.report.command_line import parse
@@ -61,10 +61,3 @@ def test_settings_columns_and_names_exist():
         "usage": {p: {"tokens": 0, "seconds": 0} for p in ("value", "reenter")},
     }
     assert all(f"`{column}`" in PAGE for column in (*_numbers(row), "solved", "reentered"))
-
-
-def test_pictures_and_paths_exist():
-    for path in re.findall(r"\]\(([\w./-]+)\)", PAGE):
-        assert (REPOSITORY / "docs" / path).exists(), path
-    for path in re.findall(r"(?:scripts|tests|recipes)/[\w./-]+\w", PAGE):
-        assert (REPOSITORY / path).exists(), path

@@ -251,9 +251,10 @@ def test_given_steps_have_to_be_in_the_training_set(compose, run_overrides, tiny
     given = (*run_overrides, "algorithm.gpo.search=given", "algorithm.gpo.given_key=pivots")
     with pytest.raises(ConfigError, match=r"^algorithm.gpo.given_key='pivots': must be a field of extra_info .* has "):
         validate.prepare(compose(*given))
-    pq.write_table(pa.table({"extra_info": [{"pivots": [1]}]}), tmp_path / "train.parquet")
+    given = (*given, "data.train_batch_size=1")
+    pq.write_table(pa.table({"prompt": ["x"], "extra_info": [{"pivots": [1]}]}), tmp_path / "train.parquet")
     validate.prepare(compose(*given, f"data.train_files={tmp_path}/train.parquet"))
-    pq.write_table(pa.table({"extra_info": [{"pivots": ["one"]}]}), tmp_path / "train.parquet")
+    pq.write_table(pa.table({"prompt": ["x"], "extra_info": [{"pivots": ["one"]}]}), tmp_path / "train.parquet")
     with pytest.raises(ConfigError, match=r"must hold lists of integers .* has list<"):
         validate.prepare(compose(*given, f"data.train_files={tmp_path}/train.parquet"))
     pq.write_table(pa.table({"prompt": ["x"]}), tmp_path / "train.parquet")

@@ -1,19 +1,19 @@
 """Settings that nothing would read: refused where the run would be another than the one asked for, else noted.
 
 What a run does is decided by two keys: the rollout worker (``agent_loop_manager_class``) searches and re-enters, the
-estimator (``algorithm.adv_estimator``) computes advantages. A setting of ``algorithm.gpo`` alone does neither.
+estimator (``algorithm.adv_estimator``) computes advantages. A setting of ``algorithm.gpo`` alone does neither. Which of
+these settings the others leave unread, the configuration itself knows (:class:`verl_gpo.config.GPOConfig`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from ...config import BLOCK, ConfigError, GPOConfig
-from ...core.search import SEARCHES
 from .unknown_keys import stock
 
 MANAGER = "verl_gpo.plugin.worker.ReentryManager"
@@ -41,48 +41,6 @@ _NOT_THE_BLOCK = ("gpo", "actor_rollout_ref.rollout.custom.gpo")
 _WATCHED = ("algorithm", "data", "trainer")
 
 
-def _searching(*names: str) -> tuple[str, Callable[[GPOConfig], bool]]:
-    return f"is read with {BLOCK}.search={', '.join(names)}", lambda gpo: gpo.search in names
-
-
-_LOOKING = (
-    f"is read with {BLOCK}.search={', '.join(name for name in SEARCHES if SEARCHES[name].looks)}",
-    lambda gpo: SEARCHES[gpo.search].looks,
-)
-#: Searches that weigh how long a continuation may be.
-_DRAWING = (*(name for name in SEARCHES if SEARCHES[name].looks), "informative")
-_REENTERING = f"is read with any {BLOCK}.search that re-enters", lambda gpo: gpo.search != "none"
-_TRACING = f"is read where traces are written, with {BLOCK}.trace_dir", lambda gpo: bool(gpo.trace_dir)
-
-#: Field -> when it is read, in words and as a test. A field that is not here always is.
-READ: dict[str, tuple[str, Callable[[GPOConfig], bool]]] = {
-    "n_mc": _searching("uniform", "bisection", "adaptive"),
-    "value_model": _searching("uniform", "bisection"),
-    "search_budget": _searching("adaptive"),
-    "stop_confidence": _searching("adaptive"),
-    "max_proposals": _searching("propose"),
-    **dict.fromkeys(("rule", "min_advantage", "min_confidence", "explore_share"), _LOOKING),
-    "critical_weight": (f"is read with {BLOCK}.learn_from=all", lambda gpo: gpo.learn_from == "all"),
-    **dict.fromkeys(
-        (
-            "max_candidates",
-            "min_prefix_share",
-            "reset",
-            "learn_from",
-            "n_reentry",
-            "reentry_weight",
-            "max_prefix_tokens",
-            "prompt_token_budget",
-            "step_token_budget",
-        ),
-        _REENTERING,
-    ),
-    "max_continuation_tokens": (
-        f"is read by {BLOCK}.search={', '.join(_DRAWING)}, and by a token budget",
-        lambda gpo: gpo.search in _DRAWING or bool(gpo.prompt_token_budget or gpo.step_token_budget),
-    ),
-    **dict.fromkeys(("trace_every", "trace_max_mb"), _TRACING),
-}
 #: What is read without a search and re-entry as well.
 _OF_EVERY_RUN = ("preset", "enable", "base_estimator")
 
@@ -157,11 +115,6 @@ def _of_gpo(config: DictConfig, gpo: GPOConfig) -> Iterator[str]:
     if manager != MANAGER:
         yield f"{MANAGER_KEY}={manager}: is not GPO's, so no search and no re-entry{shown}"
         return
-    for name, value in given.items():
-        when, read = READ.get(name, ("", lambda _: True))
-        if not read(gpo):
-            found = f", and that is {gpo.search}" if f"{BLOCK}.search" in when else ""
-            yield f"{BLOCK}.{name}={value}: {when}{found}"
     if OmegaConf.select(config, SAMPLER_KEY) != SAMPLER:
         yield f"{SAMPLER_KEY}={OmegaConf.select(config, SAMPLER_KEY)}: without {SAMPLER} there are no gpo/* metrics"
 

@@ -4,8 +4,8 @@ from dataclasses import fields
 
 import pytest
 
-from scripts.settings_table import reference_table
 from verl_gpo.config import PRESETS, GPOConfig
+from verl_gpo.plan.reference import reference_table
 
 NAMES = [option.name for option in fields(GPOConfig)]
 

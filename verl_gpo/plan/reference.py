@@ -1,10 +1,10 @@
-"""``python -m scripts.settings_table``: every setting of GPO's own as a Markdown table, for docs/configuration.md."""
+"""``python -m verl_gpo.plan.reference``: every setting of GPO's own as a Markdown table, for docs/configuration.md."""
 
 from __future__ import annotations
 
 from dataclasses import fields
 
-from verl_gpo.config import PRESETS, GPOConfig
+from ..config import PRESETS, GPOConfig
 
 
 def reference_table(allowed: bool = True) -> str:
