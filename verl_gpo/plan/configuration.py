@@ -15,7 +15,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -122,6 +122,9 @@ def _first_line(error: BaseException) -> str:
 
 def _explain(error: Exception, folder: Path, name: str, overrides: Sequence[str]) -> str:
     """Hydra's error in one line, with the key that was meant, where one of the same block is close."""
+    if isinstance(error, OverrideParseException):
+        said = str(error.__cause__ or error).strip().splitlines()[0]
+        return f"{error.override}: Hydra cannot read it ({said}); a value with signs in it is quoted, \"KEY='VALUE'\""
     found = re.search(r"Could not override '([^']+)'", str(error))
     if found is None:
         lines = [line.strip() for line in str(error).splitlines() if line.strip() and "provider=" not in line]
