@@ -1,6 +1,6 @@
 """How large the report is, and how long it takes to build and to open.
 
-    python scripts/bench_report.py --out scripts/results/bench_report.json
+    python -m scripts.bench_report --out scripts/results/bench_report.json
 
 2,000 trajectories of the size that ``bench_traces.py`` writes, beside the arithmetic recipe's runs, in the Chromium
 that ``chromium.py`` finds. Opening ends: ``viewer`` when the first trajectory is shown with its curve, ``runs`` when

@@ -1,7 +1,7 @@
 """Where does each search strategy find the critical step, how often, and for how many tokens?
 
-    python scripts/bench_search.py --out scripts/results/bench_search.json      # all sections, an hour on two cores
-    python scripts/bench_search.py --table scripts/results/bench_search.json    # the tables of docs/search.md
+    python -m scripts.bench_search --out scripts/results/bench_search.json      # all sections, an hour on two cores
+    python -m scripts.bench_search --page             # the tables of docs/search.md, from the committed result
 
 Sections: ``curves`` (simulated value curves), ``arithmetic`` (a trained model through vLLM; what is true is computed
 from the model's own probabilities), ``abstention`` and ``confidence``, ``learn_from``, ``engine`` and ``costly_engine``
@@ -19,12 +19,10 @@ import time
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the recipes, which are not installed
-
 from rich.console import Console
 
 from recipes.arithmetic.task import ArithmeticSpec, parse_problem
-from scripts.search_tables import markdown
+from scripts.bench_search_tables import RESULT, write_page
 from verl_gpo.calibrate.curves import simulated_cases
 from verl_gpo.calibrate.pool import PooledResponse, collect, pool_prompt
 from verl_gpo.calibrate.replay import Case, pooled_case
@@ -101,7 +99,7 @@ def learn_from(args) -> list[dict]:
 
 
 def task_folder(args, steps: int) -> Path:
-    """Make the arithmetic task of so many steps, or find it made."""
+    """Make the arithmetic task with a number of steps, or find it made."""
     from recipes.arithmetic.prepare import prepare
 
     spec, budget, target = TASKS[steps]
@@ -208,7 +206,9 @@ SECTIONS = {f.__name__: f for f in (curves, abstention, confidence, learn_from, 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="JSON file; sections that it holds already are kept unless named")
-    parser.add_argument("--table", type=Path, metavar="JSON", help="print the tables of a result")
+    parser.add_argument(
+        "--page", action="store_true", help=f"only write the tables of {RESULT.name} into docs/search.md"
+    )
     parser.add_argument("--sections", default="", help=f"of {', '.join(SECTIONS)}; default: those missing")
     parser.add_argument(
         "--cases",
@@ -221,11 +221,11 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=4, help="searches of each arithmetic response")
     parser.add_argument("--work", type=Path, default=REPOSITORY / "outputs" / "bench_search", help="tasks and pools")
     args = parser.parse_args()
-    if args.table:
-        print(markdown(json.loads(args.table.read_text())))
+    if args.page:
+        write_page()
         return 0
     if not args.out:
-        parser.error("--out or --table is needed")
+        parser.error("--out or --page is needed")
     result = json.loads(args.out.read_text()) if args.out.exists() else {}
     wanted = args.sections.split(",") if args.sections else [s for s in SECTIONS if s not in result]
     if unknown := set(wanted) - set(SECTIONS):
@@ -237,7 +237,6 @@ def main() -> int:
         result[section] = {"rows": rows, "seconds": round(time.perf_counter() - started, 1), **host}
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(markdown(result))
     return 0
 
 

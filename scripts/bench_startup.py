@@ -1,6 +1,6 @@
 """Seconds from the start of the trainer process to "ready to fit", with Ray's workers forked and started one by one.
 
-    python scripts/bench_startup.py --data outputs/arithmetic/data --out scripts/results/bench_startup.json
+    python -m scripts.bench_startup --data outputs/arithmetic/data --out scripts/results/bench_startup.json
 
 Runs one training step of the arithmetic recipe each way, one after the other, and prints both with their ratio.
 Files are in the page cache if the recipe has run before.

@@ -1,6 +1,6 @@
 """What traces cost: seconds and bytes a record, and the share of a training step that they take.
 
-    python scripts/bench_traces.py --out scripts/results/bench_traces.json
+    python -m scripts.bench_traces --out scripts/results/bench_traces.json
 
 A record of 16 steps with 8 continuations at each of 8 states, every text 1,000 tokens long, decoded by a byte-level BPE
 tokenizer that is trained on this repository's own text and sampled from it by a Markov chain. A step is taken to last

@@ -8,6 +8,8 @@ from pathlib import Path
 SAMPLES = Path(__file__).parent / "data" / "samples"
 #: A folder with the published files (gsm8k_train.jsonl, ..., bbh/*.json); None: tests on them are skipped.
 PUBLISHED = Path(os.environ["VERL_GPO_BENCHMARKS"]) if "VERL_GPO_BENCHMARKS" in os.environ else None
+#: A folder with data/ and cases/ beside the repository, where there is one; VERL_GPO_SHARED names another.
+SHARED = Path(os.environ.get("VERL_GPO_SHARED", Path(__file__).parents[2] / "shared"))
 
 _OPPOSITE = {"yes": "no", "no": "yes", "true": "False", "false": "True", "valid": "invalid", "invalid": "valid"}
 

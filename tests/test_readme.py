@@ -1,21 +1,14 @@
 """What the README states that the code knows better."""
 
-import json
-
 import pytest
 
-from scripts.search_tables import ARITHMETIC_COLUMNS, equal_hits, markdown
+from scripts.bench_search_tables import PAGE, page
 from tests.conftest import REPOSITORY
 from verl_gpo.core.search import SEARCHES
 from verl_gpo.core.segment.steps import splitter_table
-from verl_gpo.plan.reference import reference_table
 from verl_gpo.report import summary
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-
-
-def test_the_configuration_table_is_the_generated_one():
-    assert reference_table(allowed=False) in README
 
 
 def test_the_paths_it_names_exist():
@@ -39,10 +32,7 @@ def test_results_are_those_of_the_committed_runs(readme, runs, capsys):
 
 
 def test_the_search_tables_are_those_of_the_committed_benchmark():
-    result = json.loads((REPOSITORY / "scripts" / "results" / "bench_search.json").read_text())
-    page = (REPOSITORY / "docs" / "search.md").read_text(encoding="utf-8")
-    assert markdown(result) in page
-    assert equal_hits(result["arithmetic"]["rows"], ARITHMETIC_COLUMNS) in README
+    assert page() == PAGE.read_text(encoding="utf-8"), "call python -m scripts.bench_search --page"
 
 
 def test_the_page_on_searches_names_every_strategy_and_splitter():

@@ -26,6 +26,7 @@ DATA_DIR=${DATA_DIR:-$PWD/outputs/arithmetic/data}
 PAIRS_DIR=${PAIRS_DIR:-$PWD/outputs/arithmetic/pairs-$METHOD-$SEED} # made once for all optimizers
 OUT_DIR=${OUT_DIR:-$PWD/outputs/arithmetic/$ALGO-$METHOD-$SEED}
 STAGES=${STAGES:-pairs train evaluate} # which of them
+read -ra prepare_args <<<"${PREPARE_ARGS:-}" # other problems, as in run.sh
 # How TRL is started; for several GPUs e.g. LAUNCH="accelerate launch --config_file recipes/accelerate/fsdp.yaml"
 launch=("$PYTHON")
 if [[ -n ${LAUNCH:-} ]]; then words launch LAUNCH "$LAUNCH"; fi
@@ -47,7 +48,9 @@ esac
 one_of METHOD "$METHOD" gpo random plain
 
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # such small matrices gain nothing from more
-"$PYTHON" "$RECIPE_DIR/prepare.py" --out "$DATA_DIR"
+# Recipes are not installed: found from the repository root, whatever the working directory.
+PYTHONPATH=$RECIPE_DIR/../..${PYTHONPATH:+:$PYTHONPATH} \
+    "$PYTHON" -m recipes.arithmetic.prepare "${prepare_args[@]}" --out "$DATA_DIR"
 
 BUILD=(
     --model "$DATA_DIR/model" --data "$DATA_DIR/train.parquet" --reward "$RECIPE_DIR/reward.py"

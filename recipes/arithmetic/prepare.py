@@ -1,6 +1,6 @@
 """Make the arithmetic task ready to train on: problems in verl's parquet schema and a model supervised from scratch.
 
-    python recipes/arithmetic/prepare.py --out ~/data/arithmetic
+    python -m recipes.arithmetic.prepare --out ~/data/arithmetic
 
 writes ``train.parquet``, ``test.parquet``, ``model/`` (a Hugging Face folder) and ``card.json`` (what was made and
 how well it does). The same call again finds them and returns at once.
@@ -11,9 +11,6 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-
-# Run as a script, only this folder is on the path: the package is found from the repository root.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from recipes.arithmetic.task import HARD_PLACES, ArithmeticSpec, Problem, generate_problems
 from recipes.prepared import TargetMissed, check_sizes, find, save

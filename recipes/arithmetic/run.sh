@@ -27,8 +27,8 @@ DATA_DIR=${DATA_DIR:-$PWD/outputs/arithmetic/data}
 OUT_DIR=${OUT_DIR:-$PWD/outputs/arithmetic/$ALGO-$METHOD}
 N_GPUS=${N_GPUS:-1}
 RESPONSE_LENGTH=${RESPONSE_LENGTH:-96}
-# Another task's script sets the command that prepares it, an array.
-declare -p PREPARE >/dev/null 2>&1 || PREPARE=("$RECIPE_DIR/prepare.py")
+# Another task's script sets the module that prepares it and its arguments, an array.
+declare -p PREPARE >/dev/null 2>&1 || PREPARE=(recipes.arithmetic.prepare)
 prepare_args=() main=()
 words prepare_args PREPARE_ARGS "${PREPARE_ARGS:-}"
 program PYTHON "$PYTHON"
@@ -106,12 +106,14 @@ if [[ $DRY_RUN != 0 ]]; then exec "$PYTHON" -m verl_gpo.plan "${COMMAND[@]}"; fi
 # The preparation takes minutes: a setting that cannot work is better found before it.
 if [[ ! -e $DATA_DIR && $# -gt 0 ]]; then "$PYTHON" -m verl_gpo.plan --quick --json "${COMMAND[@]}" >/dev/null; fi
 
-OMP_NUM_THREADS=1 "$PYTHON" "${PREPARE[@]}" "${prepare_args[@]}" --out "$DATA_DIR"
+# Recipes are not installed: found from the repository root, whatever the working directory.
+PYTHONPATH=$RECIPE_DIR/../..${PYTHONPATH:+:$PYTHONPATH} OMP_NUM_THREADS=1 \
+    "$PYTHON" -m "${PREPARE[@]}" "${prepare_args[@]}" --out "$DATA_DIR"
 
 mkdir -p "$OUT_DIR"
 # Where verl's file logger writes: what verl_gpo.report reads.
 export VERL_FILE_LOGGER_PATH=${VERL_FILE_LOGGER_PATH:-$OUT_DIR/metrics.jsonl}
 
-words main MAIN "${MAIN:--m verl.trainer.main_ppo}" # benchmarks train many in one process (scripts/consecutive.py)
+words main MAIN "${MAIN:--m verl.trainer.main_ppo}" # experiments train several in one pipeline (scripts/experiments/pipeline.py)
 set -x
 exec "$PYTHON" "${main[@]}" "${COMMAND[@]}"

@@ -1,6 +1,6 @@
 """Make a reasoning-gym task ready to train on: problems in verl's parquet schema and a model supervised from scratch.
 
-    python recipes/gym/prepare.py --task chain_sum --out ~/data/chain_sum
+    python -m recipes.gym.prepare --task chain_sum --out ~/data/chain_sum
 
 writes ``train.parquet``, ``test.parquet``, ``model/`` (a Hugging Face folder) and ``card.json`` (what was made and
 how well it does). The same call again finds them and returns at once.
@@ -14,9 +14,6 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
-
-# Run as a script, only this folder is on the path: the package is found from the repository root.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from recipes.gym.problems import PackageMissing, Problem, generate, package_version, rows
 from recipes.gym.tasks import TASKS, task_named

@@ -23,7 +23,7 @@ chain_sum) RESPONSE_LENGTH=${RESPONSE_LENGTH:-64} ;;
 count_bits) RESPONSE_LENGTH=${RESPONSE_LENGTH:-160} ;;
 *) one_of TASK "$TASK" chain_sum count_bits ;;
 esac
-PREPARE=("$GYM_DIR/prepare.py" --task "$TASK")
+PREPARE=(recipes.gym.prepare --task "$TASK")
 
 # shellcheck source=recipes/arithmetic/run.sh
 source "$GYM_DIR/../arithmetic/run.sh" \

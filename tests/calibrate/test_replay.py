@@ -72,7 +72,7 @@ def test_a_state_that_nothing_is_known_of_does_not_spoil_the_rest():
 def test_the_group_and_the_settings_of_anchors_are_the_cases_own():
     case = pooled_case(RESPONSE)
     assert [len(other.token_ids) for other in case.others] == [6] and case.others[0].reward == 0.0
-    config = GPOConfig(n_mc=4, anchors=0, anchor_outcome="failed", skip_groups="mixed", explore_share=1.0)
+    config = GPOConfig(n_mc=4, anchors=0, anchor_outcome="failed", skip_groups="mixed")
     assert replay(config, [case]).hit == [True]
 
 

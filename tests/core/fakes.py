@@ -86,10 +86,10 @@ class CoinPolicy(FakePolicy):
         return ScoredContinuation(continuation, self.high if success else self.low)
 
 
-def run(policy, roots, seed="s", splitter=pairs_of_tokens, step_budget=None, **settings):
+def run(policy, roots, seed="s", splitter=pairs_of_tokens, step_budget=None, given=(), **settings):
     """One prompt through the engine."""
-    engine = ReentryEngine(GPOConfig.from_mapping(settings), splitter, LENGTH)
-    return asyncio.run(engine.run(roots, policy, policy, seed, step_budget))
+    engine = ReentryEngine(GPOConfig(**settings), splitter, LENGTH)
+    return asyncio.run(engine.run(roots, policy, policy, seed, step_budget, given=given))
 
 
 def view_of(means, log_probs=None, count=8, step_tokens=10, reward_range=(0.0, 1.0), longest=None, seed=0, **settings):
@@ -98,7 +98,7 @@ def view_of(means, log_probs=None, count=8, step_tokens=10, reward_range=(0.0, 1
     tokens = steps * step_tokens
     values = [UNKNOWN if mean is None else StateValue(mean, count) for mean in means[:-1]] + [StateValue(means[-1])]
     return AnchorView(
-        GPOConfig.from_mapping(settings),
+        GPOConfig(**settings),
         Trajectory(tuple(range(tokens)), log_probs, means[-1]),
         tuple(range(step_tokens, tokens + 1, step_tokens)),
         tokens - 1 if longest is None else longest,
@@ -116,13 +116,13 @@ def play(search, view, curve, lost=()):
         The states of each round.
     """
     rounds = []
-    while plan := list(search.plan(view)):
-        rounds.append(plan)
+    while states := list(search.next_states(view)):
+        rounds.append(states)
         assert len(rounds) < 1000
         values = list(view.values_K1)
-        for state in plan:
+        for state in states:
             view.requested_K[state] += 1
             if state > 0 and state not in lost:  # what is known of s_0 is the root group
                 values[state] = StateValue(curve[state], view.requested_K[state])
-        view.learn(values, view.reward_range)
+        view.update(values, view.reward_range)
     return rounds

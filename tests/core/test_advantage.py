@@ -21,9 +21,8 @@ def test_uids_of_branches():
     uid = reentry_uid("1b4e28ba-2fa1", 0, 3)
     assert is_reentry_uid(uid) and not is_reentry_uid("1b4e28ba-2fa1")
     assert "_" not in uid  # verl splits its keys there
-    assert "_" not in reentry_uid("1b4e28ba-2fa1", 0, 3, critical=False)
-    same_prompt = {reentry_uid("1b4e28ba-2fa1", a, k, c) for a in (0, 1, 11) for k in (1, 11) for c in (True, False)}
-    assert len(same_prompt) == 12 and all(is_reentry_uid(uid) for uid in same_prompt)
+    same_prompt = {reentry_uid("1b4e28ba-2fa1", a, k) for a in (0, 1, 11) for k in (1, 11)}
+    assert len(same_prompt) == 6 and all(is_reentry_uid(uid) for uid in same_prompt)
 
 
 def test_each_reset_state_has_its_own_baseline():
@@ -57,19 +56,16 @@ def test_a_branch_alone_has_no_baseline_and_a_root_alone_keeps_its_reward():
 
 
 def test_the_critical_group_is_weighted_further():
-    # Each group is 1 0: +-.5. Roots times 1, the state beside the critical one times 2, the critical one times 2 * 3.
-    uids = [
-        uid for group in ("p", reentry_uid("p", 0, 1, critical=False), reentry_uid("p", 0, 2)) for uid in [group] * 2
-    ]
+    # Each group is 1 0: +-.5. Roots times 1, those from a reset state times 2.
+    uids = [uid for group in ("p", reentry_uid("p", 0, 1), reentry_uid("p", 0, 2)) for uid in [group] * 2]
     rewards, mask = outcome([1.0, 0.0] * 3)
-    advantages = group_advantages(rewards, mask, uids, normalize_by_std=False, reentry_weight=2.0, critical_weight=3.0)
-    assert advantages[:, 0].tolist() == [0.5, -0.5, 1.0, -1.0, 3.0, -3.0]
+    advantages = group_advantages(rewards, mask, uids, normalize_by_std=False, reentry_weight=2.0)
+    assert advantages[:, 0].tolist() == [0.5, -0.5, 1.0, -1.0, 1.0, -1.0]
 
 
-@pytest.mark.parametrize("weights", [{"reentry_weight": 0.0}, {"critical_weight": 0.0}])
-def test_a_weight_of_zero_silences_the_branches_and_leaves_the_roots(weights):
+def test_a_weight_of_zero_silences_the_branches_and_leaves_the_roots():
     uids = ["p", "p", reentry_uid("p", 0, 1), reentry_uid("p", 0, 1)]
-    advantages = group_advantages(*outcome([1.0, 0.0, 1.0, 0.0]), uids, **weights)
+    advantages = group_advantages(*outcome([1.0, 0.0, 1.0, 0.0]), uids, reentry_weight=0.0)
     assert advantages[:2].all() and not advantages[2:].any()
 
 

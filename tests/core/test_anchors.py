@@ -31,7 +31,7 @@ def test_skip_rules_by_hand(rule, skipped):
 
 def test_every_rule_has_a_row_above():
     assert list(SKIP_GROUPS) == ["none", "solved", "failed", "unanimous", "mixed"]
-    assert list(ANCHOR_OUTCOMES) == ["any", "failed", "solved", "surprising"]
+    assert list(ANCHOR_OUTCOMES) == ["any", "failed", "solved"]
 
 
 def test_solved_is_a_matter_of_the_threshold():
@@ -53,25 +53,6 @@ def test_solved_is_a_matter_of_the_threshold():
 )
 def test_anchors_by_hand(count, outcome, anchors):
     assert choose_anchors(group(0, 1, 1, 0), count, outcome, 0.5) == anchors
-
-
-@pytest.mark.parametrize(
-    ("rewards", "anchors"),
-    [
-        ((0, 0, 1, 0), [2, 0, 1, 3]),  # one in four is solved: 0.75 from the mean, the others 0.25
-        ((1, 1, 0, 1), [2, 0, 1, 3]),
-        ((0, 1, 0, 1), [0, 1, 2, 3]),  # as far, all of them: in their own order
-        ((0, 0, 0, 0), [0, 1, 2, 3]),
-        ((0.2, 0.9, 0.4, 0.1), [1, 3, 0, 2]),  # mean 0.4
-    ],
-)
-def test_the_most_surprising_outcomes_come_first(rewards, anchors):
-    assert choose_anchors(group(*rewards), 0, "surprising", 0.5) == anchors
-    assert choose_anchors(group(*rewards), 1, "surprising", 0.5) == anchors[:1]
-
-
-def test_an_empty_group_has_no_anchors_whatever_their_order():
-    assert choose_anchors([], 1, "surprising", 0.5) == []
 
 
 def test_the_same_response_twice_is_one_anchor():

@@ -7,7 +7,7 @@ from verl_gpo.core.cost import expected_cost
 
 
 def cost(n=8, prompts=1, examined=1.0, **settings):
-    return expected_cost(GPOConfig.from_mapping(settings), 4, 100.0, n, prompts, examined)
+    return expected_cost(GPOConfig(**settings), 4, 100.0, n, prompts, examined)
 
 
 def test_the_papers_search():
@@ -40,25 +40,24 @@ def test_a_single_root_has_its_prompt_valued_too():
     assert cost(n=1).value_tokens == 4 * 4 * 50 and cost(n=2).value_tokens == 3 * 4 * 50
 
 
-def test_a_prompt_that_explores_costs_its_rollouts_alone():
-    # fresh: 4 rollouts of 50 either way; reuse: the search's own, or 4 of 50 where there was none.
-    assert (cost(explore_share=0.5).value_tokens, cost(explore_share=0.5).reentry_tokens) == (300, 200)
-    reuse = cost(explore_share=0.5, learn_from="reuse")
-    assert (reuse.value_tokens, reuse.reentry_tokens, reuse.branch_rows) == (300, 100, 4)
-    assert cost(explore_share=1.0) == cost(search="random")
-
-
 def test_a_proposal_is_checked_by_its_group_or_by_half_of_it():
     # Two proposals of 8 continuations of 50, one of which is learnt from; under split of 4, and 4 more afterwards.
-    reuse = cost(search="propose", learn_from="reuse", n_reentry=8, max_proposals=2)
+    reuse = cost(search="propose", learn_from="reuse", n_reentry=8)
     assert (reuse.value_tokens, reuse.reentry_tokens, reuse.branch_rows) == (800, 0, 8)
-    split = cost(search="propose", learn_from="split", n_reentry=8, max_proposals=2)
+    split = cost(search="propose", learn_from="split", n_reentry=8)
     assert (split.value_tokens, split.reentry_tokens, split.branch_rows) == (400, 200, 4)
 
 
-@pytest.mark.parametrize("search", ["none", "informative", "given", "random"])
-def test_controls_have_no_search_to_leave_out(search):
-    assert cost(search=search, explore_share=0.5) == cost(search=search)
+@pytest.mark.parametrize("search", ["informative", "given", "random"])
+@pytest.mark.parametrize("learn_from", ["fresh", "reuse", "split"])
+def test_a_choice_without_a_search_costs_its_rollouts_alone(search, learn_from):
+    # 4 rollouts of 50, whatever is learnt from: there are no continuations to learn from.
+    chosen = cost(search=search, learn_from=learn_from)
+    assert (chosen.value_tokens, chosen.reentry_tokens, chosen.branch_rows) == (0, 200, 4)
+
+
+def test_no_search_costs_the_plain_run():
+    assert cost(search="none").multiple == 1.0 and cost(search="none").branch_rows == 0
 
 
 @pytest.mark.parametrize(("field", "value"), [("n", 0), ("prompts", 0), ("examined", 1.5)])

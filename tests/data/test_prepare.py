@@ -14,7 +14,7 @@ from tests.benchmarks import SAMPLES  # noqa: E402
 from verl_gpo.data import dedup  # noqa: E402
 from verl_gpo.data.load import LoadError  # noqa: E402
 from verl_gpo.data.prepare import PrepareError, Request, main, prepare  # noqa: E402
-from verl_gpo.data.registry import DATASETS, boxed  # noqa: E402
+from verl_gpo.data.registry import DATASETS  # noqa: E402
 from verl_gpo.data.templates import TEMPLATES  # noqa: E402
 from verl_gpo.data.write import MANIFEST, sha256  # noqa: E402
 
@@ -233,12 +233,6 @@ def test_errors_name_the_file_and_what_to_do(tmp_path):
         run("deepscaler", tmp_path / "out", SAMPLES, holdout=("nosuch",))
     manifest, _ = run("deepscaler", tmp_path / "out", SAMPLES / "deepscaler.json", holdout=(f"aime25={SAMPLES}",))
     assert manifest["holdouts"] == ["aime25"]
-
-
-def test_boxes_of_published_solutions():
-    assert boxed(r"so $\boxed{\frac{1}{2}}$, not \boxed") is None
-    assert boxed(r"\boxed{1} and $\boxed{\frac{1}{2}}$.") == r"\frac{1}{2}"
-    assert (boxed(r"$\fbox{4}$"), boxed(r"$x=\boxed 5$ holds"), boxed("none")) == ("4", "5", None)
 
 
 def test_templates_keep_braces_and_may_have_a_system_message():

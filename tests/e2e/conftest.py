@@ -20,10 +20,10 @@ TIMEOUT = 420.0
 def arithmetic_data():
     """Data and model as the quickstart makes them, in the same folder: made once, by one of the workers, then found."""
     folder = Path(os.environ.get("DATA_DIR", REPOSITORY / "outputs" / "arithmetic" / "data"))
-    command = [sys.executable, RECIPE / "prepare.py", "--out", folder]
+    command = [sys.executable, "-m", "recipes.arithmetic.prepare", "--out", folder]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=TIMEOUT)
+        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=TIMEOUT, cwd=REPOSITORY)
     return folder
 
 

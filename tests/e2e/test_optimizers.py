@@ -11,7 +11,7 @@ import torch
 import verl.trainer
 from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage
 
-from scripts.consecutive import Run, TrainingFailed, consecutive
+from scripts.experiments.pipeline import Run, TrainingFailed, consecutive
 from tests.conftest import read_metrics
 from tests.e2e.conftest import common
 from tests.e2e.test_training import (

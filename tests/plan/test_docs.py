@@ -5,8 +5,8 @@ import re
 import pytest
 
 from tests.conftest import REPOSITORY
+from verl_gpo.config.reference import reference_table
 from verl_gpo.plan.configuration import package_folder
-from verl_gpo.plan.reference import reference_table
 
 DOCS = REPOSITORY / "docs"
 MATH = REPOSITORY / "recipes" / "math"

@@ -2,12 +2,10 @@
 
 import math
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verl_gpo.config import ConfigError, GPOConfig
-from verl_gpo.plugin.batch import even_mini_batches, reserved_rows, step_arithmetic
+from verl_gpo.plugin.batch import even_mini_batches, step_arithmetic
 
 
 def test_added_rows_cost_half_empty_optimizer_steps():
@@ -69,21 +67,3 @@ def test_optimizer_steps_stay_those_of_the_roots(roots, added, sizes, unit):
         added_steps = [step_arithmetic(roots + added, m, other_multiple=multiple).optimizer_steps for m in mini_batches]
         off, off_added = (sum(abs(a - b) for a, b in zip(steps, wanted, strict=True)) for steps in (found, added_steps))
         assert off <= off_added
-
-
-def test_reserved_rows():
-    assert reserved_rows("added", 2, 4) == 0 == reserved_rows("widened", 2, 4) and reserved_rows("matched", 2, 4) == 8
-    assert GPOConfig().reserved_rows == 0 and GPOConfig(rows="matched", n_reentry=3).reserved_rows == 3
-
-
-@pytest.mark.parametrize(
-    ("field", "message"),
-    [
-        ({"anchors": 0}, r"^algorithm.gpo.anchors=0: must be a number of responses with rows=matched$"),
-        ({"learn_from": "all"}, r"^algorithm.gpo.learn_from='all': must be another with rows=matched: its rows vary$"),
-        ({"rows": "equal"}, r"^algorithm.gpo.rows='equal': must be one of added, widened, matched$"),
-    ],
-)
-def test_what_cannot_be_matched_is_refused(field, message):
-    with pytest.raises(ConfigError, match=message):
-        GPOConfig(**{"rows": "matched", **field})

@@ -44,8 +44,13 @@ def commands(tmp_path):
 def test_the_command_lines_fit(commands, algo, method):
     called, result = commands("beta=0.7", ALGO=algo, METHOD=method, SEED="3", TOKENS="1000", STEPS="5")
     assert result.returncode == 0, result.stderr
-    modules = ["verl_gpo.plan.offline", "verl_gpo.offline.build", "verl_gpo.offline.train", "verl_gpo.evaluation"]
-    assert list(called) == modules
+    modules = [
+        "recipes.arithmetic.prepare",
+        "verl_gpo.plan.offline",
+        "verl_gpo.offline.build",
+        "verl_gpo.offline.train",
+    ]
+    assert list(called) == [*modules, "verl_gpo.evaluation"]
     checked = called["verl_gpo.plan.offline"]
     marks = [position for position, argument in enumerate(checked) if argument == "--"]
     assert checked[marks[0] + 1 : marks[1]] == called["verl_gpo.offline.build"]
@@ -69,7 +74,7 @@ def test_methods_differ_in_nothing_but_the_method(commands):
 def test_stages_can_be_run_apart(commands, stage):
     modules = {"pairs": "verl_gpo.offline.build", "train": "verl_gpo.offline.train", "evaluate": "verl_gpo.evaluation"}
     check = ["verl_gpo.plan.offline"] if stage == "pairs" else []
-    assert list(commands(STAGES=stage)[0]) == [*check, modules[stage]]
+    assert list(commands(STAGES=stage)[0]) == ["recipes.arithmetic.prepare", *check, modules[stage]]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,16 +13,15 @@ pytest.importorskip("transformers")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from recipes.arithmetic import prepare as prepare_module  # noqa: E402
 from recipes.arithmetic.model import build_model, build_tokenizer, encode_prompt  # noqa: E402
 from recipes.arithmetic.prepare import main, prepare  # noqa: E402
 from recipes.arithmetic.task import ArithmeticSpec, generate_problems, parse_problem  # noqa: E402
 from recipes.arithmetic.warmstart import TrainSettings, measure  # noqa: E402
 from recipes.prepared import TargetMissed, read_card  # noqa: E402
+from tests.conftest import REPOSITORY  # noqa: E402
 
 TOKENIZER = build_tokenizer()
 PROMPT = "a+385 b*379 417"
-SCRIPT = Path(prepare_module.__file__)
 
 
 def test_one_token_a_byte():
@@ -168,9 +166,18 @@ def test_files_and_cache(tmp_path, capsys):
         ("--n-signs", "40", "n_signs=40 is not allowed: it must be an integer from 1 to 13"),
     ],
 )
-def test_script_runs_from_any_directory(tmp_path, option, value, message):
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    call = [sys.executable, str(SCRIPT), "--out", str(tmp_path / "x"), option, value]
-    done = subprocess.run(call, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=60)
+def test_the_command_ends_in_one_line_where_it_cannot_work(tmp_path, option, value, message):
+    call = [sys.executable, "-m", "recipes.arithmetic.prepare", "--out", str(tmp_path / "x"), option, value]
+    done = subprocess.run(call, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr == f"error: {message}\n"
+
+
+@pytest.mark.parametrize("script", ["run.sh", "offline.sh"])
+def test_scripts_find_the_preparation_from_any_directory(tmp_path, script):
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = {**clean, "PYTHON": sys.executable, "PREPARE_ARGS": "--slip 2", "DATA_DIR": "relative"}
+    call = ["bash", str(REPOSITORY / "recipes" / "arithmetic" / script)]
+    done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "error: slip=2.0 is not allowed" in done.stderr and list(tmp_path.iterdir()) == []

@@ -31,7 +31,7 @@ def test_each_task_composes(arguments_of, tmp_path, task, algo, method):
     )
     assert result.returncode == 0, result.stderr
     prepared = json.loads((tmp_path / "prepare.json").read_text())
-    assert prepared == [str(SCRIPT.parent / "prepare.py"), "--task", task, "--out", str(data)]
+    assert prepared == ["-m", "recipes.gym.prepare", "--task", task, "--out", str(data)]
     config = composed(arguments)
     gpo = check(config)
     assert reentry_selected(config) and gpo.enable == (method != "plain")

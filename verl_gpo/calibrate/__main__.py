@@ -66,8 +66,12 @@ def _check(args: argparse.Namespace) -> tuple[dict, list[str]]:
     shared = read_settings(args.gpo)
     if shared.get("rule") == "random":
         raise ConfigError(f"{BLOCK}.rule", "random", "must be another for a calibration: chance has no hit rate")
-    for chosen in ladder(strategies, shared):
-        GPOConfig.from_mapping(chosen)
+    unread = [
+        GPOConfig.from_mapping(chosen, refuse_unread=False).unread(chosen) for chosen in ladder(strategies, shared)
+    ]
+    for key in shared:  # not every strategy reads what they share, but one of them should
+        if all(key in found for found in unread):
+            raise unread[0][key]
     return shared, strategies
 
 
@@ -116,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ConfigError, ValueError) as error:
         print(f"verl_gpo: {error}", file=sys.stderr)
         return 1
-    config = GPOConfig.from_mapping(shared)
+    config = GPOConfig.from_mapping(shared, refuse_unread=False)
     pool = asyncio.run(_collect(args, config, prompts, reward, console))
     if not pool:
         print(f"verl_gpo: data={args.data!r}: no prompt gave a response of two steps or more", file=sys.stderr)

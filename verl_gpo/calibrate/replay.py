@@ -203,15 +203,13 @@ def replay(
     """Let a setting search each case ``repeats`` times.
 
     Args:
-        config: the setting; anchors, skip rules and exploration have no effect here.
+        config: the setting; anchors and skip rules have no effect here.
         cases: the responses.
         repeats: searches of each.
         seed: of the policies' answers and of the engine's choices.
         tolerance: a step hits if its true importance is within so much of the best.
     """
-    config = GPOConfig.from_mapping(
-        {**vars(config), "anchors": 1, "anchor_outcome": "any", "skip_groups": "none", "explore_share": 0.0}
-    )
+    config = replace(config, anchors=1, anchor_outcome="any", skip_groups="none")
     outcome = Outcome()
 
     async def run() -> None:

@@ -22,7 +22,7 @@ RUNGS: dict[str, list[dict[str, Any]]] = {
     "uniform": [{"n_mc": n} for n in (1, 2, 4, 8, 16)],
     "bisection": [{"n_mc": n} for n in (2, 4, 8, 16)],
     "adaptive": [{"n_mc": 4, "search_budget": b, "stop_confidence": 0.95} for b in (8, 16, 32, 64, 128)],
-    "propose": [{"n_reentry": 4, "max_proposals": n, "learn_from": "all"} for n in (1, 2, 4)],
+    "propose": [{"n_reentry": n, "learn_from": "all"} for n in (2, 4, 8)],
     "random": [{}],
     "none": [{}],
 }
@@ -41,7 +41,7 @@ def measure(
     by_confidence: bool = False,
 ) -> Row:
     """Search all cases with one setting; ``by_confidence``: and say what each ``min_confidence`` would do."""
-    outcome = replay(GPOConfig.from_mapping(settings), cases, repeats, tolerance=tolerance)
+    outcome = replay(GPOConfig.from_mapping(settings, refuse_unread=False), cases, repeats, tolerance=tolerance)
     more = {"by_confidence": outcome.by_confidence()} if by_confidence else {}
     return {"settings": dict(settings), **outcome.summary(), **more}
 

@@ -14,24 +14,16 @@ import torch
 
 #: Separates a prompt's uid from the name of a reset state. verl's keys forbid ``_`` in a uid.
 _SEPARATOR = "@"
-#: Ends the name of a state that the critical step resets to.
-_CRITICAL = "!"
 
 
-def reentry_uid(prompt_uid: str, anchor: int, state: int, critical: bool = True) -> str:
+def reentry_uid(prompt_uid: str, anchor: int, state: int) -> str:
     """Group id of the rollouts from state ``s_state`` of response ``anchor`` to the prompt ``prompt_uid``."""
-    return f"{prompt_uid}{_SEPARATOR}{anchor}.{state}{_CRITICAL if critical else ''}"
+    return f"{prompt_uid}{_SEPARATOR}{anchor}.{state}"
 
 
 def is_reentry_uid(uid: str) -> bool:
     """Whether a group id belongs to rollouts from a reset state."""
     return _SEPARATOR in uid
-
-
-def _weight(uid: str, reentry_weight: float, critical_weight: float) -> float:
-    if not is_reentry_uid(uid):
-        return 1.0
-    return reentry_weight * (critical_weight if uid.endswith(_CRITICAL) else 1.0)
 
 
 def is_alone(uids_B: Sequence[str]) -> list[bool]:
@@ -40,9 +32,9 @@ def is_alone(uids_B: Sequence[str]) -> list[bool]:
     return [is_reentry_uid(uid) and counts[uid] == 1 for uid in uids_B]
 
 
-def reentry_weights(uids_B: Sequence[str], reentry_weight: float, critical_weight: float = 1.0) -> torch.Tensor:
-    """Factor on each row's advantages: 1 on roots, the weights on re-entry rows. Shape ``(rows,)``."""
-    return torch.tensor([_weight(uid, reentry_weight, critical_weight) for uid in uids_B])
+def reentry_weights(uids_B: Sequence[str], reentry_weight: float) -> torch.Tensor:
+    """Factor on each row's advantages: 1 on roots, the weight on re-entry rows. Shape ``(rows,)``."""
+    return torch.tensor([reentry_weight if is_reentry_uid(uid) else 1.0 for uid in uids_B])
 
 
 def exponential_advantages(advantages_G: torch.Tensor, beta: float) -> torch.Tensor:
@@ -67,7 +59,6 @@ def group_advantages(
     uids_B: Sequence[str],
     normalize_by_std: bool = True,
     reentry_weight: float = 1.0,
-    critical_weight: float = 1.0,
     exp_beta: float = 0.0,
     epsilon: float = 1e-6,
 ) -> torch.Tensor:
@@ -86,7 +77,6 @@ def group_advantages(
         uids_B: group id of each row (:func:`reentry_uid`).
         normalize_by_std: divide by the group's standard deviation (off: Dr.GRPO, arXiv 2503.20783).
         reentry_weight: factor on the advantages of re-entry rows: ``w * (R - V(s_m)) / std``.
-        critical_weight: further factor on those from the state that a critical step resets to.
         exp_beta: above 0, re-entry rows get :func:`exponential_advantages` of this temperature.
         epsilon: keeps the division finite.
 
@@ -100,7 +90,7 @@ def group_advantages(
         groups[uid].append(row)
     for uid, rows in groups.items():
         outcomes = outcomes_B[rows]
-        weight = _weight(uid, reentry_weight, critical_weight)
+        weight = reentry_weight if is_reentry_uid(uid) else 1.0
         if len(rows) > 1:
             mean, std = outcomes.mean(), outcomes.std()
         elif is_reentry_uid(uid):

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from .types import Trajectory
-from .values import group_value
 
 #: Which responses may be anchors: name -> whether a response of this outcome may.
 ANCHOR_OUTCOMES: dict[str, Callable[[bool], bool]] = {
     "any": lambda solved: True,
     "failed": lambda solved: not solved,
     "solved": lambda solved: solved,
-    "surprising": lambda solved: True,  # in an order of their own
 }
 
 #: Which groups are left alone: name -> whether a group is, given whether each response is solved.
@@ -39,10 +37,6 @@ def is_skipped(roots_N: Sequence[Trajectory], rule: str, solved_reward: float) -
 def choose_anchors(roots_N: Sequence[Trajectory], count: int, outcome: str, solved_reward: float) -> list[int]:
     """Indices of the responses that are examined: the first ones that qualify, each distinct response once.
 
-    ``surprising`` takes them in the order of ``|R - V(s_0)|``, the largest first, with the group's mean as ``V(s_0)``.
-    That is what a response's step advantages sum up to: where few are solved, a solved one has steps that gained much,
-    and a failed one may have lost next to nothing at any step.
-
     Args:
         roots_N: the group.
         count: most anchors; 0 for all that qualify.
@@ -51,12 +45,7 @@ def choose_anchors(roots_N: Sequence[Trajectory], count: int, outcome: str, solv
     """
     seen: set[tuple[int, ...]] = set()
     anchors = []
-    order = list(range(len(roots_N)))
-    if outcome == "surprising":
-        root_value = group_value([root.reward for root in roots_N]).mean
-        order.sort(key=lambda index: -abs(roots_N[index].reward - root_value))
-    for index in order:
-        root = roots_N[index]
+    for index, root in enumerate(roots_N):
         if ANCHOR_OUTCOMES[outcome](root.reward >= solved_reward) and root.token_ids not in seen:
             seen.add(root.token_ids)
             anchors.append(index)

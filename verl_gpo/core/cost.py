@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..config import GPOConfig
-from .learn import check_size, missing_continuations
+from .learn import LEARN_FROM
 from .search import SEARCHES
 
 
@@ -62,63 +62,20 @@ def expected_cost(
     started = n - reserved
     anchors = prompts * examined * min(config.anchors or started, started) if config.enable else 0.0
     lengths = [response_tokens * (1 - k / steps) for k in range(1, steps)]
-    cap = config.max_continuation_tokens or math.inf
     typical = sum(lengths) / len(lengths) if lengths else response_tokens
-    draws, group, after = _draws(config, steps)
-    if started == 1 and steps > 1 and config.search in ("uniform", "bisection"):
-        draws += config.n_mc  # V(s_0), which no group tells
-    value = draws * min(typical, cap)
-    branches = anchors * (min(group, config.n_reentry) if reserved else group)
+    search = SEARCHES[config.search]()
+    draws = search.expected_draws(config, steps, started)
+    learnt = LEARN_FROM[config.learn_from].expected(search, draws, config.n_reentry)
+    drawn = draws.search + draws.at_prompt
+    reentry_rows = anchors * (min(learnt.rows, config.n_reentry) if reserved else learnt.rows)
     # Where no re-entry rollout takes a reserved place, a further root does.
-    roots = prompts * n - branches if reserved else float(prompts * n)
+    root_rows = prompts * n - reentry_rows if reserved else float(prompts * n)
     return Cost(
         plain_tokens=prompts * n * response_tokens,
-        root_tokens=roots * response_tokens,
-        value_tokens=anchors * value,
-        reentry_tokens=anchors * after * typical,
-        requests=anchors * (draws + after),
-        root_rows=roots,
-        branch_rows=branches,
+        root_tokens=root_rows * response_tokens,
+        value_tokens=anchors * (drawn * min(typical, config.max_continuation_tokens or math.inf)),
+        reentry_tokens=anchors * learnt.after * typical,
+        requests=anchors * (drawn + learnt.after),
+        root_rows=root_rows,
+        branch_rows=reentry_rows,
     )
-
-
-def _draws(config: GPOConfig, steps: int) -> tuple[float, float, float]:
-    """For one anchor: continuations of the search, rows that are learnt from, and rollouts after the choice."""
-    share = config.explore_share if SEARCHES[config.search].looks else 0.0
-    searched, explored = _draws_of(config, steps), _draws_of(replace(config, search="random"), steps)
-    draws, group, after = ((1 - share) * one + share * other for one, other in zip(searched, explored, strict=True))
-    return draws, group, after
-
-
-def _draws_of(config: GPOConfig, steps: int) -> tuple[float, float, float]:
-    inner = max(steps - 1, 0)
-    if config.search == "none":
-        return 0.0, 0.0, 0.0
-    states = {
-        "uniform": min(inner, 2 * config.max_candidates or inner),
-        "bisection": math.ceil(math.log2(max(steps, 1))),
-    }
-    looks = SEARCHES[config.search].looks
-    if not looks:
-        draws = 0
-    elif config.search in states:
-        draws = states[config.search] * config.n_mc
-    elif config.search == "adaptive":
-        draws = config.adaptive_budget(steps) if inner else 0
-    else:
-        draws = check_size(config.learn_from, config.n_reentry) * config.max_proposals if inner else 0
-    # A state that was chosen without a search has no continuations to learn from.
-    if config.learn_from == "fresh" or not looks:
-        return draws, config.n_reentry, config.n_reentry
-    if config.learn_from == "all":
-        return draws, draws, 0.0
-    if config.search == "adaptive":
-        return draws, min(config.n_reentry, draws), 0.0
-    if config.search == "propose":
-        checked, strategy = check_size(config.learn_from, config.n_reentry), SEARCHES[config.search]
-        missing = missing_continuations(
-            config.learn_from, strategy.sequential, 1, checked, config.n_reentry, strategy.by_group
-        )
-        after = missing if inner else 0
-        return draws, after or min(config.n_reentry, draws), after
-    return draws, min(config.n_mc // 2 if config.learn_from == "split" else config.n_mc, draws), 0.0

@@ -53,12 +53,12 @@ class Draw:
         self._drawn = 0
 
     async def together(
-        self, plan: Mapping[Tokens, int], max_tokens: int, usage: Usage
+        self, wanted: Mapping[Tokens, int], max_tokens: int, usage: Usage
     ) -> dict[Tokens, tuple[ScoredContinuation, ...]]:
         """Draw continuations, all at once.
 
         Args:
-            plan: prefix -> how many.
+            wanted: prefix -> number of continuations.
             max_tokens: bound on a continuation's length besides the response length; 0 for none.
             usage: where the cost is added up.
 
@@ -67,13 +67,13 @@ class Draw:
             and left out.
         """
         numbered = []
-        for prefix, count in plan.items():
+        for prefix, count in wanted.items():
             room = self._response_length - len(prefix)
             for _ in range(count if room >= 1 else 0):
                 numbered.append((prefix, min(room, max_tokens or room), self._drawn))
                 self._drawn += 1
         scored = await asyncio.gather(*(self._one(*request, usage) for request in numbered))
-        drawn: dict[Tokens, tuple[ScoredContinuation, ...]] = dict.fromkeys(plan, ())
+        drawn: dict[Tokens, tuple[ScoredContinuation, ...]] = dict.fromkeys(wanted, ())
         for (prefix, _, _), sample in zip(numbered, scored, strict=True):
             if sample is not None:
                 drawn[prefix] += (sample,)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from ..config import GPOConfig
 from .critical import CriticalStep
-from .learn import branch_groups, missing_continuations, takes_part_in_choice
+from .learn import LEARN_FROM
 from .result import Reentry
-from .search import SEARCHES, AnchorView, Search
+from .search import AnchorView, Search
 from .types import ScoredContinuation, Splitter, Tokens, Trajectory
 from .values import UNKNOWN, StateValue, group_value, monte_carlo_value, observed_value
 
@@ -19,6 +19,7 @@ class Group:
 
     Args:
         config: see :class:`verl_gpo.config.GPOConfig`.
+        search: how its states are searched.
         splitter: response tokens to step ends.
         response_length: most tokens of a response, kept prefix included.
         roots_N: the group's rollouts.
@@ -30,6 +31,7 @@ class Group:
     def __init__(
         self,
         config: GPOConfig,
+        search: Search,
         splitter: Splitter,
         response_length: int,
         roots_N: Sequence[Trajectory],
@@ -38,24 +40,22 @@ class Group:
         given: Sequence[int] = (),
     ):
         self._config = config
+        self._search, self._learn_from = search, LEARN_FROM[config.learn_from]
         self._rewards = [root.reward for root in roots_N]
         self._root_value = group_value(self._rewards)
         self._samples: dict[Tokens, list[ScoredContinuation]] = {}
         self._values: dict[Tokens, StateValue] = {}
         self._lengths: set[int] = set()  # of the prefixes above: one that is long costs something to look up
-        self._sequential = SEARCHES[config.search].sequential
         self.anchors = anchors
-        #: Whether this prompt is one of those that reset to a random step, without a search.
-        self.explores = random.Random(f"{seed}/explore").random() < config.explore_share
         expected = sum(len(root.token_ids) for root in roots_N) / len(roots_N)
-        budget = config.prefix_budget(response_length)
+        longest = response_length - 1  # a continuation has one token at least
         self.views = []
         for anchor in anchors:
             root = roots_N[anchor]
             ends = tuple(splitter(root.token_ids, root.log_probs))
             rng = random.Random(f"{seed}/{anchor}")
             known = self._known(root, ends)
-            self.views.append(AnchorView(config, root, ends, budget, expected, rng, *known, given=frozenset(given)))
+            self.views.append(AnchorView(config, root, ends, longest, expected, rng, *known, given=frozenset(given)))
 
     def _known(self, root: Trajectory, ends: tuple[int, ...]) -> tuple[list[StateValue], tuple[float, float]]:
         values, lengths = self._values, self._lengths
@@ -66,63 +66,58 @@ class Group:
         values = [first, *inner, observed_value(root.reward)] if ends else [first]
         return values, (min(0.0, *self._rewards), max(1.0, *self._rewards))
 
-    def plan(self, search: Search, tokens_left: float) -> dict[Tokens, int]:
+    def next_round(self, tokens_left: float) -> dict[Tokens, int]:
         """The next round: prefix -> continuations. Anchors that agree up to a state share what is drawn there."""
-        plan: dict[Tokens, int] = {}
+        wanted: dict[Tokens, int] = {}
         for view in self.views:
-            states = search.plan(view) if view.steps else ()
-            wanted: dict[int, int] = {}
+            states = self._search.next_states(view) if view.steps else ()
+            of_view: dict[int, int] = {}
             for state in states:
                 tokens_left -= view.continuation_tokens(state)
                 if tokens_left < 0:
                     break
-                wanted[state] = wanted.get(state, 0) + 1
+                of_view[state] = of_view.get(state, 0) + 1
                 view.requested_K[state] += 1
-            for state, count in wanted.items():
+            for state, count in of_view.items():
                 prefix = view.prefix(state)
-                plan[prefix] = max(plan.get(prefix, 0), count)
-        return plan
+                wanted[prefix] = max(wanted.get(prefix, 0), count)
+        return wanted
 
-    def learn(self, drawn: dict[Tokens, tuple[ScoredContinuation, ...]]) -> None:
+    def observe(self, drawn: dict[Tokens, tuple[ScoredContinuation, ...]]) -> None:
         """Take note of a round's continuations."""
         for prefix, samples in drawn.items():
             self._lengths.add(len(prefix))
             known = self._samples.setdefault(prefix, [])
             known.extend(samples)
             self._rewards.extend(sample.reward for sample in samples)
-            seen = [
-                sample
-                for number, sample in enumerate(known)
-                if takes_part_in_choice(self._config.learn_from, self._sequential, number)
-            ]
+            takes_part = self._learn_from.takes_part
+            seen = [sample for number, sample in enumerate(known) if takes_part(self._search, number)]
             self._values[prefix] = monte_carlo_value(seen)
         for view in self.views:
-            view.learn(*self._known(view.root, view.ends_K))
+            view.update(*self._known(view.root, view.ends_K))
 
-    def missing(self, search: Search, chosen: Sequence[CriticalStep | None], left: float) -> dict[Tokens, int]:
+    def choose(self) -> list[CriticalStep | None]:
+        """The critical step of each anchor."""
+        return [self._search.choose(view) if view.steps else None for view in self.views]
+
+    def missing(self, chosen: Sequence[CriticalStep | None], left: float) -> dict[Tokens, int]:
         """Continuations to draw from the reset states after the choice, as far as the tokens left go."""
-        plan: dict[Tokens, int] = {}
+        wanted: dict[Tokens, int] = {}
         for view, critical in zip(self.views, chosen, strict=True):
             if critical is None:
                 continue
             state = view.reset_state(critical.index)
             prefix = view.prefix(state)
             drawn = sum(not sample.cut for sample in self._samples.get(prefix, ()))
-            config = self._config
-            count = missing_continuations(
-                config.learn_from, search.sequential, state, drawn, config.n_reentry, search.by_group
-            )
+            count = self._learn_from.missing(self._search, state, drawn, self._config.n_reentry)
             affordable = int(min(count, left // view.continuation_tokens(state)))
             count = affordable if affordable + drawn > 1 else 0  # a group of one has nothing to be compared with
             left -= count * view.continuation_tokens(state)
-            plan[prefix] = max(plan.get(prefix, 0), count)
-        return {prefix: count for prefix, count in plan.items() if count}
+            wanted[prefix] = max(wanted.get(prefix, 0), count)
+        return {prefix: count for prefix, count in wanted.items() if count}
 
     def results(
-        self,
-        search: Search,
-        chosen: Sequence[CriticalStep | None],
-        added: dict[Tokens, tuple[ScoredContinuation, ...]],
+        self, chosen: Sequence[CriticalStep | None], added: dict[Tokens, tuple[ScoredContinuation, ...]]
     ) -> list[Reentry]:
         """What came of each anchor.
 
@@ -146,7 +141,7 @@ class Group:
                 if prefix in self._samples or state == reset:
                     drawn[state] = (prefix, self._samples.get(prefix, ()))
             new = () if reset is None else added.get(view.prefix(reset), ())
-            groups = branch_groups(self._config.learn_from, search.sequential, drawn, reset, new)
+            groups = self._learn_from.groups(self._search, drawn, reset, new)
             taken.update(group.prefix for group in groups)
             reentries.append(Reentry(anchor, view.ends_K, tuple(view.values_K1), critical, groups))
         return reentries

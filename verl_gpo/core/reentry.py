@@ -22,6 +22,7 @@ from .draw import Draw
 from .group import Group
 from .result import GroupResult
 from .search import SEARCHES
+from .search.propose import ProposeSearch
 from .types import Sampler, Scorer, Splitter, Trajectory
 
 
@@ -76,35 +77,34 @@ class ReentryEngine:
             return result
         budget = TokenBudget(config.prompt_token_budget, step_budget)
         draw = Draw(sampler, scorer, self.response_length, f"{config.seed}/{seed}", self._slots, budget)
-        with _Stopwatch(result):
-            group = Group(config, self.splitter, self.response_length, roots_N, anchors, f"{config.seed}/{seed}", given)
-        search = SEARCHES[config.search]()
-        if search.looks and group.explores:
-            search, result.explored = SEARCHES["random"](), True
         # Short of tokens, a search becomes a proposal without its rounds: the most probable step by what is free.
-        rounds = result.effort == "search"
+        search, rounds = SEARCHES[config.search](), result.effort == "search"
         if search.looks and not rounds:
-            search = SEARCHES["propose"]()
+            search = ProposeSearch()
+        with _Stopwatch(result):
+            group = Group(
+                config, search, self.splitter, self.response_length, roots_N, anchors, f"{config.seed}/{seed}", given
+            )
 
         started = time.perf_counter()
         while rounds:
             with _Stopwatch(result):
-                plan = group.plan(search, budget.left)
-            if not plan:
+                wanted = group.next_round(budget.left)
+            if not wanted:
                 break
-            drawn = await draw.together(plan, config.max_continuation_tokens, result.usage["value"])
+            drawn = await draw.together(wanted, config.max_continuation_tokens, result.usage["value"])
             with _Stopwatch(result):
-                group.learn(drawn)
+                group.observe(drawn)
         result.usage["value"].seconds = time.perf_counter() - started
 
         started = time.perf_counter()
         with _Stopwatch(result):
-            chosen = [search.choose(view) if view.steps else None for view in group.views]
-            missing = group.missing(search, chosen, budget.left)
+            chosen = group.choose()
+            missing = group.missing(chosen, budget.left)
         on_choice()
         added = await draw.together(missing, 0, result.usage["reenter"]) if missing else {}
         with _Stopwatch(result):
-            result.reentries = group.results(search, chosen, added)
+            result.reentries = group.results(chosen, added)
         result.usage["reenter"].seconds = time.perf_counter() - started
         return result
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from .critical import CriticalStep
 from .draw import Usage
-from .learn import BranchGroup
+from .learn import ReentryGroup
 from .types import ScoredContinuation
 from .values import StateValue
 
@@ -27,7 +27,7 @@ class Reentry:
     ends: tuple[int, ...]
     values: tuple[StateValue, ...]
     critical: CriticalStep | None
-    groups: tuple[BranchGroup, ...] = ()
+    groups: tuple[ReentryGroup, ...] = ()
 
     @property
     def rollouts(self) -> tuple[ScoredContinuation, ...]:
@@ -38,14 +38,12 @@ class Reentry:
 class GroupResult:
     """All re-entries of one prompt and their cost, by phase ``value`` (Monte Carlo) and ``reenter``.
 
-    ``skipped`` says why the prompt was not examined, ``effort`` what was done (:attr:`TokenBudget.effort`),
-    ``explored`` whether a random step took the place of a search, and ``engine_seconds`` the CPU time that the engine
-    itself took.
+    ``skipped`` says why the prompt was not examined, ``effort`` what was done (:attr:`TokenBudget.effort`), and
+    ``engine_seconds`` the CPU time that the engine itself took.
     """
 
     reentries: list[Reentry] = field(default_factory=list)
     usage: dict[str, Usage] = field(default_factory=lambda: {"value": Usage(), "reenter": Usage()})
     skipped: str | None = None
     effort: str = "search"
-    explored: bool = False
     engine_seconds: float = 0.0

@@ -24,7 +24,7 @@ from .templates import TEMPLATES
 from .write import MANIFEST, intact, new_folder, read_manifest, row, write_parquet
 
 #: Part of the key: raise it when rows come out differently.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class PrepareError(ValueError):

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from .gold import final_answer
+
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 #: ``data_source`` of a reasoning-gym task is this and the task's name; so is ``--dataset``, with a colon.
@@ -62,22 +64,6 @@ class DataSet:
         return not self.tasks or (row["subject"] if "subject" in row else row["type"]) in self.tasks
 
 
-def boxed(solution: str) -> str | None:
-    r"""What the last ``\boxed{}`` of a published solution holds, None if there is none."""
-    start = max(solution.rfind("\\boxed"), solution.rfind("\\fbox"))
-    if start < 0:
-        return None
-    rest = solution[start:].partition("box")[2].removeprefix("ed").lstrip()
-    if not rest.startswith("{"):  # \boxed 5
-        return rest.partition("$")[0].split(maxsplit=1)[0] if rest.strip() else None
-    depth = 0
-    for end, character in enumerate(rest):
-        depth += (character == "{") - (character == "}")
-        if depth == 0:
-            return rest[1:end].strip()
-    return None
-
-
 def options(question: str, choices: list[str]) -> str:
     """The question with its options as lettered lines."""
     return "\n".join([question.strip(), *(f"{LETTERS[i]}. {text}" for i, text in enumerate(choices))])
@@ -96,7 +82,7 @@ def _gsm8k(row: Row) -> Example | None:
 
 
 def _math(row: Row) -> Example | None:
-    answer = boxed(row["solution"])
+    answer = final_answer(row["problem"], row["solution"])
     extra = {"level": str(row["level"])}
     return Example(row["problem"], answer, row["solution"], str(row["type"]), extra) if answer else None
 
@@ -110,7 +96,7 @@ def _problem(row: Row) -> Example | None:
     """A problem and its final answer, under the names that competitions' data sets use."""
     question = row["problem"] if "problem" in row else row["question"]
     solution = row.get("solution") or ""
-    answer = _text(row["answer"]) if "answer" in row else boxed(solution)
+    answer = _text(row["answer"]) if "answer" in row else final_answer(question, solution)
     return Example(question, answer, solution, str(row.get("type", ""))) if answer else None
 
 

@@ -12,26 +12,15 @@ from typing import Any
 
 from ..data.registry import BBH_TASKS
 from . import choice, math
-from .extract import final_answer, last_line
+from .extract import core, final_answer, last_line
+from .gold import option
 from .grade import Grade, verdict
 
 _OPTION = re.compile(r"^\(([A-Z])\)\s?(.*)$", re.MULTILINE)
 _BRACKETS = "()[]{}<>"
-_NUMBER_WORDS = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-]
+
+
+_CLOSED = re.compile(r"(?:is )?(?:deductively )?(yes|no|true|false|valid|invalid)\b")
 
 
 def form_of(task: str, gold: str) -> str:
@@ -58,8 +47,9 @@ def _options(question: str) -> list[str]:
 
 
 def _letter(answer: str, gold: str, question: str) -> tuple[bool, str]:
-    pred = choice.letter(answer, _options(question))
-    return f"({pred})" == gold.strip(), f"({pred})" if pred else ""
+    options = _options(question)
+    pred = choice.letter(answer, options) or choice.letter(core(answer), options)
+    return pred == option(gold), f"({pred})" if pred else ""
 
 
 def _plain(answer: str) -> str:
@@ -68,26 +58,27 @@ def _plain(answer: str) -> str:
 
 def _word(answer: str, gold: str, question: str) -> tuple[bool, str]:
     # "Yes, she does" says yes; "not valid" says nothing.
-    match = re.match(r"(?:is )?(yes|no|true|false|valid|invalid)\b", _plain(answer))
+    match = _CLOSED.match(_plain(answer)) or _CLOSED.match(_plain(core(answer)))
+    match = match or _CLOSED.fullmatch(_plain(answer.rpartition("=")[2]))  # "not False = True"
     pred = match[1] if match else ""
     return pred == gold.strip().casefold(), pred
 
 
 def _number(answer: str, gold: str, question: str) -> tuple[bool, str]:
-    plain = _plain(answer)
-    pred = str(_NUMBER_WORDS.index(plain)) if plain in _NUMBER_WORDS else answer
-    return math.equal(gold.strip(), pred), pred
+    return math.accepts(gold.strip(), answer), answer
 
 
 def _words(text: str) -> list[str]:
-    plain = math.normalise(re.sub(r"(?m)^\s*(?:\d+[.)]|[-*•])\s", " ", text)).casefold()
-    words = (word.strip("'\"[]().") for word in re.split(r"[\s,;]+", plain))
+    plain = math.normalise(re.sub(r"(?:^|(?<=\s))(?:\(?\d{1,2}[.)]|\(?[a-z]\)|[-*•&])\s", " ", text)).casefold()
+    words = (word.strip("'\"[](){}.*`") for word in re.split(r"(?:[\s,;|/]|->|=>|→|<|>)+", plain))
     return [word for word in words if word]
 
 
 def _list(answer: str, gold: str, question: str) -> tuple[bool, str]:
-    pred = _words(answer)
-    return pred == _words(gold), " ".join(pred)
+    pred, words = _words(answer.rpartition(":")[2]), _words(gold)  # "The sorted words are: ..."
+    if "and" not in words:  # "ash, bee and cat"
+        pred = [word for word in pred if word != "and"]
+    return pred == words, " ".join(pred)
 
 
 def _only_brackets(text: str) -> str:
@@ -119,8 +110,9 @@ _FORMS: dict[str, Callable[[str, str, str], tuple[bool, str]]] = {
 }
 
 
-def grade(response: str, gold: str, extra: Mapping[str, Any]) -> Grade:
+def grade(response: str, golds: tuple[str, ...], extra: Mapping[str, Any]) -> Grade:
     """Grade a response to one of the tasks; ``extra`` gives ``task`` and ``question``."""
-    compare = _FORMS[form_of(str(extra.get("task") or ""), gold)]
     answer = final_answer(response) or last_line(response)
-    return verdict(*compare(answer, gold, str(extra.get("question") or "")))
+    task, question = str(extra.get("task") or ""), str(extra.get("question") or "")
+    graded = [_FORMS[form_of(task, gold)](answer, gold, question) for gold in golds]
+    return verdict(*max(graded, key=lambda verdict: verdict[0]))

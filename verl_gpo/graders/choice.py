@@ -6,17 +6,23 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .extract import final_answer, last_line
+from .extract import core, final_answer, last_line
+from .gold import option
 from .grade import Grade, verdict
 
-_WRAP = re.compile(r"\\(?:text(?:bf|rm)?|mathrm|mathbf|mbox)\s?\{([^{}]*)\}")
-_LEAD = re.compile(r"^(?:is |the )?(?:correct )?(?:option|choice|answer|letter)(?: is)?:?\s", re.IGNORECASE)
+_WRAP = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|math(?:rm|bf|it|sf|tt)|[mh]box|boldsymbol|bf)\s?\{([^{}]*)\}")
+_DELIMITERS = re.compile(r"\\[()\[\],;!]|[$*`_]|\\(?:left|right|quad)(?![a-zA-Z])|(?<=^)\{|\}(?=$)")
+_LEAD = re.compile(
+    r"^(?:(?:is|the|it|so)\s){0,2}(?:(?:correct|right|best|final)\s)?(?:option|choice|answer|letter)"
+    r"(?:\s(?:is|would be))?[:：]?\s{1,3}",
+    re.IGNORECASE,
+)
 # A letter alone, or followed by what shows that it is no word: "(b) text", "B. text", "B: text", "B because".
 _LETTER = re.compile(
-    r"[(\[]\s?([A-Za-z])\s?[)\]](?!\s?(?:,|and\b|or\b|&|/|\+))"
-    r"|([A-Za-z])(?:$|[.):](?=\s|$)|,?\s(?:because|since|as\s(?:it|this|the))\b|\s[-–—]\s)"
+    r"[(\[]\s?([A-Za-z])\s?[.)\]]+(?!\s?(?:and\b(?! not)|or\b|&|/|\+))"
+    r"|([A-Za-z])(?:$|[.):]?(?=[.):,;](?:\s|$))[.):]?|\s(?:because|since|as\s(?:it|this|the)|is)\b|\s[-–—(]\s?)"
 )
-_SEVERAL = re.compile(r"(?:,|\band\b|\bor\b|&|/)\s?[(\[]?\s?[A-Z](?![\w'])")
+_SEVERAL = re.compile(r"(?:,|;|\band\b|\bor\b|&|/)+\s?(?:and\s|or\s)?[(\[]?\s?[A-Z](?![\w'])")
 
 
 def normalise(text: str) -> str:
@@ -31,7 +37,9 @@ def letter(answer: str, choices: list[str] | tuple[str, ...] = ()) -> str:
         answer: as `extract.final_answer` gives it.
         choices: the options' texts; an answer that is the text of exactly one of them counts as its letter.
     """
-    answer = _WRAP.sub(r"\1", answer).replace("$", "").replace("*", "").replace("`", "").strip().rstrip(".")
+    for _ in range(2):
+        answer = _WRAP.sub(r"\1", answer)
+    answer = _DELIMITERS.sub("", answer).strip().rstrip(".")
     same = [i for i, text in enumerate(choices) if normalise(text) and normalise(text) == normalise(answer)]
     shorter = _LEAD.sub("", answer)
     match = _LETTER.match(shorter)
@@ -46,11 +54,12 @@ def letter(answer: str, choices: list[str] | tuple[str, ...] = ()) -> str:
 
 def read(response: str, choices: list[str] | tuple[str, ...] = ()) -> str:
     """The letter a response commits to: in its final answer, else as its last line."""
-    answer = final_answer(response)
-    return letter(answer or last_line(response), choices)
+    answer = final_answer(response) or last_line(response)
+    return letter(answer, choices) or letter(core(answer), choices)
 
 
-def grade(response: str, gold: str, extra: Mapping[str, Any]) -> Grade:
+def grade(response: str, golds: tuple[str, ...], extra: Mapping[str, Any]) -> Grade:
     """Grade the option that a response names; ``metadata.choices`` are the options' texts, if known."""
-    pred = read(response, extra["metadata"].get("choices") or ())
-    return verdict(pred == gold.strip().upper(), pred)
+    choices = extra["metadata"].get("choices") or ()
+    pred = read(response, choices)
+    return verdict(pred in [option(gold, choices) for gold in golds], pred)

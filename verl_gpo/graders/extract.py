@@ -1,67 +1,136 @@
-"""The final answer in a response. Linear in its length: no pattern here can backtrack without bound."""
+r"""The final answer in a response. Linear in its length: no pattern here can backtrack without bound.
+
+Two kinds of place hold an answer. A *mark* is a box, ``<answer>`` tags or ``####``. A *statement* is a line
+``Answer: ...`` or a sentence "the answer is ...". `core` then takes the answer out of the words around it.
+"""
 
 from __future__ import annotations
 
 import re
 
+from ..data.boxes import LONGEST, last_answer
+
 #: Characters at the end of a response that are read; an answer is at the end.
 TAIL = 20_000
-#: Longer answers are no answers.
-LONGEST = 2_000
 
-_BOX = re.compile(r"\\f?box(?:ed)?[ ]{0,3}(?:\{|(?<= )(?=[^\s{]))")
 # A Markdown heading is no answer: words count at the very end only.
-_HASHES = re.compile(r"####[ \t]{0,8}([-+$£€.\d\\(\[][^\n]*|[^\n]+(?=\s{0,20}\Z))")
+_HASHES = re.compile(r"####[ \t]{0,8}([-+−$£€¥.\d\\(\[*{][^\n]*|[^\n]+(?=\s{0,20}\Z))")
+# Marks of chat templates that a decoded response may still carry.
+_END_OF_TURN = re.compile(r"<\|(?:im_end|im_start|eot_id|endoftext|end_of_text|end)\|>|</s>")
+_TAG_OPEN, _TAG_CLOSE = "<answer>", "</answer>"
+
+_KIND = r"(?:(?:final|correct|right|short|best|my)[ ]{1,2}){0,2}"
 _LINE = re.compile(
-    r"^[ \t>*#_-]{0,12}(?:the[ ])?(?:final[ ]|correct[ ])?answer[ ]?[*_]{0,2}[ ]{0,2}[:=][ \t*_]{0,8}\n{0,3}([^\n]+)",
+    rf"^[ \t>*#_`-]{{0,12}}(?:(?:so|thus|hence|therefore|the|my)[ ,]{{1,2}}){{0,2}}{_KIND}answers?"
+    r"(?:[ ]choice|[ ]option)?"
+    r"[ ]{0,2}[*_`]{0,3}[ ]{0,2}(?:[:：=]|[-–—](?=[ ])|(?=\n))(?:[ \t_:：=]|\*(?![ ][a-z])){0,8}\n{0,3}",
     re.IGNORECASE | re.MULTILINE,
 )
-_TAG_OPEN, _TAG_CLOSE = "<answer>", "</answer>"
-# Ends at a full stop that ends a sentence: 3.5 goes on.
+# "the answer to the question is", "the correct option would be"; then what may stand before the answer itself.
 _PHRASE = re.compile(
-    r"\banswer(?: choice| option)?(?: is| are|:)\s{0,3}([^\n]{1,300}?)(?:\.(?=\s|$)|\n|$)", re.IGNORECASE
+    r"\b(?:answers?|(?:final|correct|right|best)[ ](?:answer|option|choice|result|value|solution))"
+    r"(?:[ ](?:choice|option|letter))?(?:[ ](?:to|for|of|in)[ ][a-z ]{1,40}?)??"
+    r"(?:[ ]\([^()\n]{1,30}\)|,[ ]\w{1,12},)?[ ]{0,2}[*_]{0,3}[ ]{0,2}"
+    r"(?:(?<![A-Za-z])(?:(?:is|are|was|equals|becomes)|(?:will|would|must|should|can only|has to)[ ]be"
+    r"|(?:comes|works|turns)(?:[ ]out)?[ ](?:to(?:[ ]be)?))\b|[:：=])",
+    re.IGNORECASE,
 )
-# Between two boxes that give one answer together: "\boxed{1} and \boxed{2}".
-_JOIN = re.compile(r"[\s$]{0,8}(?:,[\s$]{0,8}(?:(?:and|or)\b)?|(?:\\text\{)?\s{0,3}(?:and|or)\s{0,3}\}?)[\s$]{0,8}")
+_LEAD = re.compile(
+    r"[\s:：=*_→…]{1,8}|\.{2,4}\s|[–—]\s"
+    r"|(?:therefore|thus|hence|then|so|simply|just|clearly|given by|equal to|exactly|indeed|now|about|around)\b"
+    r"[ ,:]{0,3}|approximately\b[ ]?",
+    re.IGNORECASE,
+)
+# A display formula, or a block of code, is the answer as a whole, though it takes several lines.
+_DISPLAY = re.compile(r"\s{0,3}(?:\$\$(.{1,600}?)\$\$|\\\[(.{1,600}?)\\\]|```\w{0,10}\n(.{1,600}?)```)", re.DOTALL)
+# A list with an item on each line is one answer too.
+_ITEMS = re.compile(
+    r"(?:[ \t]{0,8}(?:[-*•]|\d{1,2}[.)])[ \t]{1,4}[^\n]{1,200}(?:\n|\Z)){2,40}|(?:[a-z&'-]{1,30}(?:\n|\Z)){2,40}\Z"
+)
+_TO_LINE_END = re.compile(r"[^\n]*")
+# A full stop that ends a sentence: 3.5 goes on, and so do 9 a.m. and St. Louis.
+_STOP = re.compile(r"(?<!\.[a-zA-Z])(?<!\b(?:St|Dr|Mr|Ms|No|vs))(?<!\b(?:Mrs|etc))\.(?=\s+[A-Z$\\(\[*\"“]|\s*$)")
+_NUMBERED = re.compile(r"\s*1[.)]\s.{1,400}\s2[.)]\s")
+_HOPE = re.compile(
+    r"[\s.,;!]*\bI hope (?:it|this|that)(?: is|'s) (?:correct|right|helpful)\W*$|\s*\bI hope this helps\W*$"
+)
+# Emphasis, of which one half may be outside of what is read; 2**3 is a power.
+_BOLD = re.compile(r"(?<![\w)])\*\*|\*\*(?![\w(])|(?<!\w)__(?=\w)|(?<=\w)__(?!\w)|`")
+# What follows "Answer:" and is no answer yet.
+_PROMISE = re.compile(
+    r"(?:let(?:'|’)?s\b|let (?:us|me)\b|(?:first|to begin|in order to)\b"
+    r"|to (?:find|solve|answer|determine|get|calculate)\b"
+    r"|(?:we|i) (?:need|have to|must|will|can|know|should|first|start)\b|step \d|here(?:'|’)?s?\b|see above\b)"
+    r"[^.]{8,}|see (?:above|below)\W*$",
+    re.IGNORECASE,
+)
+# "the answer is right", "the answer is not", "the answer is the sum of ...": a sentence about the answer.
+_ABOUT = re.compile(
+    r"\W*(?:not|in|to|that|because|when|if|correct|right|wrong|incorrect|clear|unclear|unknown|obvious|found|based|reasonable"
+    r"|within|also|only|hard|easy|still|verified|consistent|close|what|how|greater|less|more|always|never|positive|negative"
+    r"|as follows|(?:a|an|the)\s+(?=[a-z]{2}))\b",
+    re.IGNORECASE,
+)
 
 
-def _closing(text: str, opening: int) -> int:
-    """Where the brace that opens at ``opening`` is closed; -1 if it is not, or not within `LONGEST` characters."""
-    depth = 0
-    for position in range(opening, min(len(text), opening + LONGEST)):
-        character = text[position]
-        if character == "{":
-            depth += 1
-        elif character == "}":
-            depth -= 1
-            if depth == 0:
-                return position
-    return -1
-
-
-def _boxes(text: str) -> tuple[int, str]:
-    """Start and content of the last box (with those it is joined to); (-1, "") without one."""
-    starts = list(_BOX.finditer(text))
-    if not starts:
-        return -1, ""
-    spans: list[tuple[int, int, str]] = []
-    # The last few are enough, and a text of ten thousand boxes stays cheap.
-    for match in starts[-8:]:
-        if text[match.end() - 1] == "{":
-            end = _closing(text, match.end() - 1)
-            spans.append((match.start(), end + 1, text[match.end() : end] if end >= 0 else ""))
-        else:  # \boxed 5
-            word = re.compile(r"[^\s$]{1,200}").match(text, match.end())
-            spans.append((match.start(), word.end(), word[0].rstrip(".")) if word else (match.start(), 0, ""))
-    start, _, content = spans[-1]
-    if not content.strip():  # cut off: an earlier box does not stand in for it
-        return start, ""
-    parts = [content]
-    for (_, end, earlier), (later, _, _) in zip(reversed(spans[:-1]), reversed(spans[1:]), strict=True):
-        if not earlier.strip() or end > later or later - end > 30 or not _JOIN.fullmatch(text, end, later):
+def _statement(text: str, start: int) -> str:
+    """What is stated at ``start``: a list, a display formula, or the rest of the line up to the end of its sentence."""
+    listed = _ITEMS.match(text, start + len(text[start : start + 4]) - len(text[start : start + 4].lstrip()))
+    if listed:
+        return listed[0]
+    for _ in range(4):
+        lead = _LEAD.match(text, start)
+        if not lead:
             break
-        parts.insert(0, earlier)
-    return start, ",".join(parts)
+        start = lead.end()
+    display = _DISPLAY.match(text, start)
+    if display:
+        return next(filter(None, display.groups())).strip()
+    return sentence(_TO_LINE_END.match(text, start)[0][:LONGEST])
+
+
+def sentence(text: str) -> str:
+    """The first sentence, without the phrase "the answer is" before it and without Markdown emphasis in it."""
+    text = _BOLD.sub("", _HOPE.sub("", text))
+    nested = _PHRASE.search(text, 0, 120)
+    if nested and re.fullmatch(r"[A-Za-z ,]*", text[: nested.start()]):
+        return _statement(text[nested.end() :], 0)
+    stop = None if _NUMBERED.match(text) else _STOP.search(text)
+    return (text[: stop.start()] if stop else text).strip()
+
+
+def _stated(text: str, *, after_mark: bool = False) -> tuple[int, str]:
+    """Start and content of the last statement; (-1, "") without one.
+
+    After a mark only a line of its own counts, or a sentence about the *final* answer.
+    """
+    lines = [(match.start(), _statement(text, match.end())) for match in list(_LINE.finditer(text))[-8:]]
+    lines = [(start, said) for start, said in lines if said and not _PROMISE.match(said)]
+    found = [(match, _statement(text, match.end())) for match in list(_PHRASE.finditer(text))[-8:]]
+    if after_mark:
+        found = [
+            (match, said) for match, said in found if "final answer" in match[0].casefold() and not _ABOUT.match(said)
+        ]
+    plain = [(match.start(), said) for match, said in found if said and not _ABOUT.match(said)]
+    # A sentence about the answer counts only where nothing else does: an option may be "a noble gas".
+    other = [(match.start(), said) for match, said in found if said and "answer" in match[0].casefold()]
+    return max(lines + plain or other or [(-1, "")], key=lambda item: item[0])
+
+
+def _marked(text: str) -> tuple[int, str]:
+    """Start and content of the last mark; (-1, "") without one."""
+    found = [last_answer(text)]
+    opened = text.rfind(_TAG_OPEN)
+    if opened >= 0:
+        closed = text.find(_TAG_CLOSE, opened)
+        inside = text[opened + len(_TAG_OPEN) : closed] if closed >= 0 else ""
+        if found[0][0] > opened and (closed < 0 or found[0][0] < closed):
+            found.pop(0)  # the box inside the tags is read below
+        found.append((opened, last_answer(inside)[1] or inside))
+    hashes = list(_HASHES.finditer(text))
+    if hashes:
+        found.append((hashes[-1].start(), _statement(hashes[-1][1], 0)))
+    return max(found, key=lambda item: item[0])
 
 
 def _clean(answer: str) -> str:
@@ -69,13 +138,15 @@ def _clean(answer: str) -> str:
     answer = answer.strip().strip("*`").strip()
     if answer.startswith("__") and answer.endswith("__"):
         answer = answer.strip("_")
-    if answer.startswith('"') and answer.endswith('"'):
+    if len(answer) > 1 and answer[0] + answer[-1] in ('""', "“”"):
         answer = answer[1:-1]
     return answer.removesuffix(".").strip()
 
 
 def after_reasoning(text: str) -> str:
-    """The part after ``</think>``; nothing if the reasoning was cut off; everything if there is none."""
+    """The part after ``</think>`` and before the turn's end; nothing if the reasoning was cut off."""
+    ended = _END_OF_TURN.search(text, max(len(text) - TAIL, 1))
+    text = text[: ended.start()] if ended else text
     opened, closed = text.rfind("<think>"), text.rfind("</think>")
     if opened > closed:
         return ""
@@ -85,32 +156,58 @@ def after_reasoning(text: str) -> str:
 def final_answer(response: str, *, raw: bool = False) -> str:
     r"""The answer that a response commits to, "" if there is none.
 
-    Of ``<answer>...</answer>``, ``\boxed{...}``, ``#### ...`` and a line ``Answer: ...`` the last one counts, also if
-    it is empty or cut off: an earlier guess never stands in for it. Without any, the last "answer is ..." counts.
+    The last mark counts, also if it is empty or cut off: an earlier guess never stands in for it. So does a line
+    ``Answer: ...`` after it, or a sentence "the answer is ..." where no mark is.
 
     Args:
         raw: keep every character but white space at the ends; the answer may be a picture made of text.
+
+    >>> final_answer("Final Answer: The final answer is 42. I hope it is correct.")
+    '42'
+    >>> final_answer(r"First \boxed{6}, no: \boxed{7}")
+    '7'
     """
     text = after_reasoning(response)[-TAIL:]
-    found = [_boxes(text)]
-    opened = text.rfind(_TAG_OPEN)
-    if opened >= 0:
-        closed = text.find(_TAG_CLOSE, opened)
-        inside = text[opened + len(_TAG_OPEN) : closed] if closed >= 0 else ""
-        found.append((opened, _boxes(inside)[1] or inside))
-        if found[0][0] > opened and (closed < 0 or found[0][0] < closed):
-            found.pop(0)  # the box inside the tags was read above
-    for pattern in (_HASHES, _LINE):
-        matches = list(pattern.finditer(text))
-        if matches:
-            found.append((matches[-1].start(), matches[-1][1]))
-    start, answer = max(found, key=lambda item: item[0])
-    if start < 0:
-        for match in _PHRASE.finditer(text):
-            answer = match[1]
+    start, answer = _marked(text)
+    later = text[start + 1 :] if start >= 0 else text
+    answer = _stated(later, after_mark=start >= 0)[1] or answer
     if len(answer) > LONGEST:
         return ""
     return answer.strip() if raw else _clean(answer)
+
+
+# Prose after an answer: a reason, or a clause about it.
+_CLAUSE = re.compile(
+    r"\s*(?:[,;:]\s*|\s[-–—]\s|\s)(?:because|since|which|where|whereas"
+    r"|as (?:it|this|that|the|they|we|desired|required|expected|needed|shown|claimed|stated|above)\b"
+    r"|and (?:we|I|so|thus)\b|\((?:since|because|as|which|where|from|when|rounded)\b|(?<=; )[a-z]+\s[a-z]+\b"
+    r"|so (?:that|we|the)\b|due to|given that|for (?:which|all)\b|i\.?e\.|that is|(?<=[,;:] )(?:hence|therefore|thus)\b"
+    r"|meaning|making|not\b).*$",
+    re.IGNORECASE | re.DOTALL,
+)
+# "The value is 42": words, then a verb, then what looks like an answer.
+_WORDS_BEFORE = re.compile(
+    r"(?=[A-Za-z(])(?:[A-Za-z$\\][^\n]{0,200}?\s)?(?:is|are|was|were|equals|be|get|have|gives|has"
+    r"|(?:evaluates|simplifies|reduces|comes|sums|adds up) to)"
+    r"(?:\s(?:exactly|simply|now|therefore|thus|hence|then|also|just|about|approximately|equal to)){0,2}:?\s+"
+    r"(?=(?:[-+−$£€¥.]{0,2}\d|[\\$(\[{]|[a-z]\s?=|(?:yes|no|true|false|valid|invalid)\W*$|\(?[A-Z]\)?\W*$))",
+    re.IGNORECASE,
+)
+
+
+def core(answer: str) -> str:
+    """An answer without the words before it and the clause after it, for answers that are no texts themselves.
+
+    >>> core("The value is 42, which is 6 times 7")
+    '42'
+    """
+    shorter = _CLAUSE.sub("", answer) if answer[:1] else answer
+    for _ in range(3):
+        match = _WORDS_BEFORE.match(shorter)
+        if not match or re.match(r"\(?[A-Z]\)?\s", shorter):  # "B is ..." names an option
+            break
+        shorter = shorter[match.end() :]
+    return _clean(shorter) or answer
 
 
 def last_line(response: str) -> str:

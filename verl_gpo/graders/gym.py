@@ -21,8 +21,9 @@ def installed() -> bool:
     return importlib.util.find_spec("reasoning_gym") is not None
 
 
-def grade(response: str, gold: str, extra: Mapping[str, Any]) -> Grade:
+def grade(response: str, golds: tuple[str, ...], extra: Mapping[str, Any]) -> Grade:
     """Grade a response; ``extra`` gives the ``task`` and, as ``metadata``, the entry that the package generated."""
+    (gold,) = golds
     pred = final_answer(response, raw=True) or last_line(response)
     if not pred:
         return Grade(0.0, 0.0, "")

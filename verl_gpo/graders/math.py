@@ -1,4 +1,4 @@
-"""Mathematical answers: equal as text or as plain numbers here, anything else by math-verify in a worker process.
+r"""Mathematical answers: text, plain numbers, units and structure are compared here, formulas in a worker process.
 
 Most answers of the benchmarks are integers, so most grades cost microseconds and need no process.
 """
@@ -6,22 +6,33 @@ Most answers of the benchmarks are integers, so most grades cost microseconds an
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping
-from fractions import Fraction
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from .extract import final_answer
+from ..data.boxes import all_answers
+from . import latex, structure, units
+from .extract import after_reasoning, core, final_answer
+from .gold import mathematical, repeats
 from .grade import Grade, verdict
+from .numbers import in_base, in_words, number, same_number
 from .pool import shared
 
 #: Longer answers, and deeper nested ones, are compared as text only.
 LONGEST, DEEPEST = 600, 25
-#: Two plain numbers, one of them a decimal, are equal within this, absolute below 1 and relative too: 1/3 is 0.333333,
-#: and 0.00000003 is not 0.00000004 (math-verify rounds both to 6 places and holds them for equal).
-TOLERANCE = Fraction(1, 10**6)
 
-_REPLACE = [
+#: Formulas that one answer may have compared, and how many of them may fail or meet the time limit: a list of 40 parts
+#: could ask for thousands.
+CALLS, FAILURES = 100, 2
+_budget = threading.local()
+
+
+class _ExhaustedError(Exception):
+    """The answer would take too long to compare."""
+
+
+_FLATTEN = [
     (re.compile(r"\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])"), ""),
     (re.compile(r"\\[!,;:> ]|\\q?quad(?![a-zA-Z])|~"), " "),
     (re.compile(r"\\[dtc]frac"), r"\\frac"),
@@ -33,91 +44,60 @@ _REPLACE = [
     (re.compile(r"\\%"), "%"),
     (re.compile(r"[−–]"), "-"),
 ]
-_NUMBER = re.compile(
-    r"(?P<sign>[-+]?)\s?(?:"
-    r"(?P<whole>\d{1,3}(?:[, ]\s?\d{3})+|\d+)(?P<point>\.\d*)?|(?P<only>\.\d+))"
-    r"(?:(?:[eE]|\s?(?:\\times|\\cdot|\*|×)\s?10\s?\^)\s?\{?\s?(?P<power>[-+]?\d{1,3})\s?\}?)?"
-    r"(?P<percent>\s?(?:%|percent|pct))?",
-)
-_FRACTION = re.compile(
-    r"(?P<sign>[-+]?)\s?(?:(?P<whole>\d{1,12})\s?(?=\\frac|(?<=\s)\d))?"
-    r"(?:\\frac\s?\{\s?(?P<minus>-?)(?P<a>\d{1,30})\s?\}\s?\{\s?(?P<b>\d{1,30})\s?\}|(?P<c>\d{1,30})\s?/\s?(?P<d>\d{1,30}))"
-    r"(?P<percent>\s?(?:%|percent|pct))?"
-)
-_UNIT = re.compile(
-    r"(?P<currency>[£€¥]?)\s?(?P<number>[-+]?[\d.,/]+)\s?(?P<unit>[a-zA-Z]{2,}(?:[ /][a-zA-Z.]+){0,4}|[mgshL])?"
-    r"(?:\s?\^\s?\{?[23]\}?|[²³])?\.?"
-)
-_BASE = re.compile(r"([-+]?[0-9A-Za-z.]{1,60})\s?_\s?(?:\{\s?(\d{1,3})\s?\}|(\d{1,3}))")
-#: Words after a number that change its value, or that make a list of it.
-_NOT_UNITS = re.compile(
-    r"\b(?:or|and|to|pi|hundred|thousand|million|billion|trillion|dozen|half|quarter|third|over|mod|base|sqrt|log|ln|exp"
-    r"|sin|cos|tan)\b",
+_WORDS = re.compile(r"[^\W\d_]{2,}")
+_COMMAND = re.compile(r"\\[a-zA-Z]+")
+# math-verify reads "1 2" as 3 and "1 1/2" as 1 (no upstream report is known).
+_NUMBERS_SIDE_BY_SIDE = re.compile(r"(?<![_^\d.])\d[\d.]*\s+\d")
+# "Janet makes $18 every day": one number in a sentence, for a ground truth that is a number.
+_PROSE_AND_NUMBER = re.compile(r"(?P<words>(?:[A-Za-z'’]+,?\s+){2,20})(?P<number>[-$£€]{0,2}\d[^\n]*)")
+_COMPARES = re.compile(
+    r"\b(?:not|no|than|least|most|or|nor|without|minus|negative|half|double|twice|except|between|from|over|under|about)\b",
     re.IGNORECASE,
 )
-
-
-class Number(NamedTuple):
-    value: Fraction
-    exact: bool
-    percent: bool
+_OPTION = re.compile(r"\(?\s?([A-Za-z])\s?\)?")
+_CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
+# \textbf{(E)} 5, as competitions print their options, or "E. 5".
+_OPTION_AND_VALUE = re.compile(
+    r"(?:\\text\s?\{\s*\(?(?P<set>[A-F])[).]\s*\}|\(?(?P<plain>[A-F])[).](?=\s))"
+    r"(?:\s*(?![-+*/^=<>_,;&|\s])|\s+(?=-\S))(?P<value>(?!.*(?:\\text|\b[A-F]\b|\b(?:and|or)\b)).+)",
+    re.DOTALL,
+)
+_SEGMENT = re.compile(r"\\overline\s?\{\s?([A-Z]{2,})\s?\}")
 
 
 def normalise(answer: str) -> str:
-    """The answer without what only typesets it; words in lower case."""
-    for pattern, replacement in _REPLACE:
+    """The answer as plain characters without what only typesets it; words in lower case."""
+    for pattern, replacement in _FLATTEN:
         answer = pattern.sub(replacement, answer)
     answer = " ".join(answer.split()).strip().removesuffix(".").strip()
-    letters = re.fullmatch(r"\(?([A-Za-z])\)?", answer)  # an option: (C) is C
+    letters = _OPTION.fullmatch(answer)  # an option: (C) is C
     if letters:
         return letters[1]
     return answer.casefold() if re.fullmatch(r"[A-Za-z][A-Za-z' ]+", answer) else answer
 
 
-def number(text: str) -> Number | None:
-    """A plain number in normalised text: integer, decimal, power of ten, fraction, mixed number, percentage."""
-    match = _NUMBER.fullmatch(text)
-    if match and len(text) <= 120:
-        whole = re.sub(r"[, ]", "", match["whole"] or "0")
-        digits = whole + (match["point"] or match["only"] or "")
-        value = Fraction(digits.removesuffix(".")) * Fraction(10) ** int(match["power"] or 0)
-        exact = not (match["point"] or match["only"] or "").strip("0.") and int(match["power"] or 0) >= 0
-        return Number(-value if match["sign"] == "-" else value, exact, bool(match["percent"]))
-    match = _FRACTION.fullmatch(text)
-    below = match and int(match["b"] or match["d"])
-    if not below:
+def _plain(text: str) -> str:
+    """A number without the text and the parentheses around it: (073) is 073."""
+    text = latex.flat(text)
+    inside = latex.enclosed(text)
+    return inside[1] if inside and inside[0] == "(" and number(inside[1]) else text
+
+
+def _in_words(text: str) -> str | None:
+    r"""An answer in words, such as ``\text{even}`` or 4:30 p.m., for comparison; None for a formula."""
+    plain = _SEGMENT.sub(r"\1", text)
+    words = latex.flat(plain)
+    if _CLOCK.fullmatch(words):
+        return words
+    if _COMMAND.search(words) or re.search(r"[\^_=<>+*|]", words):
         return None
-    value = int(match["whole"] or 0) + Fraction(int(match["a"] or match["c"]), below)
-    if (match["sign"] == "-") != (match["minus"] == "-"):
-        value = -value
-    return None if match["minus"] and match["whole"] else Number(value, True, bool(match["percent"]))
-
-
-def same_number(one: Number, other: Number) -> bool:
-    """Equal exactly, or within `TOLERANCE` if one is a decimal; a percentage is read as 28 and as 0.28."""
-
-    def near(a: Fraction, b: Fraction) -> bool:
-        if one.exact and other.exact:
-            return a == b
-        return abs(a - b) <= TOLERANCE * min(1, max(abs(a), abs(b)))
-
-    if one.percent == other.percent:
-        return near(one.value, other.value)
-    percentage, plain = (one.value, other.value) if one.percent else (other.value, one.value)
-    return near(percentage, plain) or near(percentage / 100, plain)
-
-
-def _without_unit(text: str) -> Number | None:
-    match = _UNIT.fullmatch(text)
-    if not match or not (match["unit"] or match["currency"]) or _NOT_UNITS.search(match["unit"] or ""):
+    option = _OPTION.fullmatch(words)
+    if option:
+        return option[1] if "\\text" in text or option[1].isupper() else None
+    if "\\text" not in text and not _WORDS.search(words):
         return None
-    return number(match["number"].rstrip(".,"))
-
-
-def _digits(text: str) -> tuple[str, str] | None:
-    """Digits and base of a number like 2516_8 in normalised text; x_1 is not one."""
-    match = _BASE.fullmatch(text)
-    return (match[1].lstrip("+"), match[2] or match[3]) if match and re.search(r"\d", match[1]) else None
+    words = re.sub(r"\b([ap])\s?\.\s?m\b\.?", r"\1m", words.casefold())
+    return " ".join(re.sub(r"^(?:the|an|a)\s|[\"“”.,;!?]+(?=\s|$)", " ", words).split())
 
 
 @lru_cache(maxsize=1 << 14)
@@ -125,28 +105,115 @@ def equal(gold: str, pred: str) -> bool:
     """Is ``pred`` the same answer as ``gold``? Both as LaTeX or plain text, without a box around them."""
     if not pred.strip():
         return False
-    one, other = normalise(gold), normalise(pred)
-    # Spaces between words count, in formulas they do not.
-    if one == other or (not one.isalpha() and one.replace(" ", "") == other.replace(" ", "")):
+    if gold.strip() == pred.strip():
         return True
     if len(pred) > LONGEST or pred.count("{") > DEEPEST or pred.count("(") > DEEPEST:
+        return latex.squeezed(gold) == latex.squeezed(pred)
+    _budget.calls, _budget.failures = CALLS, FAILURES
+    try:
+        return _same(latex.tidy(gold), latex.tidy(pred))
+    except _ExhaustedError:
         return False
-    in_base, other_in_base = _digits(one), _digits(other)
-    if in_base and other_in_base:  # math-verify drops the base
-        return in_base == other_in_base
-    if in_base or other_in_base:
-        return (in_base or [one])[0] == (other_in_base or [other])[0]
+
+
+def _same(gold: str, pred: str) -> bool:
+    if not gold or not pred:
+        return False
+    if latex.squeezed(gold) == latex.squeezed(pred):
+        return True
+    one, other = _plain(gold), _plain(pred)
     first, second = number(one), number(other)
     if first and second:
-        return same_number(first, second)
-    if first or second:
-        with_unit = first or _without_unit(one), second or _without_unit(other)
-        if all(with_unit):
-            return same_number(*with_unit)
-    return bool(shared().run("math", gold, pred))
+        return same_number(first, second) or _same_lists(one, other)
+    based, other_based = in_base(gold), in_base(pred)
+    if based or other_based:  # math-verify drops the base: 2516_8 and 2516_9 are equal to it
+        return _same_in_base(based, other_based, one, other)
+    (value, unit), (other_value, other_unit) = units.without(gold, formula=True), units.without(pred)
+    if unit or other_unit or (value, other_value) != (gold, pred):
+        values = number(_plain(value)), number(_plain(other_value))
+        if all(values) or (unit and other_unit):
+            return units.agree(unit, other_unit) and _same(value, other_value)
+        if any(values) and not (structure.items(value)[1:] or structure.items(other_value)[1:]):
+            return _same(value, other_value) if units.agree(unit, other_unit) else False
+    decided = structure.compare(gold, pred, _same)
+    if decided is not None:
+        return decided
+    if (value, other_value) != (gold, pred):
+        return units.agree(unit, other_unit) and _same(value, other_value)
+    words, other_words = _in_words(gold), _in_words(pred)
+    if words is not None or other_words is not None:
+        if words == other_words:
+            return True
+        # Letters side by side may be a product; words are none.
+        if words is None or other_words is None or "\\text" in gold + pred or " " in words + other_words:
+            return False
+    return _same_formula(gold, pred)
 
 
-def grade(response: str, gold: str, extra: Mapping[str, Any]) -> Grade:
-    """Grade the final answer of a response."""
+def _same_lists(one: str, other: str) -> bool:
+    """Both may be read as lists, 100,200 and 200,100, if both are written so."""
+    grouped = r"\d{1,3}(?:,\d{3})+"
+    if not (re.fullmatch(grouped, one) and re.fullmatch(grouped, other)):
+        return False
+    return sorted(one.split(",")) == sorted(other.split(","))
+
+
+def _same_in_base(gold: tuple[str, str] | None, pred: tuple[str, str] | None, gold_text: str, pred_text: str) -> bool:
+    if gold and pred:
+        return gold == pred
+    return (gold[0] if gold else gold_text.upper()) == (pred[0] if pred else pred_text.upper())
+
+
+def _same_formula(gold: str, pred: str) -> bool:
+    for text in (gold, pred):
+        if _NUMBERS_SIDE_BY_SIDE.search(text) or "\\text" in re.sub(r"_\s?\{\\text\s?\{[^{}]*\}\}", "", text):
+            return False
+    return _ask_worker(gold, pred)
+
+
+@lru_cache(maxsize=1 << 14)
+def _ask_worker(gold: str, pred: str) -> bool:
+    if not _budget.calls or not _budget.failures:
+        raise _ExhaustedError
+    _budget.calls -= 1
+    found = shared().run("math", gold, pred)
+    _budget.failures -= found is None
+    return bool(found)
+
+
+def accepts(gold: str, pred: str) -> bool:
+    """Is the answer right, as it stands or without the words around it?"""
+    if equal(gold, pred) or (core(pred) != pred and equal(gold, core(pred))):
+        return True
+    option = _OPTION_AND_VALUE.fullmatch(latex.tidy(pred))
+    if option:
+        return equal(gold, option["set"] or option["plain"]) or equal(gold, option["value"])
+    return bool(number(latex.tidy(gold))) and any(equal(gold, part) for part in _number_in_prose(pred))
+
+
+def _number_in_prose(text: str) -> list[str]:
+    """From the only number of a sentence on, digits or words; nothing if the words before it may change it."""
+    match = _PROSE_AND_NUMBER.fullmatch(text)
+    if match:
+        return [] if _COMPARES.search(match["words"]) else [match["number"]]
+    words = text.split()
+    if not 2 < len(words) < 24 or any(character.isdigit() for character in text):
+        return []
+    first = next((i for i, word in enumerate(words) if word.casefold() != "a" and in_words(word) is not None), 0)
+    return [" ".join(words[first:])] if first and not _COMPARES.search(" ".join(words[:first])) else []
+
+
+def grade(response: str, golds: tuple[str, ...], extra: Mapping[str, Any]) -> Grade:
+    """Grade the final answer of a response; it is right if it is one of ``golds``, or several of them."""
     pred = final_answer(response)
-    return verdict(equal(gold, pred), pred)
+    right = any(accepts(mathematical(gold), pred) for gold in golds)
+    if not right and len(golds) == 1 and len(structure.items(latex.tidy(golds[0]))) > 1:
+        # Several values, each in its own box with words between: they have to be just these.
+        boxed = all_answers(after_reasoning(response))
+        if boxed and equal(mathematical(golds[0]), boxed):
+            return verdict(True, boxed)
+    if not right and len(golds) > 1:
+        parts = structure.items(latex.tidy(pred))
+        right = len(parts) > 1 and all(any(equal(mathematical(gold), part) for gold in golds) for part in parts)
+        right = right or repeats(golds, pred)
+    return verdict(right, pred)

@@ -14,11 +14,12 @@ from typing import Any
 
 from ..data.registry import GRADER_OF, REASONING_GYM
 from . import bbh, choice, gym, math
+from .gold import BadGroundTruth, alternatives
 from .grade import Grade
 
-#: Graders by the name that registry entries use: response, ground truth and ``extra_info`` (with ``metadata`` as a
-#: dictionary) to a grade.
-GRADERS: dict[str, Callable[[str, str, Mapping[str, Any]], Grade]] = {
+#: Graders by the name that registry entries use: response, the answers of which each is right, and ``extra_info`` (with
+#: ``metadata`` as a dictionary) to a grade.
+GRADERS: dict[str, Callable[[str, tuple[str, ...], Mapping[str, Any]], Grade]] = {
     "math": math.grade,
     "choice": choice.grade,
     "bbh": bbh.grade,
@@ -59,7 +60,7 @@ def _extra(extra_info: Mapping[str, Any] | None) -> dict[str, Any]:
 def compute_score(
     data_source: str,
     solution_str: str | None,
-    ground_truth: str,
+    ground_truth: Any,
     extra_info: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> dict[str, float | str]:
@@ -68,7 +69,8 @@ def compute_score(
     Args:
         data_source: as `prepare` writes it; it picks the grader.
         solution_str: the response, decoded. None counts as empty.
-        ground_truth: the answer, as `prepare` writes it.
+        ground_truth: the answer, as `prepare` writes it. A list of texts, also as JSON (``["18", "19"]``), holds
+            alternatives: an answer is right if it is one of them, or several of them.
         extra_info: the row's; graders read ``question``, ``task`` and ``metadata`` where they are there.
         kwargs: whatever else a reward manager passes; ignored.
 
@@ -78,10 +80,16 @@ def compute_score(
 
     Raises:
         UnknownDataSource: no grader; the message lists the known sources.
+        BadGroundTruth: a ground truth that no response could match, such as an empty one.
     """
-    grader = GRADERS[grader_of(data_source)]
+    name = grader_of(data_source)
     response = "" if solution_str is None else str(solution_str)
-    grade = grader(response, str(ground_truth), _extra(extra_info))
+    try:
+        # A task of reasoning-gym may have a list in JSON for its answer.
+        golds = (str(ground_truth),) if name == REASONING_GYM else alternatives(ground_truth)
+        grade = GRADERS[name](response, golds, _extra(extra_info))
+    except BadGroundTruth as error:
+        raise BadGroundTruth(f"data_source={data_source!r}: {error}") from None
     # Half a surrogate pair or a NUL would end the run when the column is written to a file.
     pred = grade.pred[:_PRED_CHARACTERS].encode("utf-8", "replace").decode("utf-8").replace("\0", "")
     return {"score": float(grade.score), "acc": float(grade.acc), "pred": pred}

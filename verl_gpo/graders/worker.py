@@ -10,11 +10,12 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import re
 import resource
 import signal
 import sys
 from typing import Any
+
+from .symbolic import verify_math
 
 #: CPU seconds between the limit that raises and the one that kills.
 GRACE = 1.5
@@ -24,26 +25,6 @@ MEMORY = 4 << 30
 
 class _Expired(BaseException):
     """Not an Exception: the libraries catch those."""
-
-
-def verify_math(gold: str, pred: str) -> float:
-    """Does math-verify hold the two LaTeX answers for equal? Its own time limits (SIGALRM) are off: ours hold."""
-    from math_verify import LatexExtractionConfig, parse, verify
-
-    # LaTeX only: its plain mode would pick some number out of a formula that it cannot parse. E_1 it takes for Euler's.
-    latex = [LatexExtractionConfig(boxed_match_priority=0)]
-    texts = [re.sub(r"(?<![A-Za-z\\])E\s?_", r"\\Xi_", answer) for answer in (gold, pred)]
-    parsed = [parse(f"\\boxed{{{text}}}", latex, parsing_timeout=None) for text in texts]
-    equal = all(parsed) and verify(*parsed, timeout_seconds=None)
-    return float(equal and ("%" in gold + pred or not _far(parsed[0][0], parsed[1][0])))
-
-
-def _far(one: Any, other: Any) -> bool:
-    """Are both plain numbers of clearly different size? math-verify holds any two tiny ones for equal."""
-    if not all(getattr(value, "is_number", False) and getattr(value, "is_finite", False) for value in (one, other)):
-        return False
-    distance, size = abs(one - other).evalf(20), max(abs(one).evalf(20), abs(other).evalf(20))
-    return bool(distance > size * 1e-5)
 
 
 def score_gym(task: str, answer: str, entry: dict[str, Any]) -> float:

@@ -12,5 +12,9 @@ Selected by name in a configuration (``verl_gpo/trainer/config/gpo_trainer.yaml`
 - :mod:`~verl_gpo.plugin.worker`         the rollout worker that re-enters, and its manager
 - :mod:`~verl_gpo.plugin.replay_buffer`  carries ``gpo/*`` metrics into the trainer's logger
 
+Run by the experiments and the end-to-end tests alone:
+
+- :mod:`~verl_gpo.plugin.consecutive`    several short trainings in one pipeline, one after the other
+
 This module stays empty, so that each of them can be loaded without the others.
 """

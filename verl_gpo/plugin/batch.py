@@ -12,23 +12,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-#: What a prompt gives: its ``n`` roots and the re-entry rollouts ``added``, in more mini-batches, or in as many as
-#: before that are ``widened`` by them; or ``matched`` to ``n`` rows in all.
-ROWS = ("added", "widened", "matched")
-
-
-def reserved_rows(rows: str, anchors: int, n_reentry: int) -> int:
-    """Rows of each prompt that are kept for re-entry rollouts, out of its ``n``.
-
-    What is not used of them goes to further roots of the same prompt, drawn after the search.
-
-    Args:
-        rows: one of :data:`ROWS`.
-        anchors: responses of a group that are examined, at least 1 under ``matched``.
-        n_reentry: rollouts from each reset state.
-    """
-    return anchors * n_reentry if rows == "matched" else 0
-
 
 @dataclass(frozen=True)
 class StepArithmetic:
@@ -63,7 +46,7 @@ def rows_of_steps(kind: str, rows: int, root_rows: int) -> int:
     """Rows of which a training step takes as many optimizer steps: the roots under ``widened``, else all.
 
     Args:
-        kind: one of :data:`ROWS`.
+        kind: one of :data:`verl_gpo.config.names.ROWS`.
     """
     return root_rows if kind == "widened" else rows
 

@@ -35,18 +35,17 @@ def compute_gpo_advantage(
     """
     config = config if config is not None else {}
     gpo = GPOConfig.from_mapping(config.get("gpo"))
-    weights = (gpo.reentry_weight, gpo.critical_weight if gpo.learn_from == "all" else 1.0)
     if gpo.base_estimator == "grpo":
         normalize = config.get("norm_adv_by_std_in_grpo", True)
         advantages = group_advantages(
-            token_level_rewards, response_mask, index, normalize, *weights, exp_beta=gpo.exp_beta
+            token_level_rewards, response_mask, index, normalize, gpo.reentry_weight, exp_beta=gpo.exp_beta
         )
         return advantages, advantages
-    return _apart(gpo.base_estimator, weights, token_level_rewards, response_mask, index, config)
+    return _apart(gpo.base_estimator, gpo.reentry_weight, token_level_rewards, response_mask, index, config)
 
 
 def _apart(
-    name: str, weights: tuple[float, float], rewards_BT: torch.Tensor, mask_BT: torch.Tensor, uids_B: Any, config: Any
+    name: str, weight: float, rewards_BT: torch.Tensor, mask_BT: torch.Tensor, uids_B: Any, config: Any
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Apply one of verl's estimators to roots and to re-entry rows: what it takes from a batch, each gives itself."""
     estimate = get_adv_estimator_fn(name)
@@ -65,7 +64,7 @@ def _apart(
                 index=np.asarray(uids_B)[rows],
                 config=config,
             )
-    weights_B = reentry_weights(uids_B, *weights)
+    weights_B = reentry_weights(uids_B, weight)
     if (weights_B != 1).any():
         advantages = advantages * weights_B.to(advantages).unsqueeze(-1)
     return advantages, returns

@@ -28,7 +28,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
-from ..config import GPOConfig
+from ..config import GIVEN_STEPS, GPOConfig
 from ..core.advantage import reentry_uid
 from ..core.budget import TokenBudget
 from ..core.reentry import ReentryEngine
@@ -235,7 +235,7 @@ class ReentryWorker(_AgentLoopWorker):
 
         Only ``search=given`` needs them: for others a field of that name may as well hold something else.
         """
-        steps = (columns.get("extra_info") or {}).get(self._gpo.given_key)
+        steps = (columns.get("extra_info") or {}).get(GIVEN_STEPS)
         steps = tuple(steps) if isinstance(steps, Iterable) else ()
         return steps if all(isinstance(step, Integral) for step in steps) else ()
 
@@ -264,7 +264,7 @@ class ReentryWorker(_AgentLoopWorker):
         for reentry in result.reentries:
             prefix_log_probs = roots[reentry.anchor].log_probs
             for group in reentry.groups:
-                group_id = reentry_uid(uid, reentry.anchor, group.state, group.critical)
+                group_id = reentry_uid(uid, reentry.anchor, group.state)
                 rollouts = group.rollouts[: self._gpo.n_reentry] if self._gpo.reserved_rows else group.rollouts
                 if len(rollouts) < 2 and self._needs_group:
                     continue

@@ -63,7 +63,7 @@ def inspect(arguments: argparse.Namespace) -> None:
         arguments.model,
         read_prompts(arguments.data, arguments.prompts),
         load_reward(arguments.reward) if arguments.reward else compute_score,
-        GPOConfig.from_mapping(arguments.gpo),
+        GPOConfig.from_mapping({**arguments.gpo, "trace_dir": str(arguments.traces)}),
         arguments.roots,
         arguments.response_length,
         {

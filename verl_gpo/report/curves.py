@@ -1,4 +1,4 @@
-"""The picture of the summary: accuracy against generated tokens for each run, and what the tokens were generated for."""
+"""The picture of the summary: accuracy against generated tokens, and what the tokens were generated for."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.core.fakes import play, view_of
 from verl_gpo.config import GPOConfig
-from verl_gpo.core.search.adaptive import AdaptiveSearch, informative
+from verl_gpo.core.search.adaptive import AdaptiveSearch, adaptive_budget, most_telling_draws
 from verl_gpo.core.values import StateValue
 
 UNKNOWN = [0.5, *[None] * 15, 1.0]
@@ -41,7 +41,7 @@ def test_mutual_information_by_hand():
     assert mutual_information(table, share, [0]) == pytest.approx(0.0)
     assert mutual_information(table, share, [1]) == pytest.approx(math.log(2))
     success_SJ, labels_S = population(table, [500, 500])
-    assert informative(success_SJ, labels_S, np.ones(2), 1) == [1]
+    assert most_telling_draws(success_SJ, labels_S, np.ones(2), 1) == [1]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -50,7 +50,7 @@ def test_each_pick_is_the_best_by_brute_force(seed):
     table, counts = rng.random((3, 4)), rng.integers(1000, 2000, 3)
     cost_J = rng.uniform(1.0, 3.0, 4)
     share = counts / counts.sum()
-    picks = informative(*population(table, counts), cost_J, 3)
+    picks = most_telling_draws(*population(table, counts), cost_J, 3)
     chosen, known = [], 0.0
     for pick in picks:
         gains = [(mutual_information(table, share, [*chosen, j]) - known) / cost_J[j] for j in range(4)]
@@ -62,9 +62,9 @@ def test_each_pick_is_the_best_by_brute_force(seed):
 def test_of_two_that_tell_the_same_the_cheaper_one():
     table = np.array([[0.1, 0.1, 0.5], [0.9, 0.9, 0.5]])
     success_SJ, labels_S = population(table, [100, 100])
-    assert informative(success_SJ, labels_S, np.array([2.0, 1.0, 1.0]), 1) == [1]
-    assert informative(success_SJ, labels_S, np.array([1.0, 2.0, 1.0]), 1) == [0]
-    assert informative(success_SJ, labels_S, np.array([3.0, 3.0, 0.1]), 1) == [
+    assert most_telling_draws(success_SJ, labels_S, np.array([2.0, 1.0, 1.0]), 1) == [1]
+    assert most_telling_draws(success_SJ, labels_S, np.array([1.0, 2.0, 1.0]), 1) == [0]
+    assert most_telling_draws(success_SJ, labels_S, np.array([3.0, 3.0, 0.1]), 1) == [
         0
     ]  # one that tells nothing is no bargain
 
@@ -72,7 +72,7 @@ def test_of_two_that_tell_the_same_the_cheaper_one():
 def test_picks_do_not_tell_the_same_twice():
     # Three labels. s_0 separates the first, s_1 the last, for certain; a second draw at either adds nothing.
     success_SJ, labels_S = population([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]], [100, 100, 100])
-    assert sorted(informative(success_SJ, labels_S, np.ones(2), 2)) == [0, 1]
+    assert sorted(most_telling_draws(success_SJ, labels_S, np.ones(2), 2)) == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_picks_do_not_tell_the_same_twice():
     ],
 )
 def test_budget_by_hand(steps, settings, continuations):
-    assert GPOConfig(**settings).adaptive_budget(steps) == continuations
+    assert adaptive_budget(GPOConfig(**settings), steps) == continuations
 
 
 @pytest.mark.parametrize(("learn_from", "drawn"), [("fresh", 21), ("all", 21), ("reuse", 21 - 5), ("split", 21 - 5)])
@@ -104,7 +104,7 @@ def test_lost_requests_count_against_the_budget():
 
 
 def test_a_budget_that_the_group_needs_alone_leaves_no_search():
-    assert list(AdaptiveSearch().plan(view_of(UNKNOWN, learn_from="reuse", n_reentry=4, search_budget=4))) == []
+    assert list(AdaptiveSearch().next_states(view_of(UNKNOWN, learn_from="reuse", n_reentry=4, search_budget=4))) == []
 
 
 def test_it_stops_as_soon_as_it_is_sure_enough():
@@ -112,8 +112,8 @@ def test_it_stops_as_soon_as_it_is_sure_enough():
     view = view_of(UNKNOWN, seed=1)
     values = list(view.values_K1)
     values[5], values[6] = StateValue(0.1, 1000), StateValue(1.0, 1000)
-    view.learn(values, view.reward_range)
-    assert list(AdaptiveSearch().plan(view)) == []
+    view.update(values, view.reward_range)
+    assert list(AdaptiveSearch().next_states(view)) == []
     assert AdaptiveSearch().choose(view).index == 5 and AdaptiveSearch().choose(view).confidence > 0.9
 
 
@@ -121,7 +121,7 @@ def test_it_stops_when_it_is_sure_that_there_is_none():
     # An all but hopeless prompt and a response that fails: no step gains .5.
     view = view_of([0.0, *[None] * 7, 0.0], count=100, min_advantage=0.5, stop_confidence=0.8)
     rounds = play(AdaptiveSearch(), view, [0.0] * 9)
-    assert sum(map(len, rounds)) < view.config.adaptive_budget(8)
+    assert sum(map(len, rounds)) < adaptive_budget(view.config, 8)
 
 
 def test_a_lower_confidence_stops_earlier():
@@ -143,13 +143,13 @@ def test_it_closes_in_on_the_jump(jump):
 
 def test_a_round_draws_a_multiple_of_four_that_grows_with_n_mc():
     for n_mc, size in [(1, 4), (4, 4), (7, 4), (8, 8), (16, 16)]:
-        assert len(AdaptiveSearch().plan(view_of(UNKNOWN, n_mc=n_mc, search_budget=100))) == size
+        assert len(AdaptiveSearch().next_states(view_of(UNKNOWN, n_mc=n_mc, search_budget=100))) == size
 
 
 def first_picks(**settings):
     picks = Counter()
     for seed in range(10):
-        picks.update(AdaptiveSearch().plan(view_of(UNKNOWN, seed=seed, n_mc=4, **settings)))
+        picks.update(AdaptiveSearch().next_states(view_of(UNKNOWN, seed=seed, n_mc=4, **settings)))
     return picks
 
 
@@ -169,4 +169,4 @@ def test_at_real_cost_the_first_draws_lean_to_the_cheap_end_but_do_not_all_fall_
 def test_the_scale_of_the_reward_does_not_matter():
     plain = view_of([0.25, *[None] * 15, 1.0], seed=3)
     scaled = view_of([-5.0, *[None] * 15, 10.0], seed=3, reward_range=(-10.0, 10.0))  # 20 times as wide, from -10
-    assert list(AdaptiveSearch().plan(plain)) == list(AdaptiveSearch().plan(scaled))
+    assert list(AdaptiveSearch().next_states(plain)) == list(AdaptiveSearch().next_states(scaled))

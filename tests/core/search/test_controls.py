@@ -12,7 +12,7 @@ UNKNOWN = [0.5, None, None, None, 1.0]
 
 @pytest.mark.parametrize("search", ["given", "random", "none"])
 def test_a_control_draws_nothing(search):
-    assert list(SEARCHES[search]().plan(view_of(UNKNOWN))) == []
+    assert list(SEARCHES[search]().next_states(view_of(UNKNOWN))) == []
 
 
 def test_no_search_chooses_nothing():
@@ -35,14 +35,6 @@ def test_a_given_step_is_any_of_those_that_the_data_set_names_and_may_be_reset_t
         chosen[SEARCHES["given"]().choose(view).index] += 1
     assert set(chosen) == {1, 2} and min(chosen.values()) > 60
     assert SEARCHES["given"]().choose(view_of(UNKNOWN)) is None
-
-
-@pytest.mark.parametrize(("share", "eligible"), [(0.0, [0, 1, 2, 3]), (0.5, [2, 3]), (0.51, [3]), (1.0, [])])
-def test_a_reset_state_has_to_keep_its_share_of_the_response(share, eligible):
-    view = view_of(UNKNOWN, min_prefix_share=share)  # four steps of ten tokens
-    assert [step for step, may in enumerate(view.eligible_K) if may] == eligible
-    after = view_of(UNKNOWN, min_prefix_share=share, reset="after")
-    assert [step for step, may in enumerate(after.eligible_K) if may] == [step - 1 for step in eligible if step]
 
 
 @pytest.mark.parametrize("rule", ["argmax", "abs", "argmin", "random"])
@@ -71,7 +63,7 @@ def test_no_strategy_draws_at_the_prompt_or_the_end_or_where_nothing_may_be_crit
         assert drawn <= set(range(1, len(curve) - 1))
     nowhere = view_of(UNKNOWN, longest=-1)
     assert not any(nowhere.eligible_K)
-    assert list(strategy.plan(nowhere)) == [] and strategy.choose(nowhere) is None
+    assert list(strategy.next_states(nowhere)) == [] and strategy.choose(nowhere) is None
 
 
 @pytest.mark.parametrize("search", SEARCHES)

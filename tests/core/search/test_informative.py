@@ -64,7 +64,6 @@ def test_dear_roots_make_up_for_a_dear_state():
 
 def test_only_states_that_may_be_reset_to():
     assert chosen(view_of(UNKNOWN, unsure_at(4), longest=30)) == 3
-    assert chosen(view_of(UNKNOWN, unsure_at(4), min_prefix_share=0.7)) is None  # all that is left is sure
     assert chosen(view_of(UNKNOWN, unsure_at(4), reset="after")) == 4
     assert chosen(view_of(UNKNOWN, unsure_at(4), longest=-1)) is None
 

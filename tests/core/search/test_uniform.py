@@ -15,33 +15,20 @@ def test_nothing_is_asked_twice_even_if_everything_is_lost():
     assert play(UniformSearch(), view_of(UNKNOWN, n_mc=1), [], lost={1, 2, 3}) == [[1, 2, 3]]
 
 
-def test_the_prefilter_leaves_the_states_beside_the_most_uncertain_steps():
-    # One token a step, of probability e^-.1 e^-3 e^-.1 e^-.1: step 1 is the most uncertain, between s_1 and s_2.
-    view = view_of([0.5, None, None, None, 1.0], (-0.1, -3.0, -0.1, -0.1), step_tokens=1, n_mc=1, max_candidates=1)
-    assert view.eligible_K == [False, True, False, False]
-    assert UniformSearch().plan(view) == [1, 2]
-
-
-def test_the_prefilter_prefers_the_first_of_equals():
-    view = view_of([0.5, None, None, None, 1.0], n_mc=1, max_candidates=2)
-    assert view.eligible_K == [True, True, False, False]
-    assert UniformSearch().plan(view) == [1, 2]
-
-
 def test_states_over_the_prefix_budget_are_left_out():
     # s_k keeps 10 k tokens.
-    assert UniformSearch().plan(view_of(UNKNOWN, longest=20, n_mc=1)) == [1, 2]
-    assert UniformSearch().plan(view_of(UNKNOWN, longest=9, n_mc=1)) == []
+    assert UniformSearch().next_states(view_of(UNKNOWN, longest=20, n_mc=1)) == [1, 2]
+    assert UniformSearch().next_states(view_of(UNKNOWN, longest=9, n_mc=1)) == []
 
 
 def test_after_a_reset_behind_the_step_the_end_is_no_reset_state():
     view = view_of(UNKNOWN, n_mc=1, reset="after")
     assert view.eligible_K == [True, True, True, False]
-    assert UniformSearch().plan(view) == [1, 2, 3]
+    assert UniformSearch().next_states(view) == [1, 2, 3]
 
 
 def test_one_step_has_no_inner_state():
-    assert UniformSearch().plan(view_of([0.5, 1.0])) == []
+    assert UniformSearch().next_states(view_of([0.5, 1.0])) == []
 
 
 def test_the_choice_is_the_papers_or_the_beliefs():

@@ -21,18 +21,18 @@ def test_who_plans_and_who_chooses_look_at_the_same_curves():
     view = view_of(MEANS)
     first = view.belief()
     assert view.belief() is first
-    view.learn(with_value(view, 0, StateValue(0.5, 8)), (0.0, 1.0))  # as before
+    view.update(with_value(view, 0, StateValue(0.5, 8)), (0.0, 1.0))  # as before
     assert view.belief() is first
 
 
 def test_what_is_learnt_is_believed():
     view = view_of(MEANS)
     before, _ = view.belief()
-    view.learn(with_value(view, 2, StateValue(0.0, 64)), (0.0, 1.0))
+    view.update(with_value(view, 2, StateValue(0.0, 64)), (0.0, 1.0))
     after, _ = view.belief()
     assert before[:, 2].mean() > 0.3 and after[:, 2].mean() < 0.1
     # A reward beyond the range: the outcome 1 is now half of what could be had, and stays 1.
-    view.learn(view.values_K1, (0.0, 2.0))
+    view.update(view.values_K1, (0.0, 2.0))
     wider, _ = view.belief()
     assert wider is not after and (wider[:, -1] == 1.0).all() and wider.max() > 1.0
 
@@ -64,5 +64,5 @@ def test_of_states_that_are_worth_the_same_the_last_is_drawn_from():
 def test_a_control_makes_no_belief(search, monkeypatch):
     monkeypatch.setattr("verl_gpo.core.search.view.ValueCurve", None)
     view, strategy = view_of(MEANS), SEARCHES[search]()
-    assert list(strategy.plan(view)) == []
+    assert list(strategy.next_states(view)) == []
     strategy.choose(view)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verl_gpo.core.segment.steps import SPLITTERS, build_splitter, check_option, limit_steps, merge_short_steps
+from verl_gpo.core.segment.steps import SPLITTERS, build_splitter, limit_steps, merge_short_steps
 
 
 def split(pieces, min_step_tokens=1, max_steps=0):
@@ -64,35 +64,9 @@ def test_log_probs_and_bounds_reach_the_splitter():
     assert build_splitter("tokens", "1", str, max_steps=2)(range(6)) == [3, 6]
 
 
-@pytest.mark.parametrize(
-    ("name", "option"),
-    [("newline", None), ("code", ""), ("tokens", "64"), ("regex", r"\n|;"), ("low_prob", "0.5"), ("low_prob", "1e-3")],
-)
-def test_options_that_are_allowed(name, option):
-    assert check_option(name, option) is None
-    assert build_splitter(name, option, lambda ids: "")([], []) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "option", "reason"),
-    [
-        ("lines", None, "no such splitter; known are newline, paragraph, sentence, code, tokens, regex, low_prob"),
-        ("newline", "3", "newline takes no option"),
-        ("tokens", None, "tokens needs an option: an integer of at least 1"),
-        ("tokens", "", "tokens needs an option"),
-        ("tokens", "0", "tokens needs an integer of at least 1"),
-        ("tokens", "2.5", "tokens needs an integer of at least 1"),
-        ("low_prob", "0", "low_prob needs a number above 0 and below 1"),
-        ("low_prob", "1", "low_prob needs a number above 0 and below 1"),
-        ("low_prob", "nan", "low_prob needs a number above 0 and below 1"),
-        ("low_prob", "half", "low_prob needs a number above 0 and below 1"),
-        ("regex", None, "regex needs an option: a Python regular expression"),
-        ("regex", "[a", "'[a' is no regular expression: unterminated character set"),
-    ],
-)
-def test_options_that_are_not(name, option, reason):
-    assert reason in check_option(name, option)
-    with pytest.raises(ValueError, match=f"splitter {name!r}"):
+@pytest.mark.parametrize(("name", "option"), [("lines", None), ("newline", "3"), ("tokens", None), ("tokens", "0")])
+def test_what_the_configuration_would_refuse_is_not_built(name, option):
+    with pytest.raises(ValueError, match=f"splitter {name!r} with option {option!r}: "):
         build_splitter(name, option, str)
 
 

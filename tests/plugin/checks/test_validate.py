@@ -120,8 +120,6 @@ BAD = {
     (
         "algorithm.gpo.splitter=tokens",
     ): "algorithm.gpo.splitter_option='': tokens needs an option: an integer of at least 1",
-    ("algorithm.gpo.max_prefix_tokens=96",): "algorithm.gpo.max_prefix_tokens=96: must be under "
-    "data.max_response_length=96, which prefix and continuation share",
     (
         "reward.reward_model.enable=true",
     ): "reward.reward_model.enable_resource_pool=False: must be true with re-entry: a colocated reward model cannot "
@@ -159,11 +157,12 @@ BAD = {
     (
         "algorithm.adv_estimator=rloo",
         "algorithm.gpo.reentry_weight=2",
-    ): "algorithm.gpo.reentry_weight=2: is read by algorithm.adv_estimator=gpo only, and that is rloo",
+    ): "algorithm.gpo.reentry_weight=2: is read with algorithm.adv_estimator=gpo only, and algorithm.adv_estimator "
+    "is rloo",
     (
         "algorithm.gpo.base_estimator=rloo",
         "algorithm.gpo.exp_beta=0.5",
-    ): "algorithm.gpo.exp_beta=0.5: must be 0 with base_estimator=rloo; grpo has it",
+    ): "algorithm.gpo.exp_beta=0.5: is read with base_estimator=grpo only, and base_estimator is rloo",
     (
         "algorithm.gpo.rows=widened",
         "trainer.v1.sampler.custom_sampler.name=null",
@@ -194,7 +193,6 @@ def test_a_setting_that_cannot_work_is_refused_in_one_line(compose, run_override
     "overrides",
     [
         (f"{ROLLOUT}.n=1", "algorithm.adv_estimator=gae"),
-        ("algorithm.gpo.max_prefix_tokens=95",),
         ("algorithm.gpo.splitter=tokens", "algorithm.gpo.splitter_option=64"),
         ("reward.reward_model.enable=true", "reward.reward_model.enable_resource_pool=true"),
         ("trainer.v1.trainer_mode=colocate_async",),
@@ -248,14 +246,16 @@ def test_given_steps_have_to_be_in_the_training_set(compose, run_overrides, tiny
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    given = (*run_overrides, "algorithm.gpo.search=given", "algorithm.gpo.given_key=pivots")
-    with pytest.raises(ConfigError, match=r"^algorithm.gpo.given_key='pivots': must be a field of extra_info .* has "):
-        validate.prepare(compose(*given))
-    given = (*given, "data.train_batch_size=1")
-    pq.write_table(pa.table({"prompt": ["x"], "extra_info": [{"pivots": [1]}]}), tmp_path / "train.parquet")
+    given = (*run_overrides, "algorithm.gpo.search=given", "data.train_batch_size=1")
+    validate.prepare(compose(*given))  # the arithmetic task's rows have them
+    pq.write_table(pa.table({"prompt": ["x"], "extra_info": [{"index": 1}]}), tmp_path / "train.parquet")
+    said = r"^algorithm.gpo.search='given': needs extra_info.hard_steps in each row; .* has index$"
+    with pytest.raises(ConfigError, match=said):
+        validate.prepare(compose(*given, f"data.train_files={tmp_path}/train.parquet"))
+    pq.write_table(pa.table({"prompt": ["x"], "extra_info": [{"hard_steps": [1]}]}), tmp_path / "train.parquet")
     validate.prepare(compose(*given, f"data.train_files={tmp_path}/train.parquet"))
-    pq.write_table(pa.table({"prompt": ["x"], "extra_info": [{"pivots": ["one"]}]}), tmp_path / "train.parquet")
-    with pytest.raises(ConfigError, match=r"must hold lists of integers .* has list<"):
+    pq.write_table(pa.table({"prompt": ["x"], "extra_info": [{"hard_steps": ["one"]}]}), tmp_path / "train.parquet")
+    with pytest.raises(ConfigError, match=r"needs lists of integers in extra_info.hard_steps; .* has list<"):
         validate.prepare(compose(*given, f"data.train_files={tmp_path}/train.parquet"))
     pq.write_table(pa.table({"prompt": ["x"]}), tmp_path / "train.parquet")
     with pytest.raises(ConfigError, match="has none$"):

@@ -34,7 +34,6 @@ REENTERED = {
     "states": [4],
     "critical": [(2, 5, 0.75, 0.5)],
     "effort": "search",
-    "explored": True,
     "engine_seconds": 0.25,
     "usage": {
         "value": usage(requests=16, tokens=300, context_tokens=800, cached_tokens=600, sampling_failures=1, seconds=2),
@@ -55,7 +54,6 @@ WITHOUT_CRITICAL_STEP = {
     "states": [2],
     "critical": [],
     "effort": "propose",
-    "explored": False,
     "engine_seconds": 0.75,
     "usage": {"value": usage(requests=8, tokens=180, seconds=4), "reenter": usage()},
 }
@@ -78,7 +76,6 @@ def test_a_step_by_hand():
         "gpo/prompts/skipped": 1 / 4,
         "gpo/prompts/failed": 1 / 4,
         "gpo/prompts/degraded": 1 / 2,
-        "gpo/prompts/explored": 1 / 2,
         "gpo/critical/found": 1.0,
         "gpo/critical/position": 2 / 4,  # third of five: 0 is the first, 1 the last
         **{f"gpo/critical/fifth_{fifth}": float(fifth == 3) for fifth in range(1, 6)},

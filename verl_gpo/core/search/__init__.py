@@ -1,7 +1,8 @@
 """Search strategies: which states of a response are worth a continuation.
 
 One file each, one interface (:class:`~verl_gpo.core.search.view.Search`). To add a strategy, write a class with
-``plan`` and ``choose`` and add it to :data:`SEARCHES`: configuration, documentation and calibration read the table.
+``next_states``, ``choose`` and ``expected_draws``, and add it to :data:`SEARCHES` here and to the names of the
+configuration: the procedure, the cost model and the checks ask the class.
 """
 
 from __future__ import annotations

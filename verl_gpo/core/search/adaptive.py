@@ -11,10 +11,13 @@ It stops when one step, or "none", is as probable as ``stop_confidence``, or whe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from ...config import GPOConfig
+from ..learn.base import Draws
 from .view import AnchorView, ByBelief
 
 #: States picked in one round. Their joint outcomes are enumerated, so the work grows as 2 to this power.
@@ -28,10 +31,9 @@ _SHRINKAGE = 2.0
 class AdaptiveSearch(ByBelief):
     """Spends ``search_budget`` continuations an anchor where the choice is still open."""
 
-    def plan(self, view: AnchorView) -> Sequence[int]:
-        left = view.config.adaptive_budget(view.steps) - sum(view.requested_K)
-        if view.config.learn_from in ("reuse", "split"):
-            left -= view.config.n_reentry  # for the chosen state
+    def next_states(self, view: AnchorView) -> Sequence[int]:
+        left = adaptive_budget(view.config, view.steps) - sum(view.requested_K)
+        left -= view.learn_from.kept_back(view.config.n_reentry)
         can_sample_K1 = [view.can_sample(k) for k in range(view.steps + 1)]
         # s_0 has the root group. Of neighbours that are worth the same, the last is the cheapest to draw from.
         states = [
@@ -46,11 +48,21 @@ class AdaptiveSearch(ByBelief):
         success_SJ = (curves_SK1[:, states] - low) / max(high - low, 1e-9)
         cost_J = np.array([view.continuation_tokens(k) + _REQUEST_TOKENS for k in states])
         repeat = max(1, view.config.n_mc // _PICKS)
-        picks = [states[j] for j in informative(success_SJ, labels_S, cost_J, _PICKS) for _ in range(repeat)]
+        picks = [states[j] for j in most_telling_draws(success_SJ, labels_S, cost_J, _PICKS) for _ in range(repeat)]
         return picks[:left]
 
+    def expected_draws(self, config: GPOConfig, steps: int, roots: int) -> Draws:
+        return Draws(adaptive_budget(config, steps) if steps > 1 else 0, config.n_reentry)
 
-def informative(success_SJ: np.ndarray, labels_S: np.ndarray, cost_J: np.ndarray, picks: int) -> list[int]:
+
+def adaptive_budget(config: GPOConfig, steps: int) -> int:
+    """Continuations that may be drawn for an anchor of ``steps`` steps, those of the chosen state included."""
+    if config.search_budget:
+        return config.search_budget
+    return config.n_mc * min(2 * math.ceil(math.log2(max(steps, 2))), max(steps - 1, 1))
+
+
+def most_telling_draws(success_SJ: np.ndarray, labels_S: np.ndarray, cost_J: np.ndarray, picks: int) -> list[int]:
     """Greedily pick the draws whose joint outcome tells most about the label, for their cost.
 
     Args:

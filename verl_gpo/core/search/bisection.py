@@ -6,6 +6,7 @@ looks for. Right for one jump; several jumps can add up in the wrong half, and o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ..critical import RULES
@@ -15,7 +16,7 @@ from .view import AnchorView, ByValues
 class BisectionSearch(ByValues):
     """``n_mc`` continuations at each state that it visits, one state a round."""
 
-    def plan(self, view: AnchorView) -> Sequence[int]:
+    def next_states(self, view: AnchorView) -> Sequence[int]:
         importance = RULES[view.config.rule] or abs
         if not view.root_group_tells and view.steps > 1 and not view.requested_K[0]:
             return [0] * view.config.n_mc
@@ -35,3 +36,6 @@ class BisectionSearch(ByValues):
             second = importance(end.mean - value.mean)
             low, high = (low, middle) if first >= second else (middle, high)
         return []
+
+    def states_valued(self, steps: int) -> int:
+        return math.ceil(math.log2(max(steps, 1)))

@@ -17,6 +17,8 @@ class RandomStep(Unsearched):
 class GivenStep(Unsearched):
     """Any of the steps that the data set says are decisive: what a search could find at best, at no cost."""
 
+    needs_given_steps = True
+
     def choose(self, view: AnchorView) -> CriticalStep | None:
         eligible_K = [may and step in view.given for step, may in enumerate(view.eligible_K)]
         return select_critical_step(step_advantages(view.values_K1), "random", rng=view.rng, eligible_K=eligible_K)
@@ -24,6 +26,8 @@ class GivenStep(Unsearched):
 
 class NoSearch(Unsearched):
     """No search, no critical step, no re-entry: the base optimizer with GPO's metrics."""
+
+    reenters = False
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
         return None

@@ -26,6 +26,8 @@ from .view import AnchorView, Unsearched
 class InformativeState(Unsearched):
     """The rule, ``min_advantage`` and ``min_confidence`` play no part: no advantage is estimated."""
 
+    needs_log_probs = True
+
     def choose(self, view: AnchorView) -> CriticalStep | None:
         if not any(view.eligible_K):
             return None
@@ -46,4 +48,4 @@ def information_per_token(view: AnchorView) -> np.ndarray:
     forks_K, _ = step_uncertainty(view.ends_K, view.root.log_probs)
     ahead_K = forks_K[::-1].cumsum()[::-1]
     roots = max(view.values_K1[0].count, 1) * view.response_tokens
-    return mixed_K * ahead_K / (roots + size * np.array([view.continuation_tokens(k) for k in range(view.steps)]))
+    return mixed_K * ahead_K / (roots + size * np.array([view.rollout_tokens(k) for k in range(view.steps)]))

@@ -11,19 +11,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...config import GPOConfig
 from ..critical import CriticalStep, select_by_belief
-from ..learn import check_size
+from ..learn import LEARN_FROM
+from ..learn.base import Draws
 from .view import AnchorView, ByBelief
+
+#: Steps that are checked for an anchor, at most.
+MAX_PROPOSALS = 2
 
 
 class ProposeSearch(ByBelief):
-    """Checks at most ``max_proposals`` steps. With ``learn_from=all`` nearly every token it draws is trained on."""
+    """Checks at most :data:`MAX_PROPOSALS` steps. With ``learn_from=all`` nearly every token it draws is trained on."""
 
     by_group = True
 
-    def plan(self, view: AnchorView) -> Sequence[int]:
+    def next_states(self, view: AnchorView) -> Sequence[int]:
         checked = sum(requested > 0 for requested in view.requested_K)
-        if checked >= view.config.max_proposals:
+        if checked >= MAX_PROPOSALS:
             return []
         curves_SK1, labels_S = view.belief()
         critical = select_by_belief(labels_S, curves_SK1)
@@ -33,7 +38,7 @@ class ProposeSearch(ByBelief):
         # The root group is what checks s_0, and it is drawn already.
         if state == 0 or view.requested_K[state]:
             return []
-        return [state] * check_size(view.config.learn_from, view.config.n_reentry)
+        return [state] * view.learn_from.check_size(view.config.n_reentry)
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
         if not any(view.requested_K):  # there were no tokens for a check
@@ -41,3 +46,7 @@ class ProposeSearch(ByBelief):
         resets = map(view.reset_state, range(view.steps))
         checked_K = [state == 0 or (state < view.steps and view.requested_K[state] > 0) for state in resets]
         return view.select(by_belief=True, among_K=checked_K)
+
+    def expected_draws(self, config: GPOConfig, steps: int, roots: int) -> Draws:
+        check = LEARN_FROM[config.learn_from].check_size(config.n_reentry)
+        return Draws(check * MAX_PROPOSALS if steps > 1 else 0, check)

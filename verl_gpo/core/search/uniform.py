@@ -11,10 +11,12 @@ from .view import AnchorView, ByValues
 
 
 class UniformSearch(ByValues):
-    """Values every inner state; with a pre-filter (``max_candidates``) those on either side of a candidate step."""
+    """Values every inner state."""
 
-    def plan(self, view: AnchorView) -> Sequence[int]:
-        needed = {state for k in range(view.steps) if view.eligible_K[k] for state in (k, k + 1)}
+    def next_states(self, view: AnchorView) -> Sequence[int]:
         first = 1 if view.root_group_tells or view.steps == 1 else 0
-        states = [k for k in range(first, view.steps) if k in needed and view.can_sample(k) and not view.requested_K[k]]
+        states = [k for k in range(first, view.steps) if view.can_sample(k) and not view.requested_K[k]]
         return [state for state in states for _ in range(view.config.n_mc)]
+
+    def states_valued(self, steps: int) -> int:
+        return max(steps - 1, 0)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from ...config import GPOConfig
 from ..critical import RULES, CriticalStep, best_steps, select_by_belief, select_critical_step
-from ..curve import ValueCurve, step_uncertainty
+from ..curve import ValueCurve
+from ..learn import LEARN_FROM, LearnFrom
+from ..learn.base import Draws
 from ..types import Tokens, Trajectory
 from ..values import StateValue, step_advantages
-
-if TYPE_CHECKING:
-    from ...config import GPOConfig
 
 #: Curves drawn from one state of knowledge.
 _CURVES = 256
@@ -33,7 +33,7 @@ class AnchorView:
         expected_tokens: mean length of the group's responses, the guess for how long a continuation is.
         rng: source of every random choice for this anchor.
         values_K1: what is known of its ``K + 1`` states.
-        reward_range: lowest and highest reward that is reckoned with.
+        reward_range: lowest and highest reward that is expected.
         requested_K: continuations asked for at ``s_0 .. s_{K-1}``, those that failed included.
         given: steps that the data set says are decisive.
     """
@@ -57,13 +57,18 @@ class AnchorView:
         self._curve: ValueCurve | None = None
         self._belief: tuple[np.ndarray, np.ndarray] | None = None
 
-    def learn(self, values_K1: list[StateValue], reward_range: tuple[float, float]) -> None:
+    def update(self, values_K1: list[StateValue], reward_range: tuple[float, float]) -> None:
         """Take note of what is known now."""
         if reward_range != self.reward_range:
             self._curve = self._belief = None
         if values_K1 != self.values_K1:
             self._belief = None
         self.values_K1, self.reward_range = values_K1, reward_range
+
+    @property
+    def learn_from(self) -> LearnFrom:
+        """What is learnt from, which some searches draw for."""
+        return LEARN_FROM[self.config.learn_from]
 
     @property
     def curve(self) -> ValueCurve:
@@ -103,23 +108,17 @@ class AnchorView:
         """Expected length of a response: not less than this one's."""
         return max(self.expected_tokens, float(self.ends_K[-1]))
 
+    def rollout_tokens(self, state: int) -> float:
+        """Expected length of a rollout from a state."""
+        return max(self.response_tokens - self.prefix_length(state), 1.0)
+
     def continuation_tokens(self, state: int) -> float:
-        """Expected length of a continuation."""
-        cap = self.config.max_continuation_tokens or float("inf")
-        length = self.response_tokens - self.prefix_length(state)
-        return min(max(length, 1.0), cap)
+        """Expected length of a Monte Carlo continuation, which ``max_continuation_tokens`` bounds."""
+        return min(self.rollout_tokens(state), self.config.max_continuation_tokens or float("inf"))
 
     def _eligible(self) -> list[bool]:
-        """Steps that may be critical: the reset state can be sampled and keeps enough, and the pre-filter lets them."""
-        resets = map(self.reset_state, range(self.steps))
-        least = self.config.min_prefix_share * self.ends_K[-1] if self.steps else 0.0
-        eligible = [self.can_sample(state) and self.prefix_length(state) >= least for state in resets]
-        most = self.config.max_candidates
-        if most and sum(eligible) > most:
-            forks_K, _ = step_uncertainty(self.ends_K, self.root.log_probs)
-            ranked = sorted((k for k in range(self.steps) if eligible[k]), key=lambda k: -forks_K[k])
-            eligible = [k in ranked[:most] for k in range(self.steps)]
-        return eligible
+        """Steps that may be critical: those whose reset state can be sampled."""
+        return [self.can_sample(state) for state in map(self.reset_state, range(self.steps))]
 
     def belief(self) -> tuple[np.ndarray, np.ndarray]:
         """Curves drawn from the belief, and the critical step of each. As long as nothing new is known, the same ones.
@@ -166,53 +165,69 @@ class AnchorView:
         return critical
 
 
-class Search(Protocol):
-    """Decides, round by round, where to draw continuations. Stateless: all it knows is in the view."""
+class Search(ABC):
+    """Decides, round by round, where to draw continuations, and which step is critical.
 
-    #: Looks for the step with continuations: False for those that choose without any.
-    looks: bool
-    #: Draws at the chosen state, within its budget, what is learnt from (``reuse``, ``split``) and was not drawn yet.
-    sequential: bool
-    #: What checks a step is its group of ``n_reentry``, or half of it.
-    by_group: bool
-
-    def plan(self, view: AnchorView) -> Sequence[int]:
-        """States to draw one continuation each from, next and together; a state may occur often. Empty: the end."""
-        ...
-
-    def choose(self, view: AnchorView) -> CriticalStep | None:
-        """The critical step after the last round, or None."""
-        ...
-
-
-class Unsearched:
-    """Draws nothing before it chooses."""
-
-    looks = False
-    sequential = False
-    by_group = False
-
-    def plan(self, view: AnchorView) -> Sequence[int]:
-        return []
-
-
-class ByValues:
-    """Chooses by the values as ``value_model`` says."""
+    It keeps no state: all it knows is in the view. The flags say how it draws (see
+    :class:`~verl_gpo.core.learn.base.Drawing`) and what it needs.
+    """
 
     looks = True
     sequential = False
     by_group = False
+    reenters = True
+    #: Asks where the rollout could have gone another way, so the roots need log-probs.
+    needs_log_probs = False
+    #: Chooses among steps that the data set names.
+    needs_given_steps = False
+
+    @abstractmethod
+    def next_states(self, view: AnchorView) -> Sequence[int]:
+        """States to draw one continuation each from, next and together; a state may occur often. Empty: the end."""
+
+    @abstractmethod
+    def choose(self, view: AnchorView) -> CriticalStep | None:
+        """The critical step after the last round, or None."""
+
+    @abstractmethod
+    def expected_draws(self, config: GPOConfig, steps: int, roots: int) -> Draws:
+        """Continuations that it is expected to draw for one anchor of ``steps`` steps in a group of ``roots``.
+
+        For a search that may stop early it is the most that it draws.
+        """
+
+
+class Unsearched(Search):
+    """Draws nothing before it chooses."""
+
+    looks = False
+
+    def next_states(self, view: AnchorView) -> Sequence[int]:
+        return []
+
+    def expected_draws(self, config: GPOConfig, steps: int, roots: int) -> Draws:
+        return Draws(0, 0)
+
+
+class ByValues(Search):
+    """Chooses by the values as ``value_model`` says."""
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
         return view.select(by_belief=view.config.value_model == "curve")
 
+    def expected_draws(self, config: GPOConfig, steps: int, roots: int) -> Draws:
+        at_prompt = config.n_mc if roots == 1 and steps > 1 else 0
+        return Draws(self.states_valued(steps) * config.n_mc, config.n_mc, at_prompt)
 
-class ByBelief:
+    @abstractmethod
+    def states_valued(self, steps: int) -> int:
+        """States between the steps of an anchor that are expected to be valued."""
+
+
+class ByBelief(Search):
     """Chooses by the belief, which also guides the search: between states that were not sampled there are no means."""
 
-    looks = True
     sequential = True
-    by_group = False
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
         return view.select(by_belief=True)

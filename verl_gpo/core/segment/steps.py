@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ...config.splitters import SPLITTERS as OPTIONS
+from ...config.splitters import check_option
 from ..types import Splitter
 from .splitters import (
     CodeSplitter,
@@ -33,32 +35,23 @@ class SplitterChoice:
 
     Attributes:
         help: where steps end, in one line.
-        option: what the option may be; None for a splitter that takes none.
-        build: the splitter, given ``decode`` and the option. Raises ValueError for an option that is not allowed.
+        build: the splitter, given ``decode`` and the option.
     """
 
     help: str
-    option: str | None
     build: Callable[[Decode, str], Splitter]
 
 
-#: To add a splitter, add its row (and its cases to the tests): configuration and errors read the table.
+#: name -> splitter. To add one, add its row, and its name and option to :mod:`verl_gpo.config.splitters`.
 SPLITTERS: dict[str, SplitterChoice] = {
-    "newline": SplitterChoice("line breaks", None, lambda decode, _: NewlineSplitter(decode)),
-    "paragraph": SplitterChoice("blank lines", None, lambda decode, _: ParagraphSplitter(decode)),
-    "sentence": SplitterChoice(
-        "the ends of sentences, and line breaks", None, lambda decode, _: SentenceSplitter(decode)
-    ),
-    "code": SplitterChoice(
-        "line breaks; a fenced code block is one step", None, lambda decode, _: CodeSplitter(decode)
-    ),
-    "tokens": SplitterChoice(
-        "every so many tokens", "an integer of at least 1", lambda _, count: TokensSplitter(int(count))
-    ),
-    "regex": SplitterChoice("the end of each match of a pattern", "a Python regular expression", RegexSplitter),
+    "newline": SplitterChoice("line breaks", lambda decode, _: NewlineSplitter(decode)),
+    "paragraph": SplitterChoice("blank lines", lambda decode, _: ParagraphSplitter(decode)),
+    "sentence": SplitterChoice("the ends of sentences, and line breaks", lambda decode, _: SentenceSplitter(decode)),
+    "code": SplitterChoice("line breaks; a fenced code block is one step", lambda decode, _: CodeSplitter(decode)),
+    "tokens": SplitterChoice("a fixed number of tokens", lambda _, count: TokensSplitter(int(count))),
+    "regex": SplitterChoice("the end of each match of a pattern", RegexSplitter),
     "low_prob": SplitterChoice(
         "tokens less probable than a threshold, which begin a step",
-        "a number above 0 and below 1",
         lambda _, threshold: LowProbSplitter(float(threshold)),
     ),
 }
@@ -67,23 +60,8 @@ SPLITTERS: dict[str, SplitterChoice] = {
 def splitter_table() -> str:
     """The splitters as a Markdown table, for the documentation."""
     lines = ["| `splitter` | steps end at | `splitter_option` |", "|---|---|---|"]
-    return "\n".join(lines + [f"| `{name}` | {row.help} | {row.option or ''} |" for name, row in SPLITTERS.items()])
-
-
-def check_option(name: str, option: str | None) -> str | None:
-    """Why the splitter ``name`` cannot have this option (None or empty: none is given); None where it can."""
-    choice = SPLITTERS.get(name)
-    if choice is None:
-        return f"no such splitter; known are {', '.join(SPLITTERS)}"
-    if choice.option is None:
-        return f"{name} takes no option" if option else None
-    if not option:
-        return f"{name} needs an option: {choice.option}"
-    try:
-        choice.build(lambda token_ids: "", option)
-    except ValueError as error:
-        return f"{name} needs {choice.option}: {error}"
-    return None
+    options = {name: option.text if option else "" for name, option in OPTIONS.items()}
+    return "\n".join(lines + [f"| `{name}` | {row.help} | {options[name]} |" for name, row in SPLITTERS.items()])
 
 
 def build_splitter(

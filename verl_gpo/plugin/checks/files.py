@@ -9,7 +9,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ...config import BLOCK, ConfigError, GPOConfig
+from ...config import BLOCK, GIVEN_STEPS, ConfigError, GPOConfig
+from ...core.search import SEARCHES
 
 _READ = (
     "data.train_files",
@@ -40,8 +41,8 @@ def check_files(config: DictConfig, gpo: GPOConfig | None) -> None:
             if local.suffix == ".parquet":
                 _check_rows(key, path, local, str(OmegaConf.select(config, "data.prompt_key") or "prompt"))
     _check_batch(config)
-    if gpo.enable and gpo.search == "given":
-        _check_steps_are_given(gpo, OmegaConf.select(config, _TRAIN))
+    if gpo.enable and SEARCHES[gpo.search].needs_given_steps:
+        _check_steps_are_given(OmegaConf.select(config, _TRAIN))
     checkpoint = OmegaConf.select(config, "trainer.resume_from_path")
     if checkpoint is not None and not Path(checkpoint).exists():
         raise ConfigError("trainer.resume_from_path", checkpoint, "no such folder")
@@ -93,7 +94,7 @@ def _check_batch(config: DictConfig) -> None:
         raise ConfigError(key, size, f"must be at most {rows}, the rows of {_TRAIN}")
 
 
-def _check_steps_are_given(gpo: GPOConfig, value: Any) -> None:
+def _check_steps_are_given(value: Any) -> None:
     """Refuse a training set that does not name decisive steps, where it is a local parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -104,16 +105,16 @@ def _check_steps_are_given(gpo: GPOConfig, value: Any) -> None:
         schema = pq.read_schema(local)
         index = schema.get_field_index("extra_info")
         names = [field.name for field in schema.field(index).type] if index >= 0 else []
-        if gpo.given_key not in names:
+        if GIVEN_STEPS not in names:
             raise ConfigError(
-                f"{BLOCK}.given_key",
-                gpo.given_key,
-                f"must be a field of extra_info for search=given; that of {path} has {', '.join(names) or 'none'}",
+                f"{BLOCK}.search",
+                "given",
+                f"needs extra_info.{GIVEN_STEPS} in each row; extra_info of {path} has {', '.join(names) or 'none'}",
             )
-        kind = schema.field(index).type.field(gpo.given_key).type
+        kind = schema.field(index).type.field(GIVEN_STEPS).type
         if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_integer(kind.value_type):
             raise ConfigError(
-                f"{BLOCK}.given_key", gpo.given_key, f"must hold lists of integers for search=given; {path} has {kind}"
+                f"{BLOCK}.search", "given", f"needs lists of integers in extra_info.{GIVEN_STEPS}; {path} has {kind}"
             )
 
 

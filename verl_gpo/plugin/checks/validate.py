@@ -9,13 +9,15 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ...config import BLOCK, ConfigError, GPOConfig
+from ...config import BLOCK, ConfigError, GPOConfig, owned_by
+from ...core.search import SEARCHES
 from ...cpu.detect import cpu_platform_wanted
 from ..estimators import BASES, BY_GROUP, REFUSED, needs_group
 from .backends import check_backends, check_loggers
@@ -141,7 +143,8 @@ def check(config: DictConfig) -> GPOConfig:
     block = get(BLOCK)
     if block is not None and not isinstance(block, DictConfig):
         refuse(BLOCK, "must be a block of settings")
-    gpo = GPOConfig.from_mapping(OmegaConf.to_container(block, resolve=True) if block is not None else None)
+    given = OmegaConf.to_container(block, resolve=True) if block is not None else {}
+    gpo = GPOConfig.from_mapping(given)
     refuse_without_effect(config, gpo)
     if not uses_gpo(config):
         return gpo
@@ -153,7 +156,7 @@ def check(config: DictConfig) -> GPOConfig:
         refuse(
             "actor_rollout_ref.rollout.n", f"must be at least 2 with adv_estimator={estimator}: it compares rollouts"
         )
-    _check_estimator_settings(gpo, estimator)
+    _check_estimator_settings(gpo, given, estimator)
     if not reentry_selected(config) or not gpo.enable:
         return gpo
 
@@ -173,23 +176,16 @@ def check(config: DictConfig) -> GPOConfig:
             f"must be at least {gpo.reserved_rows + (2 if grouped else 1)} with {BLOCK}.rows=matched: {gpo.anchors} x "
             f"{gpo.n_reentry} rows (anchors x n_reentry) of it are kept for re-entry",
         )
-    response_length = get("data.max_response_length")
-    if gpo.max_prefix_tokens >= response_length:
-        raise ConfigError(
-            f"{BLOCK}.max_prefix_tokens",
-            gpo.max_prefix_tokens,
-            f"must be under data.max_response_length={response_length}, which prefix and continuation share",
-        )
     log_probs = "actor_rollout_ref.rollout.calculate_log_probs"
     if gpo.splitter == "low_prob" and not get(log_probs):
         refuse(
             log_probs,
             f"must be true with {BLOCK}.splitter=low_prob, which cuts where the rollout's tokens were improbable",
         )
-    if gpo.search == "informative" and not get(log_probs):
+    if SEARCHES[gpo.search].needs_log_probs and not get(log_probs):
         refuse(
             log_probs,
-            f"must be true with {BLOCK}.search=informative, which asks where the rollout could have gone another way",
+            f"must be true with {BLOCK}.search={gpo.search}, which asks where the rollout could have gone another way",
         )
     if get("reward.reward_model.enable") and not get("reward.reward_model.enable_resource_pool"):
         refuse(
@@ -221,19 +217,11 @@ def check(config: DictConfig) -> GPOConfig:
     return gpo
 
 
-def _check_estimator_settings(gpo: GPOConfig, estimator: str) -> None:
-    """Refuse settings that nothing would read."""
+def _check_estimator_settings(gpo: GPOConfig, given: Mapping[str, Any], estimator: str) -> None:
+    """Refuse a base that is none, and what is set for the estimator gpo where another one is used."""
     if gpo.base_estimator not in BASES:
         raise ConfigError(f"{BLOCK}.base_estimator", gpo.base_estimator, f"must be one of {', '.join(BASES)}")
-    if estimator != "gpo":
-        for name in ("base_estimator", "reentry_weight", "critical_weight", "exp_beta"):
-            if getattr(gpo, name) != getattr(GPOConfig, name):
-                raise ConfigError(
-                    f"{BLOCK}.{name}",
-                    getattr(gpo, name),
-                    f"is read by algorithm.adv_estimator=gpo only, and that is {estimator}",
-                )
-    if gpo.exp_beta and gpo.base_estimator != "grpo":
-        raise ConfigError(
-            f"{BLOCK}.exp_beta", gpo.exp_beta, f"must be 0 with base_estimator={gpo.base_estimator}; grpo has it"
-        )
+    for name in owned_by("estimator") if gpo.enable and estimator != "gpo" else ():
+        if given.get(name) is not None:
+            key = "algorithm.adv_estimator"
+            raise ConfigError(f"{BLOCK}.{name}", given[name], f"is read with {key}=gpo only, and {key} is {estimator}")

@@ -65,7 +65,6 @@ def prompt_record(
         if given:
             record["given"] = [index in given for index, *_ in record["critical"]]
         record["effort"] = result.effort
-        record["explored"] = result.explored
         record["engine_seconds"] = result.engine_seconds
         record["usage"] = {phase: vars(usage).copy() for phase, usage in result.usage.items()}
     return record
@@ -107,7 +106,6 @@ def step_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     average("gpo/prompts/skipped", (record["skipped"] is not None for record in records))
     average("gpo/prompts/failed", (record["failed"] for record in records))
     average("gpo/prompts/degraded", (record["effort"] != "search" for record in searched))
-    average("gpo/prompts/explored", (record["explored"] for record in searched))
 
     critical = flat("critical")
     metrics["gpo/critical/found"] = float(len(critical))

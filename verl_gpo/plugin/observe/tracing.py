@@ -95,7 +95,7 @@ class PromptTraces:
                 data_source=columns.get("data_source"),
                 ground_truth=(columns.get("reward_model") or {}).get("ground_truth"),
                 rule=self._gpo.rule,
-                search="random" if result.explored else self._gpo.search,
+                search=self._gpo.search,
                 solved_reward=self._gpo.solved_reward,
             )
 

@@ -1,0 +1,72 @@
+"""How good a model is on the held-out problems, and how far its weights have moved."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Held-out problems, sampled at temperature 1.
+
+    Attributes:
+        accuracies: of each problem.
+        easy_step, hard_step: share of right lines among those that follow only right lines, by kind of step; None
+            where no such line was met.
+    """
+
+    accuracies: list[float]
+    easy_step: float | None
+    hard_step: float | None
+
+
+def evaluate(model: Path, data: Path, samples: int, seed: int) -> Evaluation:
+    """Sample ``samples`` responses to each held-out problem, and grade them and their lines."""
+    import numpy as np
+    import pyarrow.parquet as pq
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from recipes.supervision import summarise
+    from verl_gpo.data.registry import REASONING_GYM
+    from verl_gpo.evaluation.measures import avg_at_k
+
+    rows = pq.read_table(data / "test.parquet").to_pylist()
+    if rows[0]["data_source"].startswith(f"{REASONING_GYM}/"):
+        from recipes.gym.problems import read_problem
+        from recipes.gym.warmstart import graded, respond
+
+        problems = [read_problem(row) for row in rows]
+    else:
+        from recipes.arithmetic.task import parse_problem
+        from recipes.arithmetic.warmstart import graded, respond
+
+        problems = [parse_problem(row["prompt"][0]["content"]) for row in rows]
+    asked = [problem for problem in problems for _ in range(samples)]
+    torch.manual_seed(seed)
+    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    texts = respond(network, AutoTokenizer.from_pretrained(data / "model"), asked)
+    found = graded(asked, texts)
+    lines = summarise(texts, found).to_dict()
+    scores = np.array([float(one.right) for one in found]).reshape(len(rows), samples)
+    return Evaluation(avg_at_k(scores).tolist(), lines["easy_step"], lines["hard_step"])
+
+
+def distance(model: Path, start: Path) -> float:
+    """Euclidean distance between the weights of two models of one architecture, folders of Hugging Face's.
+
+    Raises:
+        ValueError: the models have other weights, or none.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    def weights(folder: Path) -> dict[str, torch.Tensor]:
+        return {name: value for file in sorted(folder.glob("*.safetensors")) for name, value in load_file(file).items()}
+
+    here, there = weights(model), weights(start)
+    if set(here) != set(there) or not here:
+        raise ValueError(f"{model}: must have the weights that {start} has")
+    return math.sqrt(sum(float((here[name].double() - there[name].double()).square().sum()) for name in here))

@@ -1,0 +1,251 @@
+"""A grid: its YAML file, and the cells that are trained, which are method x regime x seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, make_dataclass
+from pathlib import Path
+from typing import Any, Optional, get_type_hints
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from recipes.gym.tasks import TASKS
+from scripts.experiments.settings import (
+    GPO_METHODS,
+    METHODS,
+    OFFLINE,
+    ONLINE,
+    PLAIN,
+    Settings,
+    is_plain,
+    label,
+)
+
+FOLDER = Path(__file__).with_name("grids")
+ARITHMETIC = "arithmetic"
+
+
+@dataclass  # not frozen: OmegaConf could not fill it
+class Regime:
+    """Problems to train on: arguments of ``recipes/arithmetic/prepare.py``, named as there, or a task of reasoning-gym.
+
+    Where the hard kind is rare, the supervised model needs more ``steps`` to learn it. ``target_low`` is by default far
+    below the data's root success, so that a model that cannot do the steps may pass where that is small. A task of
+    reasoning-gym is as ``recipes/gym`` makes it, and has no other key. ``prompt_tokens`` and ``response_tokens`` are
+    bounds of the training, by default those that the task needs.
+    """
+
+    task: str = ARITHMETIC
+    n_steps: int = 8
+    n_hard: int = 3
+    hard_place: str = "spread"
+    slip: float = 0.25
+    n_signs: int = 1
+    steps: int = 900
+    target_low: float | None = None
+    prompt_tokens: int | None = None
+    response_tokens: int | None = None
+
+    @property
+    def script(self) -> str:
+        """The recipe's script."""
+        return "recipes/arithmetic/run.sh" if self.task == ARITHMETIC else "recipes/gym/run.sh"
+
+    @property
+    def arguments(self) -> list[str]:
+        """Arguments of the recipe's preparation."""
+        if self.task != ARITHMETIC:
+            return []
+        margin = 0.2  # a supervised model comes close to the data's rate, not on it
+        success = (1 - self.slip) ** self.n_hard
+        low = max(success - margin, 0.0) if self.target_low is None else self.target_low
+        others = ("task", "target_low", "prompt_tokens", "response_tokens")
+        own = {name: value for name, value in asdict(self).items() if name not in others}
+        own |= {"target_low": f"{low:.4f}", "target_high": f"{min(success + margin, 1.0):.4f}"}
+        return [f"--{name.replace('_', '-')}={value}" for name, value in own.items()]
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Longest prompt and longest response that are wanted, in tokens: six a line, and room for the rest."""
+        if self.task != ARITHMETIC:
+            return TASKS[self.task].prompt_tokens, TASKS[self.task].response_tokens + 8
+        return self.prompt_tokens or 6 * self.n_steps + 16, self.response_tokens or 6 * (self.n_steps + 1) + 8
+
+
+#: A method of the YAML file: fields of :class:`Settings`, None where not given. ``regime_prompts``: prompts of some
+#: regimes, where another number gives the tokens that are wanted. ``run``: false where only its variants are trained.
+Entry = make_dataclass(
+    "Entry",
+    [(name, Optional[kind], field(default=None)) for name, kind in get_type_hints(Settings).items()]  # noqa: UP045
+    + [("regime_prompts", dict[str, int], field(default_factory=dict)), ("run", bool, field(default=True))],
+)
+#: A method with some settings of its own; the others are those of the method.
+Variant = make_dataclass("Variant", [("method", str)], bases=(Entry,), kw_only=True)
+
+
+@dataclass  # not frozen: OmegaConf could not fill it
+class Offline:
+    """What a training of an offline optimizer may use.
+
+    Args:
+        tokens: to generate, for its pairs.
+        steps: optimizer steps.
+    """
+
+    tokens: int = 150_000
+    steps: int = 40
+
+
+@dataclass  # not frozen: OmegaConf could not fill it
+class Grid:
+    """The YAML file.
+
+    Args:
+        grid: its name, the question that it answers.
+        regimes: name -> problems.
+        methods: name -> settings, of :data:`~scripts.experiments.settings.METHODS`; ``plain`` is the optimizer alone.
+        variants: of those methods.
+        optimizers: every method is trained with each of them; empty: each with its own.
+        training_steps: of each run.
+        evaluate_every: training steps.
+        samples: of each held-out problem in an evaluation.
+        settings: of verl's, the same for all methods.
+        offline: of the offline optimizers.
+    """
+
+    grid: str
+    regimes: dict[str, Regime]
+    methods: dict[str, Entry]
+    seeds: list[int]
+    training_steps: int
+    evaluate_every: int
+    variants: list[Variant] = field(default_factory=list)
+    optimizers: list[str] = field(default_factory=list)
+    samples: int = 4
+    settings: list[str] = field(default_factory=list)
+    offline: Offline = field(default_factory=Offline)
+
+    def base(self, method: str, regime: str, optimizer: str = "grpo") -> Settings:
+        """A method's settings as the grid has them, or those of any grid if it does not have the method."""
+        if self.optimizers:
+            written = PLAIN if is_plain(method) else method
+            return _settings(written, optimizer, regime, self.methods.get(written))
+        return _settings(method, None, regime, self.methods.get(method))
+
+    def trained(self, regime: str) -> list[tuple[str, Settings]]:
+        """Methods with their settings that are to be trained in a regime, in order."""
+        found = []
+        for optimizer in self.optimizers or [None]:
+            entries = [(name, entry, None) for name, entry in self.methods.items() if entry.run]
+            entries += [(one.method, self.methods[one.method], one) for one in self.variants]
+            for name, entry, variant in entries:
+                settings = _settings(name, optimizer, regime, entry, variant)
+                found.append((settings.optimizer if name == PLAIN else name, settings))
+        return found
+
+    def cells(self) -> Iterator[Cell]:
+        """All trainings, seed by seed, so that what is there is complete for some seeds."""
+        for regime in self.regimes:
+            for seed in self.seeds:
+                for method, settings in self.trained(regime):
+                    name = label(method, settings, self.base(method, regime, settings.optimizer))
+                    yield Cell(self.grid, regime, method, settings, seed, name)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of a grid. ``name`` is that of its method in tables, with what differs from the grid's."""
+
+    grid: str
+    regime: str
+    method: str
+    settings: Settings
+    seed: int
+    name: str
+
+    @property
+    def key(self) -> tuple[str, str, str, Settings, int]:
+        """What a row of it has in common with it."""
+        return self.grid, self.regime, self.method, self.settings, self.seed
+
+    @property
+    def file_name(self) -> str:
+        """A name for files: of letters, digits and signs that a shell leaves alone."""
+        return f"{self.grid}-{self.regime}-{self.name.replace('=', '').replace(' ', '_')}-{self.seed}"
+
+
+def _settings(method: str, optimizer: str | None, regime: str, *entries: Any) -> Settings:
+    """The settings of a method in a regime: of the entries the later count."""
+    given: dict[str, Any] = {"optimizer": method} if is_plain(method) else {}
+    for entry in entries:
+        if entry is not None:
+            own = ((one.name, getattr(entry, one.name)) for one in fields(Settings))
+            given |= {name: value for name, value in own if value is not None}
+            if regime in entry.regime_prompts:
+                given["prompts"] = entry.regime_prompts[regime]
+    if optimizer:
+        given["optimizer"] = optimizer
+    if given.get("optimizer") in OFFLINE:  # the recipe has its own
+        given |= {"prompts": None, "rollouts": None, "learning_rate": None}
+    return Settings(**given)
+
+
+def read_grid(path: Path) -> Grid:
+    """Read a grid.
+
+    Raises:
+        ValueError: a key or value that cannot be, named with the file.
+    """
+    try:
+        written = OmegaConf.load(path)
+        grid: Grid = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Grid), written))
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{path}: {error.full_key}: {str(error).splitlines()[0]}") from error
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+    if problem := next(_problems(grid, written), None):
+        raise ValueError(f"{path}: {problem}")
+    return grid
+
+
+def _problems(grid: Grid, written: Mapping[str, Any]) -> Iterator[str]:
+    """What cannot be, in words."""
+    for name in ("regimes", "methods", "seeds"):
+        if not getattr(grid, name):
+            yield f"{name} must not be empty"
+    if grid.evaluate_every < 1 or grid.training_steps % grid.evaluate_every:
+        yield f"evaluate_every={grid.evaluate_every}: must divide training_steps={grid.training_steps}"
+    for name, regime in grid.regimes.items():
+        if regime.task not in (ARITHMETIC, *TASKS):
+            yield f"regimes.{name}.task={regime.task}: must be one of {', '.join((ARITHMETIC, *TASKS))}"
+        if regime.task != ARITHMETIC and len(written["regimes"][name]) > 1:
+            yield f"regimes.{name}: task={regime.task} has no other key"
+    allowed = (PLAIN, *GPO_METHODS) if grid.optimizers else METHODS
+    for name in grid.methods:
+        if name not in allowed:
+            yield f"methods.{name}: must be one of {', '.join(allowed)}"
+    for name in grid.optimizers:
+        if name not in ONLINE + OFFLINE:
+            yield f"optimizers: {name}: must be one of {', '.join(ONLINE + OFFLINE)}"
+    for number, variant in enumerate(grid.variants):
+        if variant.method not in grid.methods:
+            yield f"variants[{number}].method={variant.method}: must be one of {', '.join(grid.methods)}"
+    entries = {f"methods.{name}": entry for name, entry in grid.methods.items()}
+    entries |= {f"variants[{number}]": entry for number, entry in enumerate(grid.variants)}
+    for where, entry in entries.items():
+        if unknown := ", ".join(sorted(set(entry.regime_prompts) - set(grid.regimes))):
+            yield f"{where}.regime_prompts: {unknown}: must be regimes of the grid"
+    for regime in grid.regimes:
+        for name, settings in grid.trained(regime):
+            if settings.prompts and settings.prompts % settings.mini_batches:
+                yield f"{name}: mini_batches={settings.mini_batches}: must divide prompts={settings.prompts}"
+
+
+def known_grids(folder: Path = FOLDER) -> dict[str, Grid]:
+    """The grids of a folder by name.
+
+    Raises:
+        ValueError: a file that is no grid.
+    """
+    return {grid.grid: grid for grid in map(read_grid, sorted(folder.glob("*.yaml")))}

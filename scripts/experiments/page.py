@@ -1,0 +1,80 @@
+"""The pages: tables between their markers, and figures, made of the rows.
+
+``docs/evidence.md`` has a table for each question (:mod:`scripts.experiments.answers`), ``docs/matrix.md`` the
+optimizers side by side, and the README, where it has the marker, a short table of results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from scripts.experiments import answers
+from scripts.experiments.figures import accuracy_over_distance, accuracy_over_tokens
+from scripts.experiments.markers import fill
+from scripts.experiments.optimizers import optimizers
+from scripts.experiments.pipeline import REPOSITORY
+from scripts.experiments.rows import Run
+
+#: Name of a section -> what makes its text of all runs.
+Sections = Mapping[str, Callable[[Sequence[Run]], str]]
+EVIDENCE: Sections = {
+    "summary": answers.summary,
+    "protocol": answers.protocol,
+    "same_optimizer_steps": answers.same_optimizer_steps,
+    "equal_tokens": answers.equal_tokens,
+    "same_rate": answers.same_rate,
+    "rates": answers.rates,
+    "each_at_its_rate": answers.each_at_its_rate,
+    "found": answers.found,
+    "seconds": answers.seconds,
+}
+MATRIX: Sections = {"": lambda runs: optimizers([run for run in runs if run.grid == "optimizers"])}
+_NOTE = (
+    "Models of 0.1 M parameters on toy tasks, mostly three seeds; p is not corrected for the number of comparisons. "
+    "`grpo mini_batches=2` is GRPO with half its mini-batch, which takes as many optimizer steps as GPO's added rows."
+)
+README: Sections = {"": lambda runs: f"{answers.summary(runs)}\n\n{_NOTE}"}
+#: Page -> kind of its markers, and its sections.
+PAGES: dict[str, tuple[str, Sections]] = {
+    "docs/evidence.md": ("evidence", EVIDENCE),
+    "docs/matrix.md": ("matrix", MATRIX),
+    "README.md": ("results", README),
+}
+#: Methods of ``protocol.png``; ``tables protocol --figure FILE`` draws all of them.
+_COMPARED = ("grpo", answers.TWICE, "random", "gpo_paper", "gpo_fast")
+#: Figure of ``docs/evidence.md`` -> the grid of its runs, and what draws it.
+FIGURES: dict[str, tuple[str, Callable[[Sequence[Run], Path], bool]]] = {
+    "protocol.png": ("protocol", lambda runs, path: accuracy_over_tokens(_named(runs, _COMPARED), path)),
+    "distance.png": ("skills", accuracy_over_distance),
+}
+
+
+def _named(runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
+    return [run for run in runs if run.name in names]
+
+
+def pages(runs: Sequence[Run], root: Path = REPOSITORY) -> dict[Path, str]:
+    """Each page as the rows have it; the README only if it has the marker.
+
+    Raises:
+        ValueError: a page without its markers.
+        OSError: a page that cannot be read.
+    """
+    found = {}
+    for name, (kind, sections) in PAGES.items():
+        text = (root / name).read_text(encoding="utf-8")
+        if name == "README.md" and f"<!-- {kind} -->" not in text:
+            continue
+        try:
+            found[root / name] = fill(text, kind, {title: section(runs) for title, section in sections.items()})
+        except ValueError as error:
+            raise ValueError(f"{root / name}: {error}") from error
+    return found
+
+
+def figures(runs: Sequence[Run], folder: Path = REPOSITORY / "docs" / "evidence") -> list[str]:
+    """Draw the figures. Returns the names of those for which there are runs."""
+    return [
+        name for name, (grid, draw) in FIGURES.items() if draw([run for run in runs if run.grid == grid], folder / name)
+    ]

@@ -1,0 +1,53 @@
+"""Continuations from the reset state that took no part in the choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..types import ScoredContinuation
+from .base import Drawing, Draws, LearnFrom, Learnt, whole
+
+
+class Split(LearnFrom):
+    """Unbiased and free, at half the evidence.
+
+    Of the continuations of each state every second one is kept out of the choice. A sequential search (``adaptive``)
+    looks at all of them, and draws the group afterwards, within the same budget. One that checks by groups
+    (``propose``) checks with one half of a group and draws the other half for the step that it chose.
+    """
+
+    def takes_part(self, search: Drawing, number: int) -> bool:
+        return search.sequential or number % 2 == 0
+
+    def check_size(self, n_reentry: int) -> int:
+        return max(1, n_reentry // 2)
+
+    def kept_back(self, n_reentry: int) -> int:
+        return n_reentry
+
+    def missing(self, search: Drawing, reset_state: int, drawn: int, n_reentry: int) -> int:
+        if reset_state == 0:
+            return 0
+        if search.by_group:
+            return n_reentry - min(drawn, n_reentry // 2)
+        if search.sequential:
+            return n_reentry
+        return 0 if drawn // 2 else n_reentry  # a single continuation took part in the choice
+
+    def rollouts(
+        self,
+        search: Drawing,
+        samples: Sequence[ScoredContinuation],
+        added: Sequence[ScoredContinuation],
+        critical: bool,
+    ) -> tuple[ScoredContinuation, ...]:
+        if search.sequential:
+            return tuple(added)
+        return whole((*samples[1::2], *added)) if critical else ()
+
+    def _expected(self, search: Drawing, draws: Draws, n_reentry: int) -> Learnt:
+        if search.by_group:
+            half = self.missing(search, 1, self.check_size(n_reentry), n_reentry) if draws.search else 0
+            return Learnt(half, half)
+        usable = draws.at_reset if search.sequential else draws.at_reset // 2
+        return Learnt(min(usable, draws.search), 0)
