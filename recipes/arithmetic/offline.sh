@@ -13,6 +13,8 @@
 set -Eeuo pipefail
 
 RECIPE_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=recipes/shell.sh
+source "$RECIPE_DIR/../shell.sh"
 PYTHON=${PYTHON:-python}
 ALGO=${ALGO:-dpo}
 METHOD=${METHOD:-gpo}
@@ -26,49 +28,54 @@ OUT_DIR=${OUT_DIR:-$PWD/outputs/arithmetic/$ALGO-$METHOD-$SEED}
 STAGES=${STAGES:-pairs train evaluate} # which of them
 read -ra prepare_args <<<"${PREPARE_ARGS:-}" # other problems, as in run.sh
 # How TRL is started; for several GPUs e.g. LAUNCH="accelerate launch --config_file recipes/accelerate/fsdp.yaml"
-LAUNCH=${LAUNCH:-$PYTHON}
+launch=("$PYTHON")
+if [[ -n ${LAUNCH:-} ]]; then words launch LAUNCH "$LAUNCH"; fi
+stages=()
+words stages STAGES "$STAGES"
+for stage in "${stages[@]}"; do one_of STAGES "$stage" pairs train evaluate; done
+[[ -d $TOKENS ]] || count TOKENS "$TOKENS" # or the folder of a build, which had as many
+[[ $SEED == 0 ]] || count SEED "$SEED"
+count STEPS "$STEPS"
+program PYTHON "$PYTHON"
 
 # The learning rate suits a model of 99 K parameters; at two to three times of it DPO, SimPO and ORPO unlearn the task under
 # some method. All else is TRL's default.
 case $ALGO in
 dpo | simpo) algo=(learning_rate=3e-5) ;;
 kto | orpo) algo=(learning_rate=1e-4) ;;
-*)
-    echo "ALGO=$ALGO: must be one of dpo, kto, simpo, orpo" >&2
-    exit 2
-    ;;
+*) one_of ALGO "$ALGO" dpo kto simpo orpo ;;
 esac
-
-case $METHOD in
-gpo | random | plain) ;;
-*)
-    echo "METHOD=$METHOD: must be one of gpo, random, plain" >&2
-    exit 2
-    ;;
-esac
+one_of METHOD "$METHOD" gpo random plain
 
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # such small matrices gain nothing from more
 # Recipes are not installed: found from the repository root, whatever the working directory.
 PYTHONPATH=$RECIPE_DIR/../..${PYTHONPATH:+:$PYTHONPATH} \
     "$PYTHON" -m recipes.arithmetic.prepare "${prepare_args[@]}" --out "$DATA_DIR"
 
-if [[ $STAGES == *pairs* ]]; then
-    "$PYTHON" -m verl_gpo.offline.build \
-        --model "$DATA_DIR/model" --data "$DATA_DIR/train.parquet" --reward "$RECIPE_DIR/reward.py" \
-        --out "$PAIRS_DIR" --method "$METHOD" --token-budget "$TOKENS" --visits 4 --seed "$SEED" --roots 4 \
-        --response-length 96 --max-model-len 256 \
-        preset="$PRESET" min_step_tokens=3
+BUILD=(
+    --model "$DATA_DIR/model" --data "$DATA_DIR/train.parquet" --reward "$RECIPE_DIR/reward.py"
+    --out "$PAIRS_DIR" --method "$METHOD" --token-budget "$TOKENS" --visits 4 --seed "$SEED" --roots 4
+    --response-length 96 --max-model-len 256
+    preset="$PRESET" min_step_tokens=3
+)
+TRAIN=(
+    --method "$ALGO" --model "$DATA_DIR/model" --pairs "$PAIRS_DIR" --out "$OUT_DIR"
+    max_steps="$STEPS" per_device_train_batch_size=32 lr_scheduler_type=constant_with_warmup warmup_steps=5
+    gradient_checkpointing=false save_strategy=no seed="$SEED"
+    "${algo[@]}" "$@"
+)
+
+if [[ " ${stages[*]} " == *" pairs "* ]]; then
+    # The training's settings are checked before the build.
+    "$PYTHON" -m verl_gpo.plan.offline --steps 9 --response-tokens 54 -- "${BUILD[@]}" -- "${TRAIN[@]}"
+    "$PYTHON" -m verl_gpo.offline.build "${BUILD[@]}"
 fi
 
-if [[ $STAGES == *train* ]]; then
-    $LAUNCH -m verl_gpo.offline.train \
-        --method "$ALGO" --model "$DATA_DIR/model" --pairs "$PAIRS_DIR" --out "$OUT_DIR" \
-        max_steps="$STEPS" per_device_train_batch_size=32 lr_scheduler_type=constant_with_warmup warmup_steps=5 \
-        gradient_checkpointing=false save_strategy=no seed="$SEED" \
-        "${algo[@]}" "$@"
+if [[ " ${stages[*]} " == *" train "* ]]; then
+    "${launch[@]}" -m verl_gpo.offline.train "${TRAIN[@]}"
 fi
 
-if [[ $STAGES == *evaluate* ]]; then
+if [[ " ${stages[*]} " == *" evaluate "* ]]; then
     "$PYTHON" -m verl_gpo.evaluation \
         --model "$OUT_DIR" --benchmarks arithmetic="$DATA_DIR/test.parquet" --reward "$RECIPE_DIR/reward.py" \
         --out "$OUT_DIR/evaluation" --k 4 --temperature 1 --top-p 1 --max-tokens 96 --max-model-len 256

@@ -9,11 +9,16 @@
 #
 # An optimizer's own settings are the same under all three methods. Further arguments are verl's, e.g.
 #   ALGO=ppo bash recipes/arithmetic/run.sh algorithm.gpo.n_mc=8
+# DRY_RUN=1 prints the plan and starts nothing. Called again after an interruption, a run goes on from its last checkpoint
+# (trainer.save_freq), and so does its metrics.jsonl.
 # Other problems are arguments of prepare.py's, with a folder of their own, e.g.
 #   PREPARE_ARGS="--n-steps 12 --n-hard 1 --hard-place late" RESPONSE_LENGTH=96 DATA_DIR=outputs/arithmetic/late12
 set -Eeuo pipefail
 
 RECIPE_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=recipes/shell.sh
+source "$RECIPE_DIR/../shell.sh"
+DRY_RUN=${DRY_RUN:-0}
 PYTHON=${PYTHON:-python}
 ALGO=${ALGO:-grpo}
 METHOD=${METHOD:-gpo}
@@ -24,7 +29,11 @@ N_GPUS=${N_GPUS:-1}
 RESPONSE_LENGTH=${RESPONSE_LENGTH:-96}
 # Another task's script sets the module that prepares it and its arguments, an array.
 declare -p PREPARE >/dev/null 2>&1 || PREPARE=(recipes.arithmetic.prepare)
-read -ra prepare_args <<<"${PREPARE_ARGS:-}"
+prepare_args=() main=()
+words prepare_args PREPARE_ARGS "${PREPARE_ARGS:-}"
+program PYTHON "$PYTHON"
+count N_GPUS "$N_GPUS"
+count RESPONSE_LENGTH "$RESPONSE_LENGTH"
 
 # verl's estimator, and what else the optimizer asks for.
 estimator=$ALGO
@@ -59,27 +68,20 @@ gspo) # one importance ratio a sequence, and the clip range that goes with it
     ;;
 ppo) # GAE with a critic
     estimator=gae
-    algo=(critic.model.path="$DATA_DIR/model"
+    algo=(critic.model.path="$(quoted "$DATA_DIR/model")"
         critic.optim.lr=1e-3
         critic.use_dynamic_bsz=true
         critic.ppo_max_token_len_per_gpu=16384
         critic.model.enable_gradient_checkpointing=false)
     ;;
-*)
-    echo "ALGO=$ALGO: must be one of grpo, drgrpo, rloo, opo, reinforce_plus_plus, reinforce_plus_plus_baseline, ppo, dapo," \
-        "gspo" >&2
-    exit 2
-    ;;
+*) one_of ALGO "$ALGO" grpo drgrpo rloo opo reinforce_plus_plus reinforce_plus_plus_baseline ppo dapo gspo ;;
 esac
 
 case $METHOD in
 gpo) method=(algorithm.gpo.preset="$PRESET") ;;
 random) method=(algorithm.gpo.preset="$PRESET" algorithm.gpo.search=random) ;;
 plain) method=(algorithm.gpo.enable=false) ;;
-*)
-    echo "METHOD=$METHOD: must be one of gpo, random, plain" >&2
-    exit 2
-    ;;
+*) one_of METHOD "$METHOD" gpo random plain ;;
 esac
 # An estimator without a critic runs inside gpo's, on roots and on re-entry rollouts apart.
 if [[ $METHOD == plain || $estimator == gae ]]; then
@@ -87,6 +89,22 @@ if [[ $METHOD == plain || $estimator == gae ]]; then
 else
     method+=(algorithm.adv_estimator=gpo algorithm.gpo.base_estimator="$estimator")
 fi
+
+COMMAND=(
+    --config-path "$RECIPE_DIR/config" --config-name arithmetic
+    data.train_files="$(quoted "$DATA_DIR/train.parquet")"
+    data.val_files="$(quoted "$DATA_DIR/test.parquet")"
+    data.max_response_length="$RESPONSE_LENGTH"
+    actor_rollout_ref.model.path="$(quoted "$DATA_DIR/model")"
+    reward.custom_reward_function.path="$(quoted "$RECIPE_DIR/reward.py")"
+    trainer.experiment_name="arithmetic_${ALGO}_$METHOD"
+    trainer.default_local_dir="$(quoted "$OUT_DIR/checkpoints")"
+    trainer.n_gpus_per_node="$N_GPUS"
+    "${algo[@]}" "${method[@]}" "$@"
+)
+if [[ $DRY_RUN != 0 ]]; then exec "$PYTHON" -m verl_gpo.plan "${COMMAND[@]}"; fi
+# The preparation takes minutes: a setting that cannot work is better found before it.
+if [[ ! -e $DATA_DIR && $# -gt 0 ]]; then "$PYTHON" -m verl_gpo.plan --quick --json "${COMMAND[@]}" >/dev/null; fi
 
 # Recipes are not installed: found from the repository root, whatever the working directory.
 PYTHONPATH=$RECIPE_DIR/../..${PYTHONPATH:+:$PYTHONPATH} OMP_NUM_THREADS=1 \
@@ -96,16 +114,6 @@ mkdir -p "$OUT_DIR"
 # Where verl's file logger writes: what verl_gpo.report reads.
 export VERL_FILE_LOGGER_PATH=${VERL_FILE_LOGGER_PATH:-$OUT_DIR/metrics.jsonl}
 
-read -ra main <<<"${MAIN:--m verl.trainer.main_ppo}" # experiments train several in one pipeline (scripts/experiments/pipeline.py)
+words main MAIN "${MAIN:--m verl.trainer.main_ppo}" # experiments train several in one pipeline (scripts/experiments/pipeline.py)
 set -x
-exec "$PYTHON" "${main[@]}" \
-    --config-path "$RECIPE_DIR/config" --config-name arithmetic \
-    data.train_files="$DATA_DIR/train.parquet" \
-    data.val_files="$DATA_DIR/test.parquet" \
-    data.max_response_length="$RESPONSE_LENGTH" \
-    actor_rollout_ref.model.path="$DATA_DIR/model" \
-    reward.custom_reward_function.path="$RECIPE_DIR/reward.py" \
-    trainer.experiment_name="arithmetic_${ALGO}_$METHOD" \
-    trainer.default_local_dir="$OUT_DIR/checkpoints" \
-    trainer.n_gpus_per_node="$N_GPUS" \
-    "${algo[@]}" "${method[@]}" "$@"
+exec "$PYTHON" "${main[@]}" "${COMMAND[@]}"

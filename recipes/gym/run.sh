@@ -4,11 +4,13 @@
 #   TASK=chain_sum    the running total of eight numbers (default)
 #   TASK=count_bits   how many ones a number has in binary, by halving it
 #
-# METHOD, ALGO, PRESET, DATA_DIR, OUT_DIR, N_GPUS and PYTHON are as in that script, and further arguments are verl's, e.g.
+# METHOD, ALGO, PRESET, DATA_DIR, OUT_DIR, N_GPUS, PYTHON and DRY_RUN are as in that script, and further arguments are verl's, e.g.
 #   TASK=count_bits METHOD=random bash recipes/gym/run.sh trainer.total_training_steps=32
 set -Eeuo pipefail
 
 GYM_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=recipes/shell.sh
+source "$GYM_DIR/../shell.sh"
 TASK=${TASK:-chain_sum}
 ALGO=${ALGO:-grpo}
 METHOD=${METHOD:-gpo}
@@ -19,10 +21,7 @@ OUT_DIR=${OUT_DIR:-$PWD/outputs/gym/$TASK/$ALGO-$METHOD}
 case $TASK in
 chain_sum) RESPONSE_LENGTH=${RESPONSE_LENGTH:-64} ;;
 count_bits) RESPONSE_LENGTH=${RESPONSE_LENGTH:-160} ;;
-*)
-    echo "TASK=$TASK: must be one of chain_sum, count_bits" >&2
-    exit 2
-    ;;
+*) one_of TASK "$TASK" chain_sum count_bits ;;
 esac
 PREPARE=(recipes.gym.prepare --task "$TASK")
 

@@ -12,13 +12,14 @@
 #   MODEL, DATA_DIR, OUT_DIR, N_GPUS, NNODES, PYTHON           where the setup's own are not wanted
 #   DRY_RUN=1 prints the plan and starts nothing
 #
+# Called again after an interruption, a run goes on from its last checkpoint, and so does its metrics.jsonl.
 # Further arguments are verl's, e.g.   bash recipes/math/run.sh algorithm.gpo.n_mc=8
 set -euo pipefail
 
 DRY_RUN=${DRY_RUN:-0}
-if [[ $DRY_RUN == 0 ]]; then set -x; fi # a plan is easier to read without
-
 RECIPE_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=recipes/shell.sh
+source "$RECIPE_DIR/../shell.sh"
 SETUP=${SETUP:-qwen2_5_0_5b_gsm8k}
 METHOD=${METHOD:-gpo}
 ALGO=${ALGO:-grpo}
@@ -34,14 +35,6 @@ N_GPUS=${N_GPUS:-}
 NNODES=${NNODES:-1}
 PYTHON=${PYTHON:-python}
 
-one_of() { # NAME VALUE CHOICE...
-    local name=$1 value=$2
-    shift 2
-    local choice
-    for choice in "$@"; do if [[ $choice == "$value" ]]; then return; fi; done
-    echo "$name=$value: must be one of $*" >&2
-    exit 2
-}
 names() { # the YAML files of a folder, without their ending
     local path
     for path in "$RECIPE_DIR/config/$1"/*.yaml; do basename "$path" .yaml; done
@@ -54,6 +47,9 @@ one_of METHOD "$METHOD" gpo random plain
 one_of BACKEND "$BACKEND" vllm sglang
 one_of ENGINE "$ENGINE" fsdp megatron
 one_of MATCH "$MATCH" n prompts none
+if [[ -n $N_GPUS ]]; then count N_GPUS "$N_GPUS"; fi
+count NNODES "$NNODES"
+program PYTHON "$PYTHON"
 
 CONFIG=(--config-path "$RECIPE_DIR/config" --config-name math)
 
@@ -61,15 +57,15 @@ COMMON=(
     setup="$SETUP"
     algo="$ALGO"
     training="$ENGINE"
-    recipe.data_dir="$DATA_DIR"
+    recipe.data_dir="$(quoted "$DATA_DIR")"
     actor_rollout_ref.rollout.name="$BACKEND"
     trainer.nnodes="$NNODES"
     trainer.experiment_name="${SETUP}_${ALGO}_$METHOD"
-    trainer.default_local_dir="$OUT_DIR/checkpoints"
+    trainer.default_local_dir="$(quoted "$OUT_DIR/checkpoints")"
 )
 if [[ $ENGINE == megatron ]]; then COMMON+=(model_engine=megatron); fi
 if [[ -n $PRESET ]]; then COMMON+=(algorithm.gpo.preset="$PRESET"); fi
-if [[ -n $MODEL ]]; then COMMON+=(actor_rollout_ref.model.path="$MODEL"); fi
+if [[ -n $MODEL ]]; then COMMON+=(actor_rollout_ref.model.path="$(quoted "$MODEL")"); fi
 if [[ -n $N_GPUS ]]; then COMMON+=(trainer.n_gpus_per_node="$N_GPUS"); fi
 
 METHOD_ARGS=()
@@ -101,8 +97,9 @@ export VERL_FILE_LOGGER_PATH=${VERL_FILE_LOGGER_PATH:-$OUT_DIR/metrics.jsonl}
 CLUSTER=()
 # A cluster that is joined has its own environment; the logger may run on any of its nodes.
 if [[ -n ${RAY_ADDRESS:-} ]]; then
-    CLUSTER+=("+ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH=$VERL_FILE_LOGGER_PATH")
+    CLUSTER+=("+ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH=$(quoted "$VERL_FILE_LOGGER_PATH")")
 fi
 
-# A twin's numbers come after the arguments: they were reckoned with them.
+# A twin's numbers come after the arguments, which they were computed with.
+set -x
 exec "$PYTHON" -m verl.trainer.main_ppo "${CONFIG[@]}" "${COMMON[@]}" "${METHOD_ARGS[@]}" "${CLUSTER[@]}" "$@" "${EQUAL[@]}"

@@ -13,7 +13,7 @@
 #SBATCH --mem=0
 #SBATCH --time=24:00:00
 #SBATCH --output=slurm-%j.out
-set -xeuo pipefail
+set -euo pipefail
 
 ENVIRONMENT=${ENVIRONMENT:-$PWD/.venv/bin/activate}
 PORT=${PORT:-6379}
@@ -21,10 +21,12 @@ export NNODES=${SLURM_JOB_NUM_NODES:-${NNODES:-2}}
 export N_GPUS=${SLURM_GPUS_ON_NODE:-${N_GPUS:-8}}
 
 if [[ ${DRY_RUN:-0} != 0 ]]; then exec bash recipes/math/run.sh "$@"; fi
-if [[ ! -f $ENVIRONMENT ]]; then
-    echo "ENVIRONMENT=$ENVIRONMENT: no such file" >&2
-    exit 2
-fi
+# shellcheck source=recipes/shell.sh
+source recipes/shell.sh # Slurm runs a copy of this script: its own folder says nothing
+count NNODES "$NNODES"
+count N_GPUS "$N_GPUS"
+[[ -f $ENVIRONMENT ]] || refused "ENVIRONMENT=$ENVIRONMENT: no such file"
+set -x
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 # The first IPv4 address of the first node; set HEAD_IP where that is the wrong network.

@@ -15,6 +15,9 @@ ROOT=$(cd "$RECIPE_DIR/../.." && pwd)
 RAY_DASHBOARD=${RAY_DASHBOARD:-http://127.0.0.1:8265}
 NNODES=${NNODES:-2}
 DRY_RUN=${DRY_RUN:-0}
+# shellcheck source=recipes/shell.sh
+source "$RECIPE_DIR/../shell.sh"
+count NNODES "$NNODES"
 export NNODES
 
 # What the launcher reads, as far as it is set here: a job does not inherit the environment of who submits it.
@@ -30,7 +33,7 @@ COMMAND=(ray job submit --address="$RAY_DASHBOARD" --no-wait --
 
 if [[ $DRY_RUN != 0 ]]; then
     bash "$RECIPE_DIR/run.sh" "$@"
-    printf '%s\n' "would run: ${COMMAND[*]}"
+    printf '%s\n' "would run: ${COMMAND[*]@Q}"
     exit
 fi
 set -x

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.e2e.test_training import assert_rollout_and_actor_agree
-from verl_gpo.plan.checks import gpo_settings
+from verl_gpo.plan.__main__ import gpo_settings
 from verl_gpo.plan.configuration import load
 from verl_gpo.plan.numbers import Expectation, workload
 

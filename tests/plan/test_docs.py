@@ -5,8 +5,8 @@ import re
 import pytest
 
 from tests.conftest import REPOSITORY
+from verl_gpo.config.reference import reference_table
 from verl_gpo.plan.configuration import package_folder
-from verl_gpo.plan.reference import reference_table
 
 DOCS = REPOSITORY / "docs"
 MATH = REPOSITORY / "recipes" / "math"
@@ -36,7 +36,7 @@ def _squeezed(text):
     ("package", "file", "message"),
     [
         ("verl_gpo", "config.py", "no such key; {hint}known are"),
-        ("verl_gpo", "plugin/checks/validate.py", "no such file or folder"),
+        ("verl_gpo", "plugin/checks/files.py", "no such file or folder"),
         ("verl_gpo", "plugin/checks/validate.py", "rows (anchors x n_reentry) of it are kept for re-entry"),
         ("verl_gpo", "plugin/checks/validate.py", "a colocated reward model cannot score while the policy samples"),
         ("verl_gpo", "plugin/checks/validate.py", "no accelerator on this host, running on the CPU. Settings changed:"),

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.conftest import REPOSITORY
-from verl_gpo.plan.checks import gpo_settings
+from verl_gpo.plan.__main__ import gpo_settings
 from verl_gpo.plan.configuration import PlanError
 from verl_gpo.plan.numbers import Expectation, expectation, measured_run, training_steps, workload
 

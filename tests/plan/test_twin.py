@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.conftest import REPOSITORY
-from verl_gpo.plan.checks import gpo_settings
+from verl_gpo.plan.__main__ import gpo_settings
 from verl_gpo.plan.configuration import PlanError
 from verl_gpo.plan.numbers import Batch, expectation, workload
 from verl_gpo.plan.twin import MATCH, TWINS, method_settings, twin

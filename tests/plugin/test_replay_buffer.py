@@ -11,17 +11,23 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
 from verl_gpo.plugin.observe.metrics import REENTRY_TAG, TAG
 from verl_gpo.plugin.observe.trackers import Trackers
-from verl_gpo.plugin.replay_buffer import GPOReplayBuffer, GPOReplayBufferAsync, build_replay_buffer
+from verl_gpo.plugin.replay_buffer import GPOReplayBuffer, GPOReplayBufferAsync, build_replay_buffer, trainer_config
 
 
-def build(trainer_mode="sync", refill_fn=lambda count: None, **sampler_kwargs):
+def build(trainer_mode="sync", config=None, **sampler_kwargs):
+    """The buffer as the trainer of ``config`` builds it, or one with its own settings alone."""
+    if config is None:
+        settings = OmegaConf.create(sampler_kwargs)
+    else:
+        OmegaConf.update(config, "trainer.v1.sampler.sampler_kwargs", sampler_kwargs, force_add=True)
+        settings = config.trainer.v1.sampler.sampler_kwargs
     return build_replay_buffer(
         trainer_mode=trainer_mode,
         trainer_config=OmegaConf.create({}),
         max_off_policy_threshold=None,
         max_off_policy_strategy="drop",
-        sampler_kwargs=OmegaConf.create(sampler_kwargs),
-        refill_fn=refill_fn,
+        sampler_kwargs=settings,
+        refill_fn=lambda count: None,
     )
 
 
@@ -109,21 +115,16 @@ def test_rows_and_optimizer_steps_are_counted(queue):
     assert "gpo/rows" not in metrics
 
 
-class Trainer:
-    """What a buffer knows its trainer by."""
-
-    def __init__(self, rows):
-        self.config = OmegaConf.create(
-            {
-                "algorithm": {"adv_estimator": "gpo", "gpo": {"rows": rows}},
-                "trainer": {"n_gpus_per_node": 1, "nnodes": 1},
-                "critic": {"enable": False},
-                "actor_rollout_ref": {"actor": {"ppo_mini_batch_size": 2}, "rollout": {"n": 2}},
-            }
-        )
-
-    def refill(self, count):
-        pass
+def configured(rows):
+    """A trainer's configuration, with two prompts of two rows in a mini-batch."""
+    return OmegaConf.create(
+        {
+            "algorithm": {"adv_estimator": "gpo", "gpo": {"rows": rows}},
+            "trainer": {"n_gpus_per_node": 1, "nnodes": 1},
+            "critic": {"enable": False},
+            "actor_rollout_ref": {"actor": {"ppo_mini_batch_size": 2}, "rollout": {"n": 2}},
+        }
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,12 +132,26 @@ class Trainer:
 )
 def test_the_trainers_mini_batches_fit_the_rows_before_it_reads_them(queue, rows, mini_batch, optimizer_steps):
     queue.rows["p_2_0"] = {"status": "success", "seq_len": 9, REENTRY_TAG: True}
-    trainer = Trainer(rows)
-    buffer = build(poll_interval=0.0, refill_fn=trainer.refill, mini_batch_size=2, rollout_n=2)
+    config = configured(rows)
+    buffer = build(config=config, poll_interval=0.0, mini_batch_size=2, rollout_n=2)
     _, metrics = buffer.sample(1, "train", 2)
     # Four roots and a re-entry rollout, in mini-batches of four or of six.
     assert metrics["gpo/rows"] == 5.0 and metrics["gpo/optimizer_steps"] == optimizer_steps
-    assert trainer.config.actor_rollout_ref.actor.ppo_mini_batch_size == mini_batch
+    assert config.actor_rollout_ref.actor.ppo_mini_batch_size == mini_batch
+    assert (buffer.mini_batches is None) == (rows == "matched")
+
+
+def test_the_configuration_is_found_from_the_block_that_verl_hands_over(compose, run_overrides):
+    config = compose(*run_overrides)
+    OmegaConf.resolve(config)  # as verl does before it makes the trainer
+    assert trainer_config(config.trainer.v1.sampler.sampler_kwargs) is config
+    assert trainer_config(OmegaConf.create({"poll_interval": 0.2})) is None and trainer_config({}) is None
+
+
+def test_failed_groups_are_refilled_where_it_is_asked_for():
+    assert not build().sync_refill_failed_groups
+    buffer = build(sync_refill_failed_groups=True, train_batch_size=4)
+    assert buffer.sync_refill_failed_groups and (buffer.train_batch_size, buffer.gen_batch_size) == (4, 1)
 
 
 FILTER = {"filter_groups": {"enable": True, "metric": "reward", "max_inflight_gen_batches": 2}, "train_batch_size": 1}

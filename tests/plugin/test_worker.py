@@ -381,7 +381,9 @@ def test_a_field_of_that_name_that_holds_something_else_is_no_given_step(start, 
 
 
 def test_a_given_step_is_reset_to_without_a_search(start):
-    run = start("algorithm.gpo.search=given", "algorithm.gpo.n_mc=null").prompt(extra_info={"hard_steps": [1], "index": 4})
+    run = start("algorithm.gpo.search=given", "algorithm.gpo.n_mc=null").prompt(
+        extra_info={"hard_steps": [1], "index": 4}
+    )
     assert {row["uid"] for row in run.reentry_rows().values()} == {RESET_UID}
     assert run.metrics["gpo/requests/value"] == 0 and run.metrics["gpo/critical/given"] == 1.0
     assert len(run.reentry_rows()) == N_REENTRY

@@ -44,8 +44,17 @@ def commands(tmp_path):
 def test_the_command_lines_fit(commands, algo, method):
     called, result = commands("beta=0.7", ALGO=algo, METHOD=method, SEED="3", TOKENS="1000", STEPS="5")
     assert result.returncode == 0, result.stderr
-    modules = ["recipes.arithmetic.prepare", "verl_gpo.offline.build", "verl_gpo.offline.train", "verl_gpo.evaluation"]
-    assert list(called) == modules
+    modules = [
+        "recipes.arithmetic.prepare",
+        "verl_gpo.plan.offline",
+        "verl_gpo.offline.build",
+        "verl_gpo.offline.train",
+    ]
+    assert list(called) == [*modules, "verl_gpo.evaluation"]
+    checked = called["verl_gpo.plan.offline"]
+    marks = [position for position, argument in enumerate(checked) if argument == "--"]
+    assert checked[marks[0] + 1 : marks[1]] == called["verl_gpo.offline.build"]
+    assert checked[marks[1] + 1 :] == called["verl_gpo.offline.train"]
     build = plan.parse_args(called["verl_gpo.offline.build"])
     assert (build.method, build.token_budget, build.seed) == (method, "1000", 3)
     assert build.gpo == ["preset=paper", "min_step_tokens=3"]
@@ -64,14 +73,35 @@ def test_methods_differ_in_nothing_but_the_method(commands):
 @pytest.mark.parametrize("stage", ["pairs", "train", "evaluate"])
 def test_stages_can_be_run_apart(commands, stage):
     modules = {"pairs": "verl_gpo.offline.build", "train": "verl_gpo.offline.train", "evaluate": "verl_gpo.evaluation"}
-    assert list(commands(STAGES=stage)[0]) == ["recipes.arithmetic.prepare", modules[stage]]
+    check = ["verl_gpo.plan.offline"] if stage == "pairs" else []
+    assert list(commands(STAGES=stage)[0]) == ["recipes.arithmetic.prepare", *check, modules[stage]]
 
 
-@pytest.mark.parametrize(("name", "value"), [("ALGO", "ppo"), ("METHOD", "grpo")])
-def test_unknown_names_are_refused(commands, name, value):
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("ALGO", "ppo", "must be one of dpo kto simpo orpo"),
+        ("METHOD", "grpo", "must be one of gpo random plain"),
+        ("STAGES", "pair", "must be one of pairs train evaluate"),
+        ("TOKENS", "1e5", "must be an integer of at least 1"),
+        ("STEPS", "0", "must be an integer of at least 1"),
+        ("SEED", "-1", "must be an integer of at least 1"),
+        ("PYTHON", "/nowhere/python", "no such program"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_preparation(commands, tmp_path, name, value, said):
     called, result = commands(**{name: value})
-    assert result.returncode == 2 and called == {}
-    assert f"{name}={value}: must be one of" in result.stderr
+    assert result.returncode == 2 and called == {} and not (tmp_path / "arguments.jsonl").exists()
+    assert result.stderr == f"{name}={value}: {said}\n"
+
+
+def test_a_launcher_with_a_space_in_its_path_is_quoted(commands, tmp_path):
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    (folder / "launch").write_text('#!/bin/sh\nshift 2\nexec "$PYTHON" "$@"\n')
+    (folder / "launch").chmod(0o755)
+    called, result = commands(STAGES="train", LAUNCH=f"'{folder}/launch' --num_processes 2")
+    assert result.returncode == 0 and list(called) == ["verl_gpo.offline.train"], result.stderr
 
 
 def test_the_launch_for_several_gpus_is_fsdp():

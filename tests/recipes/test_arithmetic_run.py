@@ -1,11 +1,14 @@
 """The arithmetic recipe gives a configuration that composes and passes the checks, for each optimizer and method."""
 
+import json
+
 import pytest
 from omegaconf import OmegaConf
 
 from tests.conftest import REPOSITORY
 from tests.recipes.conftest import composed
-from verl_gpo.plugin.checks.validate import check, reentry_selected
+from verl_gpo.plugin.checks.validate import check
+from verl_gpo.plugin.checks.without_effect import reentry_selected
 
 SCRIPT = REPOSITORY / "recipes" / "arithmetic" / "run.sh"
 
@@ -41,11 +44,32 @@ def test_each_optimizer_composes_under_each_method(arguments_of, algo):
         assert config.trainer.total_training_steps == 3  # what stands at the end wins
 
 
+@pytest.mark.parametrize("folder", ["step=100, [a] b", "it's"])
+def test_paths_arrive_as_they_were_written(arguments_of, tmp_path, folder):
+    data = tmp_path / folder
+    result, arguments = arguments_of(SCRIPT, ALGO="ppo", DATA_DIR=str(data), OUT_DIR=str(tmp_path / f"{folder} out"))
+    assert result.returncode == 0, result.stderr
+    config = composed(arguments)
+    assert config.data.train_files == f"{data}/train.parquet"
+    assert config.actor_rollout_ref.model.path == config.critic.model.path == f"{data}/model"
+    assert config.trainer.default_local_dir == f"{tmp_path}/{folder} out/checkpoints"
+
+
+def test_a_dry_run_plans_and_prepares_nothing(arguments_of, tmp_path):
+    result, arguments = arguments_of(SCRIPT, "data.seed=1", DRY_RUN="1")
+    assert result.returncode == 0 and arguments is None
+    called = json.loads((tmp_path / "prepare.json").read_text())  # whatever is no training
+    assert called[:2] == ["-m", "verl_gpo.plan"] and called[-1] == "data.seed=1"
+
+
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"METHOD": "gpro"}, "METHOD=gpro: must be one of gpo, random, plain"),
+        ({"METHOD": "gpro"}, "METHOD=gpro: must be one of gpo random plain"),
         ({"ALGO": "pppo"}, "ALGO=pppo: must be one of"),
+        ({"N_GPUS": "0"}, "N_GPUS=0: must be an integer of at least 1"),
+        ({"RESPONSE_LENGTH": "long"}, "RESPONSE_LENGTH=long: must be an integer of at least 1"),
+        ({"PREPARE_ARGS": "--out 'x"}, "PREPARE_ARGS=--out 'x: a quote is not closed"),
     ],
 )
 def test_an_unknown_choice_is_refused_by_name(arguments_of, environment, message):

@@ -75,13 +75,21 @@ def test_slurm_starts_ray_on_each_node_and_the_launcher_on_the_first(cluster):
     for part in ("setup=qwen3_4b_dapo", "trainer.nnodes=2", "trainer.n_gpus_per_node=8", "data.seed=1"):
         assert part in training
     # The metrics are written on whichever node the trainer runs.
-    assert f"env_vars.VERL_FILE_LOGGER_PATH={environment['OUT_DIR']}/metrics.jsonl" in training
+    assert f"env_vars.VERL_FILE_LOGGER_PATH='{environment['OUT_DIR']}/metrics.jsonl'" in training
 
 
 def test_slurm_says_what_environment_is_missing(cluster):
     environment, log = cluster
     result = run("slurm.sh", environment={**environment, "ENVIRONMENT": "/nowhere/activate"})
     assert result.returncode == 2 and "ENVIRONMENT=/nowhere/activate: no such file" in result.stderr
+    assert not log.exists()
+
+
+@pytest.mark.parametrize("script", ["slurm.sh", "submit.sh"])
+def test_a_number_of_nodes_that_is_none_is_refused(cluster, script):
+    environment, log = cluster
+    result = run(script, environment={**environment, "NNODES": "two", "SLURM_JOB_NUM_NODES": "two"})
+    assert result.returncode == 2 and result.stderr == "NNODES=two: must be an integer of at least 1\n"
     assert not log.exists()
 
 

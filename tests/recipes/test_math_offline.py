@@ -53,12 +53,11 @@ def test_a_dry_run_passes_the_commands_own_checks(launched, capsys, algo, method
 def test_it_builds_and_then_trains_with_the_same_pairs(launched):
     result, calls = launched("beta=0.3", ALGO="kto", METHOD="random", N_GPUS="4", DATA_DIR="/data", TOKENS="1000")
     assert result.returncode == 0, result.stderr
-    build, train = calls
+    checked, build, train = calls
+    assert checked[:2] == ["-m", "verl_gpo.plan.offline"]  # before anything is drawn
     assert build[:2] == ["-m", "verl_gpo.offline.build"]
     assert train[:5] == ["-m", "accelerate.commands.launch", "--num_processes", "4", "-m"]
-    assert (
-        train[5] == "verl_gpo.offline.train" and train[-1] == "beta=0.3" and "gradient_accumulation_steps=16" in train
-    )
+    assert train[5] == "verl_gpo.offline.train" and train[-1] == "beta=0.3" and "gradient_accumulation_steps=8" in train
     folder = build[build.index("--out") + 1]
     assert train[train.index("--pairs") + 1] == folder and folder.endswith("math-random-0")
     assert build[build.index("--data") + 1] == "/data/math/train.parquet"
@@ -70,7 +69,18 @@ def test_it_builds_and_then_trains_with_the_same_pairs(launched):
     [
         (["learnin_rate=1"], {}, "learnin_rate=1: no such key; did you mean learning_rate?"),
         ([], {"GPO": "n_mcc=3"}, "algorithm.gpo.n_mcc=3: no such key; did you mean n_mc?"),
-        ([], {"TOKENS": "0"}, "--token-budget=0: must be a number of at least 1"),
+        (
+            ["per_device_train_batch_size=1"],
+            {"ALGO": "kto"},
+            "per_device_train_batch_size=1: must be at least 2 for kto",
+        ),
+        (["resume_from_checkpoint=true"], {}, "resume_from_checkpoint=true: there is no checkpoint in "),
+        (
+            ["resume_from_checkpoint=/nowhere"],
+            {},
+            "resume_from_checkpoint=/nowhere: must be true, or a checkpoint's folder",
+        ),
+        ([], {"GPO": "n_mc=[1"}, "n_mc=[1: must be a value in YAML"),
     ],
 )
 def test_a_typo_is_refused_in_the_dry_run(launched, capsys, arguments, environment, said):
@@ -78,6 +88,39 @@ def test_a_typo_is_refused_in_the_dry_run(launched, capsys, arguments, environme
     assert main(calls[0][2:]) == 1
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.startswith(f"verl_gpo: {said}")
+
+
+def test_kto_has_other_prompts_beside_each(launched):
+    for algo, sizes in (("kto", ["2", "4"]), ("dpo", ["1", "8"])):
+        _, calls = launched(ALGO=algo)
+        given = dict(item.split("=", 1) for item in calls[-1] if "=" in item)
+        assert [given["per_device_train_batch_size"], given["gradient_accumulation_steps"]] == sizes
+
+
+def test_a_pattern_reaches_the_build_as_it_was_written(launched):
+    from verl_gpo.offline import plan
+
+    pattern = r"(?<=[.!?]) |\n\n"
+    _, calls = launched(GPO=f"splitter=regex splitter_option='{pattern}' max_steps=8")
+    build = next(call for call in calls if call[1] == "verl_gpo.offline.build")
+    assert f"splitter_option={pattern}" in build
+    assert plan._config(plan.parse_args(build[2:]))[1].splitter_option == pattern
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("N_GPUS", "0", "must be an integer of at least 1"),
+        ("TOKENS", "1e8", "must be an integer of at least 1"),
+        ("TOKENS", "0", "must be an integer of at least 1"),
+        ("SEED", "one", "must be an integer of at least 1"),
+        ("GPO", "splitter_option='x", "a quote is not closed"),
+        ("PYTHON", "/nowhere/python", "no such program"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(launched, name, value, said):
+    result, calls = launched(**{name: value})
+    assert result.returncode == 2 and not calls and result.stderr == f"{name}={value}: {said}\n"
 
 
 @pytest.mark.parametrize("name", ["ALGO", "METHOD"])

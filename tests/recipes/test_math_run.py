@@ -9,12 +9,12 @@ import sys
 import pytest
 
 from tests.conftest import REPOSITORY
-from verl_gpo.plan.__main__ import main
-from verl_gpo.plan.checks import gpo_settings, verl_checks
+from verl_gpo.plan.__main__ import gpo_settings, main
 from verl_gpo.plan.configuration import load
 from verl_gpo.plan.numbers import expectation, workload
 from verl_gpo.plan.twin import TWINS, method_settings, twin
-from verl_gpo.plugin.checks.validate import reentry_selected
+from verl_gpo.plugin.checks.verls_own import verl_refuses
+from verl_gpo.plugin.checks.without_effect import reentry_selected
 
 FOLDER = REPOSITORY / "recipes" / "math"
 SCRIPT = FOLDER / "run.sh"
@@ -96,15 +96,14 @@ def test_verl_takes_each_algorithm_on_each_engine(algo, engine):
     groups = [f"algo={algo}", f"training={engine}", f"model_engine={'dp' if engine == 'fsdp' else 'megatron'}"]
     found = load(FOLDER / "config", "math", ["setup=qwen3_4b_dapo", *groups])
     gpo_settings(found)
-    verl_checks(found)
+    assert verl_refuses(found.config) is None
     assert found.get("actor_rollout_ref.actor.strategy") == ("fsdp2" if engine == "fsdp" else "megatron")
 
 
 @pytest.mark.parametrize("setup", SETUPS)
 def test_verl_takes_each_setup(setup):
-    verl_checks(
-        load(FOLDER / "config", "math", [f"setup={setup}", "algo=ppo", "actor_rollout_ref.rollout.name=sglang"])
-    )
+    overrides = [f"setup={setup}", "algo=ppo", "actor_rollout_ref.rollout.name=sglang"]
+    assert verl_refuses(load(FOLDER / "config", "math", overrides).config) is None
 
 
 def test_lora_reaches_megatron_under_its_own_name():
@@ -165,6 +164,41 @@ def test_the_launcher_hands_over_what_it_is_told(launched):
         "algorithm.gpo.n_mc": 8,
     }
     assert {key: found.get(key) for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/ckpt/step=100/hf", "/a folder/x,y", "/a/[b]/{c}", "/it's", "/back\\slash", "/a:b#c", "/dollar$x", "/end\\"],
+)
+def test_a_path_arrives_as_it_was_written(launched, path):
+    result, calls = launched(
+        MODEL=path, DATA_DIR=f"{path}/data", RAY_ADDRESS="auto", VERL_FILE_LOGGER_PATH=f"{path}.jsonl"
+    )
+    assert result.returncode == 0, result.stderr
+    found = configuration(calls[-1][1])
+    assert found.get("actor_rollout_ref.model.path") == found.get("critic.model.path") == path
+    assert found.get("data.train_files") == f"{path}/data/gsm8k/train.parquet"
+    assert found.get("ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH") == f"{path}.jsonl"
+
+
+def test_a_pattern_arrives_as_it_was_written(launched):
+    pattern = r"(?<=[.!?])\s+|\n\n(?=Step \d+:)"
+    given = f"algorithm.gpo.splitter_option='{pattern}'"
+    _, calls = launched("algorithm.gpo.splitter=regex", given)
+    assert gpo_settings(configuration(calls[-1][1])).splitter_option == pattern
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("N_GPUS", "0", "must be an integer of at least 1"),
+        ("NNODES", "1.5", "must be an integer of at least 1"),
+        ("PYTHON", "/nowhere/python", "no such program"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(launched, name, value, said):
+    result, calls = launched(**{name: value})
+    assert result.returncode == 2 and not calls and result.stderr == f"{name}={value}: {said}\n"
 
 
 def test_a_dry_run_plans_the_very_arguments(launched):

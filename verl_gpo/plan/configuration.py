@@ -8,15 +8,14 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -39,18 +38,9 @@ def package_folder(name: str) -> Path:
 
 @dataclass(frozen=True)
 class Configuration:
-    """A composed configuration and where it came from.
-
-    Attributes:
-        config: what verl would be given.
-        folder, name: of the primary YAML.
-        overrides: those of the command line.
-    """
+    """A composed configuration: ``config`` is what verl would be given."""
 
     config: DictConfig
-    folder: Path
-    name: str
-    overrides: tuple[str, ...]
 
     def get(self, key: str, default: Any = None) -> Any:
         """Value of a dotted key; ``default`` where it is absent or null.
@@ -110,7 +100,7 @@ def load(folder: Path, name: str, overrides: Sequence[str] = ()) -> Configuratio
         known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml"))) or "none"
         raise PlanError(f"--config-name {name}: no {name}.yaml in {folder}; there are {known}")
     try:
-        return Configuration(_compose(folder, name, overrides), folder, name, tuple(overrides))
+        return Configuration(_compose(folder, name, overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise PlanError(_explain(error, folder, name, overrides)) from error
 
@@ -131,40 +121,24 @@ def _first_line(error: BaseException) -> str:
 
 
 def _explain(error: Exception, folder: Path, name: str, overrides: Sequence[str]) -> str:
-    """Hydra's error in one line, with the override that was meant, where one is close."""
+    """Hydra's error in one line, with the key that was meant, where one of the same block is close."""
+    if isinstance(error, OverrideParseException):
+        said = str(error.__cause__ or error).strip().splitlines()[0]
+        return f"{error.override}: Hydra cannot read it ({said}); a value with signs in it is quoted, \"KEY='VALUE'\""
     found = re.search(r"Could not override '([^']+)'", str(error))
     if found is None:
         lines = [line.strip() for line in str(error).splitlines() if line.strip() and "provider=" not in line]
         return " ".join(lines[:6])
     key = found.group(1)
     said = next((item for item in overrides if item.lstrip("+~").startswith(key)), key)
-    try:
-        groups = [item for item in overrides if item.split("=")[0] in ("setup", "algo", "training", "model_engine")]
-        known = [leaf for leaf, _ in leaves(_compose(folder, name, groups))]
-    except (HydraException, OmegaConfBaseException):
-        known = []
-    blocks = {part for leaf in known for part in _prefixes(leaf)}
-    close = difflib.get_close_matches(key, [*known, *blocks], n=1, cutoff=0.8)
-    return f"{said}: no such key{f'; did you mean {close[0]}?' if close else ''}"
-
-
-def _prefixes(key: str) -> Iterator[str]:
-    parts = key.split(".")
-    return (".".join(parts[:size]) for size in range(1, len(parts)))
-
-
-def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of all that is not a block, unresolved; a list is one value."""
-    if isinstance(config, DictConfig):
-        config = OmegaConf.to_container(config, resolve=False)
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def added_keys(overrides: Sequence[str]) -> list[str]:
-    """Keys that the command line adds (``+key=value``), as written there."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    return [item.key_or_group for item in parsed if item.is_add() or item.is_force_add()]
+    groups = [item for item in overrides if item.partition("=")[0] in ("setup", "algo", "training", "model_engine")]
+    block, close = _compose(folder, name, groups), []
+    path: list[str] = []
+    for part in key.split("."):
+        if not isinstance(block, DictConfig):
+            break
+        if part not in block:
+            close = difflib.get_close_matches(part, map(str, block), n=1)
+            break
+        path, block = [*path, part], block.get(part)
+    return f"{said}: no such key{f'; did you mean {chr(46).join([*path, *close])}?' if close else ''}"

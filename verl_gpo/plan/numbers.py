@@ -61,13 +61,13 @@ class Workload:
 
 
 def uses_critic(configuration: Configuration) -> bool:
-    """As verl decides it."""
+    """As verl decides it (``need_critic``), without its import."""
     enabled = configuration.get("critic.enable")
     return bool(enabled) if enabled is not None else configuration.get("algorithm.adv_estimator") == "gae"
 
 
 def uses_reference(configuration: Configuration) -> bool:
-    """As verl decides it."""
+    """As verl decides it (``need_reference_policy``), without its import."""
     return bool(configuration.get("algorithm.use_kl_in_reward") or configuration.get(f"{_ACTOR}.use_kl_loss"))
 
 

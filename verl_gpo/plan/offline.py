@@ -76,7 +76,27 @@ def _train(argv: list[str], folder: Path) -> train_plan.TrainPlan:
         columns = train_plan.METHODS[args.method].columns
         rows = [{name: label if name == "label" else [1, 2] for name in columns} for label in (True, False)]
         args.pairs = _written(folder / "pairs.parquet", rows)
-    return train_plan.make_plan(args)
+    plan = train_plan.make_plan(args)
+    _refuse_what_trl_finds_late(plan)
+    return plan
+
+
+def _refuse_what_trl_finds_late(plan: train_plan.TrainPlan) -> None:
+    """What TRL refuses only when it has the pairs and the model.
+
+    Raises:
+        PlanError: the setting.
+    """
+    rows, resume = plan.args.per_device_train_batch_size, plan.args.resume_from_checkpoint
+    if plan.method == "kto" and rows < 2:
+        raise PlanError(
+            f"per_device_train_batch_size={rows}: must be at least 2 for kto, whose KL term needs other prompts"
+        )
+    if resume in ("true", "True", True):
+        if not any(plan.out.glob("checkpoint-*")):
+            raise PlanError(f"resume_from_checkpoint=true: there is no checkpoint in {plan.out}")
+    elif resume and not Path(resume).is_dir():
+        raise PlanError(f"resume_from_checkpoint={resume}: must be true, or a checkpoint's folder")
 
 
 def _written(path: Path, rows: list[dict[str, Any]]) -> Path:

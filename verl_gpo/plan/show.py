@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from ..config import GPOConfig
+from ..core.cost import Cost
+from ..data.registry import DATASETS
 from .architecture import Architecture
-from .configuration import Configuration, added_keys
+from .configuration import Configuration
 from .memory import ASSUMPTIONS, GIB, Memory
-from .numbers import Expectation, Workload, data_parallel, gpus, uses_critic
-from .origins import Setting
+from .numbers import Expectation, Workload, data_parallel, gpus
 from .twin import Twin
 
 
@@ -30,22 +32,32 @@ def pairs(title: str, rows: list[tuple[str, str]]) -> Table:
     return table
 
 
+def cost_table(costs: Mapping[str, Cost]) -> Table:
+    """Tokens of settings without a configuration, one row a setting."""
+    table = Table()
+    table.add_column("setting", overflow="fold", min_width=24)
+    for column in ("roots", "search", "re-entry", "x GRPO", "requests", "rows", "+ rows"):
+        table.add_column(column, justify="right")
+    for setting, cost in costs.items():
+        tokens = (cost.root_tokens, cost.value_tokens, cost.reentry_tokens)
+        rest = (cost.requests, cost.root_rows, cost.reentry_rows)
+        table.add_row(setting, *map(_count, tokens), f"{cost.multiple:.2f}", *map(_count, rest))
+    return table
+
+
 def run_table(configuration: Configuration, gpo: GPOConfig, model: Architecture | None) -> Table:
-    """What runs where."""
+    """What the numbers are of."""
     get = configuration.get
     rank = get("actor_rollout_ref.model.lora_rank", 0) or get("actor_rollout_ref.model.lora.rank", 0)
     sizes = f"{_count(model.parameters)} parameters ({model.source})" if model else "size unknown"
-    files = get("data.train_files")
-    method = "plain" if not gpo.enable else f"gpo, search={gpo.search}"
+    method = f"gpo, search={gpo.search}, preset={gpo.preset}" if gpo.enable else "plain: no search, no re-entry"
     rows = [
-        ("model", f"{get('actor_rollout_ref.model.path')}, {sizes}"),
-        ("trained", f"LoRA of rank {rank}" if rank else "all weights"),
-        ("method", f"{method}, preset={gpo.preset}"),
-        ("estimator", f"{get('algorithm.adv_estimator')}{', with a critic' if uses_critic(configuration) else ''}"),
-        ("training", f"{get('actor_rollout_ref.actor.strategy')}, {data_parallel(configuration)} data-parallel ranks"),
-        ("rollout", f"{get('actor_rollout_ref.rollout.name')}, {_engines(configuration)}"),
-        ("GPUs", f"{gpus(configuration)} ({get('trainer.nnodes')} nodes)"),
-        ("data", str(files) if isinstance(files, str) else ", ".join(map(str, files))),
+        (
+            "model",
+            f"{get('actor_rollout_ref.model.path')}, {sizes}, {f'LoRA of rank {rank}' if rank else 'all weights'}",
+        ),
+        ("method", f"{method}; adv_estimator={get('algorithm.adv_estimator')}"),
+        ("GPUs", f"{gpus(configuration)}: {data_parallel(configuration)} ranks, {_engines(configuration)}"),
     ]
     return pairs("Run", rows)
 
@@ -121,23 +133,21 @@ def _verdict(size: float, gpu_gib: float) -> str:
     return "" if share <= 0.9 else ": tight" if share <= 1 else ": does not fit"
 
 
-def settings_lines(settings: list[Setting]) -> list[str]:
-    """What differs from verl's defaults, under the file that sets it."""
-    lines, last = [], None
-    for setting in settings:
-        if setting.origin != last:
-            lines.append(f"  {setting.origin}")
-        default = "" if setting.default is None else f"    (verl: {setting.default})"
-        lines.append(f"    {setting.key}={setting.value}{default}")
-        last = setting.origin
-    return lines
-
-
 def notes(
-    configuration: Configuration, gpo: GPOConfig, model: Architecture | None, missing: list[tuple[str, str, str]]
+    configuration: Configuration,
+    gpo: GPOConfig,
+    model: Architecture | None,
+    ignored: Sequence[str],
+    missing: Sequence[tuple[str, str]],
 ) -> list[str]:
-    """What is assumed, and what is not there yet."""
-    said: list[str] = []
+    """What has no effect, what is assumed, and what is not there yet.
+
+    Args:
+        configuration, gpo, model: of the run.
+        ignored: settings without effect, a line each.
+        missing: key and path of files that are not on this host.
+    """
+    said = [f"without effect: {line}" for line in ignored]
     if gpo.enable:
         said.append("every prompt is searched and has a critical step; continuations are as long as what they replace")
     if gpo.enable and gpo.search in ("adaptive", "propose"):
@@ -149,25 +159,17 @@ def notes(
     else:
         path = configuration.get("actor_rollout_ref.model.path")
         said.append(f"memory: not estimated, {path} is neither on this host nor in the table of known models")
-    for key in added_keys(configuration.overrides):
-        said.append(f"+{key}: added; nothing says that verl reads it")
-    for role in ("actor_rollout_ref.actor", "critic"):
-        cut = configuration.get(f"{role}.grad_clip")
-        if cut not in (None, 1.0, configuration.get(f"{role}.optim.clip_grad")):  # 1.0 is verl's default
-            # https://github.com/verl-project/verl/pull/7923
-            said.append(f"{role}.grad_clip={cut}: verl 0.9.1 does not read it; {role}.optim.clip_grad is what counts")
-    for key, path, remedy in missing:
-        said.append(f"not here: {path} ({key}){f'; {remedy}' if remedy else ''}")
-    return [f"  - {line}" for line in said]
+    for key, path in missing:
+        folder = Path(path).parent
+        remedy = f"; python -m verl_gpo.data.prepare --dataset {folder.name} --out {folder}"
+        said.append(f"not here: {path} ({key}){remedy if folder.name in DATASETS else ''}")
+    return said
 
 
-def print_plan(console: Console, tables: list[Table], settings: list[Setting], said: list[str]) -> None:
-    """All tables, what is set where, and what the plan rests on."""
+def print_plan(console: Console, tables: Sequence[Table], said: Sequence[str]) -> None:
+    """All tables, and what the plan rests on."""
     for table in tables:
         console.print(table)
         console.print()
-    sections = {"Set other than verl's default": settings_lines(settings), "Assumed, and noticed": said}
-    for title, lines in sections.items():
-        console.print(title, style="italic")
-        console.print("\n".join(lines), soft_wrap=True, markup=False)
-        console.print()
+    console.print("Assumed, and noticed", style="italic")
+    console.print("\n".join(f"  - {line}" for line in said), soft_wrap=True, markup=False)

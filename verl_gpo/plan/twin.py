@@ -67,7 +67,8 @@ def twin(
         PlanError: a configuration that has no twin.
     """
     if not gpo.enable or gpo.search in ("none", "random"):
-        raise PlanError(f"algorithm.gpo.search={gpo.search}: a twin is of a run with a search (METHOD=gpo)")
+        said = f"search={gpo.search}" if gpo.enable else "enable=false, or verl's own rollout worker"
+        raise PlanError(f"algorithm.gpo.{said}: a twin is of a run with a search (METHOD=gpo)")
     expected = expectation(configuration, measured)
     own, batch = workload(configuration, gpo, expected), Batch.of(configuration)
     target = measured_run(measured).tokens if measured else own.tokens

@@ -6,6 +6,8 @@ import functools
 from collections import Counter
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
@@ -14,6 +16,9 @@ from .batch import step_arithmetic
 from .mini_batches import MiniBatches, rows_vary
 from .observe.metrics import REENTRY_TAG, TAG, critical_positions, step_metrics
 from .observe.trackers import Trackers
+
+#: From ``trainer.v1.sampler.sampler_kwargs`` to the whole configuration: a dot for itself, and one for each level up.
+_ROOT = "....."
 
 
 class _GPOMetrics:
@@ -88,19 +93,39 @@ def build_replay_buffer(*, trainer_mode: str, sampler_kwargs: Any, **kwargs: Any
     """
     buffer_class = GPOReplayBuffer if trainer_mode == "sync" else GPOReplayBufferAsync
     filter_groups = sampler_kwargs.get("filter_groups") or {}
+    refills = bool(sampler_kwargs.get("sync_refill_failed_groups"))
     if filter_groups.get("enable"):
         kwargs["filter_groups_metric"] = filter_groups.get("metric")
         kwargs["max_inflight_gen_batches"] = filter_groups.get("max_inflight_gen_batches") or 1
+    if filter_groups.get("enable") or refills:
         kwargs["train_batch_size"] = sampler_kwargs.get("train_batch_size")
         kwargs["gen_batch_size"] = 1  # as verl's dataloader has it then
     buffer = buffer_class(
         trainer_mode=trainer_mode,
         sampler_kwargs=sampler_kwargs,
         poll_interval=float(sampler_kwargs.get("poll_interval", 2.0)),
+        sync_refill_failed_groups=refills,
         **kwargs,
     )
-    # verl tells a buffer little of its settings; the trainer that owns it is known by what refills it.
-    trainer = getattr(kwargs.get("refill_fn"), "__self__", None)
-    if trainer is not None and rows_vary(trainer.config):
-        buffer.mini_batches = MiniBatches(trainer.config)
+    config = trainer_config(sampler_kwargs)
+    if config is not None and rows_vary(config):
+        buffer.mini_batches = MiniBatches(config)
     return buffer
+
+
+def trainer_config(sampler_kwargs: Any) -> DictConfig | None:
+    """The trainer's own configuration, which ``trainer.v1.sampler.sampler_kwargs`` is a block of; None if it is not.
+
+    Reason: verl 0.9.1 hands a buffer this block alone. Its registry of trainers (``register_trainer``) names classes,
+    not the one that runs; and a trainer of ours there would have another name than ``sync``, which verl takes for an
+    asynchronous one, and would have to be registered before verl's trainers, which take seconds to import, in every
+    process that loads this plugin. OmegaConf's relative keys lead to the root without either.
+    Remove when: verl passes a buffer the trainer's configuration, or has a setting for the number of mini-batches.
+    """
+    if not isinstance(sampler_kwargs, DictConfig):
+        return None
+    try:
+        root = OmegaConf.select(sampler_kwargs, _ROOT)
+    except ConfigKeyError:  # there are not as many blocks around it
+        return None
+    return root if isinstance(root, DictConfig) and root.get("actor_rollout_ref") else None

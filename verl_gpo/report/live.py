@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ..traces import phases
+from ..traces.runlog import logged
 from ..traces.step_line import step_line
 
 READY = "rolling out"
@@ -53,6 +54,8 @@ class Tail:
         if not self._path.exists():
             return []
         with self._path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) < self._offset:
+                self._offset = 0  # begun anew
             file.seek(self._offset)
             data = file.read()
         complete = data.rfind(b"\n") + 1
@@ -79,8 +82,8 @@ def run(command: list[str], log: Path, metrics: Path, steps: int, console: Conso
     started = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
     metrics.parent.mkdir(parents=True, exist_ok=True)
-    metrics.unlink(missing_ok=True)
     log_tail, metrics_tail = Tail(log), Tail(metrics)
+    metrics_tail.lines()  # of trainings before, which one that resumes goes on from
     startup: dict[str, float] = {}
     taken: list[float] = []
     finished = 0
@@ -117,12 +120,12 @@ def run(command: list[str], log: Path, metrics: Path, steps: int, console: Conso
                             console.print(f"{startup[phase]:5.0f} s  {phase}", highlight=False)
                 for line in metrics_tail.lines():
                     record = json.loads(line)
-                    finished = record["step"]
-                    taken += [record["data"]["timing_s/step"]] if "timing_s/step" in record["data"] else []
+                    finished, data = record["step"], logged(record["data"])
+                    taken += [data["timing_s/step"]] if "timing_s/step" in data else []
                     rate = pace(taken, steps - finished, datetime.now())
                     progress.update(bar, description="roll out", completed=finished, pace=rate)
                     seconds = time.monotonic() - started
-                    line = f"{seconds:5.0f} s  {step_line(finished, record['data'])}"
+                    line = f"{seconds:5.0f} s  {step_line(finished, data)}"
                     console.print(line, highlight=False, soft_wrap=True)
                 step, prompts = phases.read(Path(folder))
                 if step > finished:

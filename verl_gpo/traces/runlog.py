@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any
 class RunLog:
     """The metrics of one run, by training step; step 0 is the validation before training.
 
-    A step that was logged twice, as after a resume, counts once, as logged last.
+    A resumed training logs steps again that were lost with the interruption: they count once, as logged last, and what
+    was logged behind them is dropped. Before it goes on, it validates at the step of its checkpoint, and that is added
+    to the step's metrics. NaN and infinite values, which verl writes as null, count as not logged.
     """
 
     steps: dict[int, dict[str, Any]]
@@ -31,11 +34,14 @@ class RunLog:
         for number, line in enumerate(lines, 1):
             try:
                 record = json.loads(line)
-                steps[int(record["step"])] = record["data"]
+                step, data = int(record["step"]), dict(record["data"])
             except (ValueError, KeyError, TypeError) as error:
                 if number == len(lines):
                     break
                 raise ValueError(f"{path}, line {number}: not a line of verl's file logger ({error})") from error
+            before = steps.get(step, {}) if all(name.startswith("val-") for name in data) else {}
+            steps = {known: metrics for known, metrics in steps.items() if known < step}
+            steps[step] = before | logged(data)
         return cls(dict(sorted(steps.items())))
 
     def validation(self) -> dict[int, float]:
@@ -50,6 +56,15 @@ class RunLog:
     def total(self, name: str) -> float:
         """Sum of a metric over all steps."""
         return sum(self.series(name).values())
+
+
+def logged(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics of a line that have a value: verl writes NaN and infinite ones as null, other writers as they are."""
+    return {
+        name: value
+        for name, value in data.items()
+        if value is not None and not (isinstance(value, float) and not math.isfinite(value))
+    }
 
 
 def validation_accuracy(metrics: Mapping[str, Any]) -> float | None:

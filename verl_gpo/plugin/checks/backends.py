@@ -11,6 +11,38 @@ from ...config import ConfigError
 _ROLLOUT, _STRATEGY = "actor_rollout_ref.rollout.name", "actor_rollout_ref.actor.strategy"
 #: What each engine is imported as.
 _PACKAGES = {"vllm": "vllm", "sglang": "sglang", "megatron": "megatron"}
+#: verl's loggers (``verl.utils.tracking.Tracking``), and what each is imported as; verl makes them after the workers.
+_LOGGERS = {
+    "console": None,
+    "file": None,
+    "wandb": "wandb",
+    "tracking": "wandb",
+    "tensorboard": "tensorboard",
+    "mlflow": "mlflow",
+    "swanlab": "swanlab",
+    "trackio": "trackio",
+    "clearml": "clearml",
+    "vemlp_wandb": "volcengine_ml_platform",
+    "rl_insight": "rl_insight",
+}
+
+
+def check_loggers(config: DictConfig) -> None:
+    """Refuse loggers that verl does not have, or that are not installed.
+
+    Raises:
+        ConfigError: the logger.
+    """
+    key = "trainer.logger"
+    given = OmegaConf.select(config, key)
+    for name in [given] if isinstance(given, str) else given:
+        if name not in _LOGGERS:
+            raise ConfigError(key, name, f"must be one of {', '.join(_LOGGERS)}")
+        package = _LOGGERS[name]
+        if package and importlib.util.find_spec(package) is None:
+            raise ConfigError(
+                key, name, f"{package} is not installed in this environment; console and file always work"
+            )
 
 
 def check_backends(config: DictConfig, on_cpu: bool) -> None:

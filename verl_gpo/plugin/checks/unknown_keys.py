@@ -7,6 +7,7 @@ verl makes dataclasses of (``_target_``) know their keys, so a key that is none 
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -29,16 +30,17 @@ def check_known(config: DictConfig) -> None:
     Raises:
         ConfigError: the first such key.
     """
-    stock = _stock(str(config.get("model_engine", "dp")))
+    verls = stock(str(config.get("model_engine", "dp")))
     given = OmegaConf.to_container(config, resolve=False)
-    unknown = (found for block in _MADE for found in _unknown(given.get(block), stock.get(block), f"{block}."))
+    unknown = (found for block in _MADE for found in _unknown(given.get(block), verls.get(block), f"{block}."))
     for key, value, known in unknown:
         close = difflib.get_close_matches(key.rpartition(".")[2], known, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise ConfigError(key, value, f"no such key; {hint}known are {', '.join(sorted(known))}")
 
 
-def _stock(engine: str) -> Any:
+@functools.lru_cache(maxsize=4)
+def stock(engine: str) -> Any:
     """verl's configuration as it ships it in one file: some of its blocks have keys that their dataclass lacks."""
     spec = importlib.util.find_spec("verl")
     folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else Path()

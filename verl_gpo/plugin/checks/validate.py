@@ -10,29 +10,30 @@ import functools
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from ...config import BLOCK, GIVEN_STEPS, ConfigError, GPOConfig, owned_by
+from ...config import BLOCK, ConfigError, GPOConfig, owned_by
 from ...core.search import SEARCHES
 from ...cpu.detect import cpu_platform_wanted
 from ..estimators import BASES, BY_GROUP, REFUSED, needs_group
-from .backends import check_backends
+from .backends import check_backends, check_loggers
+from .files import check_files, prepare_folder
 from .unknown_keys import check_known
-
-MANAGER = "verl_gpo.plugin.worker.ReentryManager"
-MANAGER_KEY = "actor_rollout_ref.rollout.agent.agent_loop_manager_class"
-
-_FILES = (
-    "data.train_files",
-    "data.val_files",
-    "actor_rollout_ref.model.path",
-    "reward.custom_reward_function.path",
+from .values import check_gpus, check_values
+from .without_effect import (
+    SAMPLER,
+    SAMPLER_KEY,
+    reentry_selected,
+    refuse_without_effect,
+    uses_gpo,
+    without_effect,
 )
+
 TRAINER_MODES = ("sync", "colocate_async")
-SAMPLER = "build_replay_buffer"
 
 
 def install() -> None:
@@ -52,14 +53,29 @@ def install() -> None:
     def prepare_and_validate(config: DictConfig, *args: Any, **kwargs: Any) -> Any:
         try:
             prepare(config)
+            result = validate_config(config, *args, **kwargs)
         except ConfigError as error:
             sys.exit(f"verl_gpo: {error}")
-        result = validate_config(config, *args, **kwargs)
+        except VERLS_OWN as error:
+            if not uses_gpo(config):
+                raise
+            sys.exit(f"verl_gpo: {in_one_line(error)}")
         if runs_on_this_cpu(config):
             _fork_workers(config)
         return result
 
     verl_config.validate_config = prepare_and_validate
+
+
+#: What verl, Hydra and OmegaConf raise for a configuration that they refuse.
+VERLS_OWN = (AssertionError, ValueError, TypeError, InstantiationException, OmegaConfBaseException)
+
+
+def in_one_line(error: BaseException) -> str:
+    """What verl says of a configuration that it refuses."""
+    # verl's dataclasses are made by Hydra, which wraps what they refuse in its own words.
+    said = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+    return " ".join(str(said).split()) or type(said).__name__
 
 
 def prepare(config: DictConfig) -> None:
@@ -70,14 +86,19 @@ def prepare(config: DictConfig) -> None:
     """
     gpo = check(config)
     check_known(config)
-    if gpo.enable and gpo.trace_dir:
-        _prepare_folder(config, f"{BLOCK}.trace_dir", gpo.trace_dir)
-    if not _joins_cluster(config):
+    here, asked = not _joins_cluster(config), uses_gpo(config)
+    if asked and not runs_on_this_cpu(config):
+        check_gpus(config)
+    if reentry_selected(config) and gpo.enable and gpo.trace_dir:
+        prepare_folder(config, f"{BLOCK}.trace_dir", gpo.trace_dir, here)
+    if here:
         check_backends(config, cpu_platform_wanted())
-        for key in _FILES:
-            _check_files_exist(key, OmegaConf.select(config, key))
-        if gpo.enable and SEARCHES[gpo.search].needs_given_steps:
-            _check_steps_are_given(OmegaConf.select(config, "data.train_files"))
+        check_files(config, gpo if asked else None)
+    if here and asked:
+        check_loggers(config)
+    notes = without_effect(config, gpo)
+    if notes:
+        print("verl_gpo: settings without effect:", *(f"  {note}" for note in notes), sep="\n", flush=True)
     if runs_on_this_cpu(config):
         from ...cpu.settings import adapt_to_cpu
 
@@ -106,59 +127,6 @@ def _fork_workers(config: DictConfig) -> None:
         OmegaConf.update(config, key, zygote.python_command(), force_add=True)
 
 
-def reentry_selected(config: DictConfig) -> bool:
-    """Whether the configuration selects GPO's rollout worker."""
-    return OmegaConf.select(config, MANAGER_KEY) == MANAGER
-
-
-def _prepare_folder(config: DictConfig, key: str, value: str) -> None:
-    """Name a folder in full, since workers may run elsewhere, and refuse one that cannot be written to from here."""
-    folder = Path(value).expanduser().absolute()
-    OmegaConf.update(config, key, str(folder))
-    if _joins_cluster(config):
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(key, value, f"must be a folder that can be written to ({error})") from error
-    if not os.access(folder, os.W_OK):
-        raise ConfigError(key, value, "must be a folder that can be written to")
-
-
-def _check_files_exist(key: str, value: Any) -> None:
-    """Refuse local files that are missing. Names on a hub (``org/name``) and URLs are left to verl."""
-    for path in [value] if isinstance(value, str) else list(value or ()):
-        local = Path(str(path)).expanduser()
-        looks_local = local.is_absolute() or str(path).startswith(".") or local.suffix in (".parquet", ".py", ".jsonl")
-        if looks_local and "://" not in str(path) and not local.exists():
-            raise ConfigError(key, path, "no such file or folder")
-
-
-def _check_steps_are_given(value: Any) -> None:
-    """Refuse a training set that does not name decisive steps, where it is a local parquet file."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    for path in [value] if isinstance(value, str) else list(value or ()):
-        local = Path(str(path)).expanduser()
-        if local.suffix != ".parquet" or not local.exists():
-            continue
-        schema = pq.read_schema(local)
-        index = schema.get_field_index("extra_info")
-        names = [field.name for field in schema.field(index).type] if index >= 0 else []
-        if GIVEN_STEPS not in names:
-            raise ConfigError(
-                f"{BLOCK}.search",
-                "given",
-                f"needs extra_info.{GIVEN_STEPS} in each row; extra_info of {path} has {', '.join(names) or 'none'}",
-            )
-        kind = schema.field(index).type.field(GIVEN_STEPS).type
-        if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_integer(kind.value_type):
-            raise ConfigError(
-                f"{BLOCK}.search", "given", f"needs lists of integers in extra_info.{GIVEN_STEPS}; {path} has {kind}"
-            )
-
-
 def check(config: DictConfig) -> GPOConfig:
     """Check what GPO adds to and asks of a verl configuration.
 
@@ -177,12 +145,14 @@ def check(config: DictConfig) -> GPOConfig:
         refuse(BLOCK, "must be a block of settings")
     given = OmegaConf.to_container(block, resolve=True) if block is not None else {}
     gpo = GPOConfig.from_mapping(given)
-
+    refuse_without_effect(config, gpo)
+    if not uses_gpo(config):
+        return gpo
+    check_values(config)
     estimator = get("algorithm.adv_estimator")
     n = get("actor_rollout_ref.rollout.n")
-    uses_gpo = estimator == "gpo" or reentry_selected(config)
     grouped = needs_group(estimator, gpo.base_estimator)
-    if uses_gpo and grouped and estimator in BY_GROUP and isinstance(n, int) and n < 2:
+    if grouped and estimator in BY_GROUP and isinstance(n, int) and n < 2:
         refuse(
             "actor_rollout_ref.rollout.n", f"must be at least 2 with adv_estimator={estimator}: it compares rollouts"
         )
@@ -222,11 +192,14 @@ def check(config: DictConfig) -> GPOConfig:
             "reward.reward_model.enable_resource_pool",
             "must be true with re-entry: a colocated reward model cannot score while the policy samples",
         )
-    sampler = "trainer.v1.sampler"
+    if gpo.rows == "widened" and get(SAMPLER_KEY) != SAMPLER:
+        refuse(
+            SAMPLER_KEY, f"must be {SAMPLER}, as in verl_gpo's gpo.yaml: it is what widens mini-batches (rows=widened)"
+        )
     if get("algorithm.filter_groups.enable"):
-        if get(f"{sampler}.custom_sampler.name") != SAMPLER or not get(f"{sampler}.sampler_kwargs.filter_groups"):
+        if get(SAMPLER_KEY) != SAMPLER or not get("trainer.v1.sampler.sampler_kwargs.filter_groups"):
             refuse(
-                f"{sampler}.custom_sampler.name",
+                SAMPLER_KEY,
                 f"must be {SAMPLER}, with path and sampler_kwargs as in verl_gpo's gpo.yaml, for "
                 "algorithm.filter_groups with re-entry: verl's own buffer would take re-entry rollouts for roots",
             )

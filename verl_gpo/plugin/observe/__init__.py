@@ -3,5 +3,6 @@
 - :mod:`~verl_gpo.plugin.observe.metrics`   ``gpo/*`` metrics: one record a prompt, their summary a training step
 - :mod:`~verl_gpo.plugin.observe.tracing`   traces of what each search saw and chose
 - :mod:`~verl_gpo.plugin.observe.trackers`  histograms and trajectories for wandb, tensorboard and mlflow
+- :mod:`~verl_gpo.plugin.observe.metrics_file`  verl's metrics file, kept when a training resumes
 - :mod:`~verl_gpo.plugin.observe.progress`  in which phase a rollout worker's prompts are
 """

@@ -1,0 +1,167 @@
+"""Settings that nothing would read: refused where the run would be another than the one asked for, else noted.
+
+What a run does is decided by two keys: the rollout worker (``agent_loop_manager_class``) searches and re-enters, the
+estimator (``algorithm.adv_estimator``) computes advantages. A setting of ``algorithm.gpo`` alone does neither. Which of
+these settings the others leave unread, the configuration itself knows (:class:`verl_gpo.config.GPOConfig`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from ...config import BLOCK, ConfigError, GPOConfig
+from .unknown_keys import stock
+
+MANAGER = "verl_gpo.plugin.worker.ReentryManager"
+MANAGER_KEY = "actor_rollout_ref.rollout.agent.agent_loop_manager_class"
+SAMPLER = "build_replay_buffer"
+SAMPLER_KEY = "trainer.v1.sampler.custom_sampler.name"
+
+#: Keys of verl before 0.9, and where verl 0.9 looks instead. ``verl.experimental.reward_loop`` has a function that
+#: moves them, which ``verl.trainer.main_ppo`` does not call. The longest that a key begins with counts.
+_MOVED = {
+    "custom_reward_function": "reward.custom_reward_function",
+    "reward_model": "reward.reward_model",
+    "reward_model.num_workers": "reward.num_workers",
+    "reward_model.reward_manager": "reward.reward_manager.name",
+    "reward_model.reward_loop_source": "reward.reward_manager.source",
+    "reward_model.reward_loop_module_path": "reward.reward_manager.module.path",
+    "reward_model.reward_loop_class_name": "reward.reward_manager.module.name",
+    "reward_model.model.path": "reward.reward_model.model_path",
+    "reward_model.reward_kwargs": "reward.reward_kwargs",
+    "sandbox_fusion": "reward.sandbox_fusion",
+}
+#: Where GPO's settings have been looked for, and are not.
+_NOT_THE_BLOCK = ("gpo", "actor_rollout_ref.rollout.custom.gpo")
+#: Blocks in which a key that verl does not have is noted; those of the engines are checked more strictly.
+_WATCHED = ("algorithm", "data", "trainer")
+
+
+#: What is read without a search and re-entry as well.
+_OF_EVERY_RUN = ("preset", "enable", "base_estimator")
+
+
+def reentry_selected(config: DictConfig) -> bool:
+    """Whether the configuration selects GPO's rollout worker."""
+    return OmegaConf.select(config, MANAGER_KEY) == MANAGER
+
+
+def given_settings(config: DictConfig) -> dict[str, Any]:
+    """The fields of ``algorithm.gpo`` that are set: nulls are not."""
+    block = OmegaConf.select(config, BLOCK)
+    if not isinstance(block, DictConfig):
+        return {}
+    return {str(key): value for key, value in OmegaConf.to_container(block, resolve=True).items() if value is not None}
+
+
+def uses_gpo(config: DictConfig) -> bool:
+    """Whether anything in the configuration asks for GPO; all else is verl's own business."""
+    estimator = OmegaConf.select(config, "algorithm.adv_estimator")
+    return reentry_selected(config) or estimator == "gpo" or bool(given_settings(config))
+
+
+def refuse_without_effect(config: DictConfig, gpo: GPOConfig) -> None:
+    """Refuse settings that ask for what the run would not do.
+
+    Raises:
+        ConfigError: the key, and what to set in its place.
+    """
+    for block in _NOT_THE_BLOCK:
+        given = OmegaConf.select(config, block)
+        if isinstance(given, DictConfig) and given:
+            name = next(iter(given))
+            raise ConfigError(f"{block}.{name}", given[name], f"nothing reads it; GPO's settings stand in {BLOCK}")
+    algorithm = OmegaConf.select(config, "algorithm") or {}
+    for name in (option.name for option in fields(GPOConfig)):
+        if algorithm.get(name) is not None:
+            raise ConfigError(
+                f"algorithm.{name}", algorithm.get(name), f"nothing reads it; did you mean {BLOCK}.{name}?"
+            )
+    given = given_settings(config)
+    estimator = OmegaConf.select(config, "algorithm.adv_estimator")
+    if gpo.enable and OmegaConf.select(config, MANAGER_KEY) is None and (given or estimator == "gpo"):
+        name = next((name for name in given if name != "preset"), next(iter(given), None))
+        key, value = (f"{BLOCK}.{name}", given[name]) if name else ("algorithm.adv_estimator", estimator)
+        raise ConfigError(
+            key,
+            value,
+            "has no effect: verl's own rollout worker neither searches nor re-enters. Take GPO's configuration "
+            "(--config-path pkg://verl_gpo.trainer.config --config-name gpo_trainer, or gpo in the defaults of your "
+            f"own), which sets {MANAGER_KEY}={MANAGER}, or set {BLOCK}.enable=false",
+        )
+    if uses_gpo(config):
+        for key, value, instead in _moved(config):
+            raise ConfigError(key, value, f"verl 0.9.1 does not read it; set {instead}")
+
+
+def without_effect(config: DictConfig, gpo: GPOConfig) -> list[str]:
+    """What is set and not read by the run, a line each. Of a run that does not ask for GPO, verl's moved keys alone."""
+    moved = [f"{key}={value}: verl 0.9.1 does not read it; it has {new}" for key, value, new in _moved(config)]
+    return moved + ([*_of_gpo(config, gpo), *_of_verl(config)] if uses_gpo(config) else [])
+
+
+def _of_gpo(config: DictConfig, gpo: GPOConfig) -> Iterator[str]:
+    given = {name: value for name, value in given_settings(config).items() if name not in _OF_EVERY_RUN}
+    shown = f"; not read: {' '.join(f'{name}={value}' for name, value in given.items())}" if given else ""
+    if not gpo.enable:
+        if given:
+            yield f"{BLOCK}.enable=false: no search and no re-entry{shown}"
+        return
+    manager = OmegaConf.select(config, MANAGER_KEY)
+    if manager != MANAGER:
+        yield f"{MANAGER_KEY}={manager}: is not GPO's, so no search and no re-entry{shown}"
+        return
+    if OmegaConf.select(config, SAMPLER_KEY) != SAMPLER:
+        yield f"{SAMPLER_KEY}={OmegaConf.select(config, SAMPLER_KEY)}: without {SAMPLER} there are no gpo/* metrics"
+
+
+def _of_verl(config: DictConfig) -> Iterator[str]:
+    def get(key: str) -> Any:
+        return OmegaConf.select(config, key)
+
+    for role in ("actor_rollout_ref.actor", "critic"):
+        bound = get(f"{role}.grad_clip")
+        if bound not in (None, 1.0, get(f"{role}.optim.clip_grad")):  # 1.0 is verl's default
+            # https://github.com/verl-project/verl/pull/7923
+            yield f"{role}.grad_clip={bound}: verl 0.9.1 does not read it; {role}.optim.clip_grad is what counts"
+    batches = "algorithm.filter_groups.max_num_gen_batches"
+    if get("algorithm.filter_groups.enable") and get(batches):
+        yield f"{batches}={get(batches)}: verl's v1 trainer does not read it; it has max_inflight_gen_batches"
+    known = stock(str(config.get("model_engine", "dp")))
+    for block in _WATCHED:
+        for key, value in _added(get(block), known.get(block), f"{block}."):
+            yield f"{key}={value}: verl's configuration has no such key; only code that asks for it by name reads it"
+
+
+def _added(given: Any, known: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """Leaves that verl's own configuration does not have; a block that is empty there takes anything."""
+    for key, value in given.items() if isinstance(given, DictConfig) else ():
+        name = f"{prefix}{key}"
+        if name == BLOCK:
+            continue
+        if not isinstance(known, dict) or key not in known:
+            if value is not None:
+                yield name, value
+        elif known[key]:
+            yield from _added(value, known[key], f"{name}.")
+
+
+def _moved(config: DictConfig) -> Iterator[tuple[str, Any, str]]:
+    """Keys of verl before 0.9 that are set: key, value, and the key that verl reads instead."""
+    for block in ("custom_reward_function", "reward_model", "sandbox_fusion"):
+        given = OmegaConf.select(config, block)
+        for key, value in _leaves(OmegaConf.to_container(given) if isinstance(given, DictConfig) else {}, f"{block}."):
+            old = max((old for old in _MOVED if f"{key}.".startswith(f"{old}.")), key=len)
+            yield key, value, _MOVED[old] + key.removeprefix(old)
+
+
+def _leaves(block: dict, prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in block.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        elif value is not None:
+            yield f"{prefix}{key}", value
