@@ -49,5 +49,5 @@ if __name__ == "__main__":
     from verl_gpo.evaluation import generate
 
     dying = os.environ.get("FAKE_DIES") if any(part.startswith("1/") for part in sys.argv) else None
-    generate.build_engine = lambda plan, seed: FakeEngine(seed, die_after=int(dying) if dying else None)
+    generate.build_engine = lambda settings, seed: FakeEngine(seed, die_after=int(dying) if dying else None)
     sys.exit(command.main(sys.argv[1:]))

@@ -38,13 +38,13 @@ def builder(model, tmp_path, monkeypatch):
     """``builder(*options, out=..., **engine)``: exit status of the command line."""
     monkeypatch.setattr(FakeEngine, "made", [])
     monkeypatch.setattr(build, "visible_devices", lambda: [])
-    monkeypatch.setattr(build, "build_tokenizer", lambda plan: FakeTokenizer())
+    monkeypatch.setattr(build, "build_tokenizer", lambda settings: FakeTokenizer())
     data = write_prompts(tmp_path / "data.parquet")
     reward = tmp_path / "reward.py"
     reward.write_text(REWARD)
 
     def run(*options, out="run", **engine):
-        monkeypatch.setattr(build, "build_engine", lambda plan, seed: FakeEngine(seed, **engine))
+        monkeypatch.setattr(build, "build_engine", lambda settings, seed: FakeEngine(seed, **engine))
         fixed = ["--model", model, "--data", data, "--reward", reward, "--out", tmp_path / out]
         return build.main(list(map(str, [*fixed, "--response-length", 40, *options])))
 

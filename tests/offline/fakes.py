@@ -67,6 +67,6 @@ if __name__ == "__main__":
     from verl_gpo.offline import build
 
     dying = os.environ.get("FAKE_DIES") if any(part.startswith("1/") for part in sys.argv) else None
-    build.build_engine = lambda plan, seed: FakeEngine(seed, die_after=int(dying) if dying else None)
-    build.build_tokenizer = lambda plan: FakeTokenizer()
+    build.build_engine = lambda settings, seed: FakeEngine(seed, die_after=int(dying) if dying else None)
+    build.build_tokenizer = lambda settings: FakeTokenizer()
     sys.exit(build.main(sys.argv[1:]))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from verl_gpo.offline import train as command
-from verl_gpo.offline.train_plan import METHODS, RESULT, make_plan, parse_args
+from verl_gpo.offline.train_settings import METHODS, RESULT, make_settings, parse_args
 
 # Ids that no text gives: the end token (256) within, and one byte (226) of a character of three.
 # Chosen and rejected of one pair are of different lengths; the second chosen one was cut off, and has no end token.
@@ -45,8 +45,8 @@ def arguments(tiny_run, pairs, tmp_path):
     return of
 
 
-def plan_of(arguments):
-    return make_plan(parse_args(arguments))
+def settings_of(arguments):
+    return make_settings(parse_args(arguments))
 
 
 def learnt(ids, mask):
@@ -60,7 +60,7 @@ def learnt(ids, mask):
 
 @pytest.mark.parametrize("method", ["dpo", "simpo", "orpo"])
 def test_a_batch_holds_exactly_the_tokens_of_the_pairs(arguments, method):
-    batch = next(iter(command.build_trainer(plan_of(arguments(method))).get_train_dataloader()))
+    batch = next(iter(command.build_trainer(settings_of(arguments(method))).get_train_dataloader()))
     if method == "dpo":
         ids, attention, mask = batch["input_ids"], batch["attention_mask"], batch["completion_mask"]
     else:
@@ -89,7 +89,7 @@ def test_a_batch_holds_exactly_the_tokens_of_the_pairs(arguments, method):
 
 
 def test_a_batch_of_kto_holds_exactly_the_tokens_and_other_rows_for_its_kl_term(arguments):
-    loader = command.build_trainer(plan_of(arguments("kto"))).get_train_dataloader()
+    loader = command.build_trainer(settings_of(arguments("kto"))).get_train_dataloader()
     found = []
     for batch in loader:
         rows = [learnt(*row) for row in zip(batch["input_ids"], batch["completion_mask"], strict=True)]
@@ -125,7 +125,7 @@ def test_dpo_starts_at_the_reference(arguments, tmp_path):
 
 def test_simpo_is_the_papers_loss(arguments):
     # Length-averaged log-probs, target margin, no likelihood term.
-    trainer = command.build_trainer(plan_of(arguments("simpo", "beta=2.5", "simpo_gamma=1.5")))
+    trainer = command.build_trainer(settings_of(arguments("simpo", "beta=2.5", "simpo_gamma=1.5")))
     batch = next(iter(trainer.get_train_dataloader()))
     with torch.no_grad():
         loss, _ = trainer.get_batch_loss_metrics(trainer.model, batch)
@@ -163,18 +163,18 @@ def test_a_training_that_broke_off_goes_on_from_its_checkpoint(arguments, tmp_pa
 
 
 def test_what_is_too_long_is_cut_and_counted(arguments, capsys):
-    plan = plan_of(arguments("dpo", "max_length=4"))
-    assert (plan.dropped, plan.cut) == (1, 3)
-    assert plan.columns["prompt_ids"] == [[97, 256, 226], [32], [33, 34]]
-    assert plan.columns["chosen_ids"] == [[65], [7, 256], [35, 256]]
-    assert plan_of(arguments("dpo")).args.max_length == 9  # nothing is cut unless asked for
+    settings = settings_of(arguments("dpo", "max_length=4"))
+    assert (settings.dropped, settings.cut) == (1, 3)
+    assert settings.columns["prompt_ids"] == [[97, 256, 226], [32], [33, 34]]
+    assert settings.columns["chosen_ids"] == [[65], [7, 256], [35, 256]]
+    assert settings_of(arguments("dpo")).args.max_length == 9  # nothing is cut unless asked for
     assert command.main(arguments("dpo", "max_length=4", "max_steps=1")) == 0
     assert "1 rows dropped, 3 continuations cut" in capsys.readouterr().err
 
 
 def test_evaluation_rows_are_prepared_alike(arguments, pairs):
-    plan = plan_of([*arguments("dpo", "eval_strategy=steps"), "--eval-pairs", str(pairs)])
-    batch = next(iter(command.build_trainer(plan).get_eval_dataloader()))
+    settings = settings_of([*arguments("dpo", "eval_strategy=steps"), "--eval-pairs", str(pairs)])
+    batch = next(iter(command.build_trainer(settings).get_eval_dataloader()))
     assert batch["input_ids"].shape[0] == 2 * len(PAIRS)
 
 
@@ -194,7 +194,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("options", "said"), WRONG)
 def test_errors_name_the_key_before_a_model_is_loaded(arguments, monkeypatch, capsys, options, said):
-    def no_model(plan):
+    def no_model(settings):
         raise AssertionError("must not be reached")
 
     monkeypatch.setattr(command, "build_trainer", no_model)

@@ -34,11 +34,11 @@ class Benchmark:
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvaluationSettings:
     """An evaluation that can start.
 
     Attributes:
-        settings: all that a sample depends on besides its problem, by name.
+        drawn_with: all that a sample depends on besides its problem, by name.
         engine: arguments of :class:`~verl_gpo.inference.engine.VLLMEngine`.
         warnings: what is to be said before the start.
     """
@@ -47,7 +47,7 @@ class Plan:
     out: Path
     benchmarks: dict[str, Benchmark]
     reward: Callable[..., Any]
-    settings: dict[str, Any]
+    drawn_with: dict[str, Any]
     engine: dict[str, Any]
     max_tokens: int
     seed: int
@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def hash(self) -> str:
-        return digest(self.settings)
+        return digest(self.drawn_with)
 
     @property
     def sizes(self) -> dict[str, tuple[int, int]]:
@@ -92,7 +92,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def make_plan(args: argparse.Namespace) -> Plan:
+def make_settings(args: argparse.Namespace) -> EvaluationSettings:
     """Check everything that can be checked without an engine.
 
     Raises:
@@ -106,7 +106,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     benchmarks = _benchmarks(args, warnings)
     for benchmark in benchmarks.values():
         _check_reward(benchmark, reward, args.reward is None, warnings)
-    settings = {
+    drawn_with = {
         **identity,
         "temperature": args.temperature,
         "top_p": args.top_p,
@@ -116,12 +116,12 @@ def make_plan(args: argparse.Namespace) -> Plan:
         "reward": reward_id,
         "engine": kept,
     }
-    return Plan(
+    return EvaluationSettings(
         args.model,
         args.out,
         benchmarks,
         reward,
-        settings,
+        drawn_with,
         engine,
         args.max_tokens,
         args.seed,

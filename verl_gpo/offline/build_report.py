@@ -16,60 +16,61 @@ from rich.table import Table
 from ..inference import jsonl
 from ..inference.fingerprint import refuse
 from . import schema
+from .build_settings import REPORT, BuildSettings
 from .explore import METHODS
 from .pairs import Pair, Tally, select, unpair
-from .plan import REPORT, Plan
 from .records import Record, file_of, within_budget
 
 _RUN = "run.json"
 
 
-def check_run(plan: Plan) -> None:
+def check_run(settings: BuildSettings) -> None:
     """Refuse to mix records of different settings in one folder.
 
     Raises:
         ValueError: names what differs, there and here.
     """
     try:
-        there = json.loads((plan.out / _RUN).read_text(encoding="utf-8"))
+        there = json.loads((settings.out / _RUN).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        if any(plan.out.glob(f"{file_of(plan.out).stem}*.jsonl")):
-            raise ValueError(f"--out={plan.out}: has records, but no {_RUN} that says of what") from None
+        if any(settings.out.glob(f"{file_of(settings.out).stem}*.jsonl")):
+            raise ValueError(f"--out={settings.out}: has records, but no {_RUN} that says of what") from None
         return
     except (OSError, ValueError) as error:
-        raise ValueError(f"{plan.out / _RUN}: cannot be read ({error})") from error
-    refuse(plan.out, there["settings"], plan.settings, "records")
+        raise ValueError(f"{settings.out / _RUN}: cannot be read ({error})") from error
+    refuse(settings.out, there["settings"], settings.drawn_with, "records")
 
 
-def write_run(plan: Plan) -> None:
+def write_run(settings: BuildSettings) -> None:
     """Write ``run.json``: model, data and settings."""
-    record = {"model": plan.model, "prompts": len(plan.prompts), "settings": plan.settings}
-    jsonl.replace(plan.out / _RUN, [json.dumps(record, indent=1) + "\n"])
+    record = {"model": settings.model, "prompts": len(settings.prompts), "settings": settings.drawn_with}
+    jsonl.replace(settings.out / _RUN, [json.dumps(record, indent=1) + "\n"])
 
 
-def check_records(plan: Plan, records: Iterable[Record]) -> None:
+def check_records(settings: BuildSettings, records: Iterable[Record]) -> None:
     """Refuse records of other data or settings.
 
     Raises:
         ValueError: names the row.
     """
     for record in records:
-        if record.settings != plan.hash:
-            raise ValueError(f"{file_of(plan.out)}: row {record.index} was drawn with other settings")
-        if record.index < len(plan.problems) and record.problem != plan.problems[record.index]:
-            raise ValueError(f"--data: row {record.index} is not the one that --out={plan.out} holds records of")
+        if record.settings != settings.hash:
+            raise ValueError(f"{file_of(settings.out)}: row {record.index} was drawn with other settings")
+        if record.index < len(settings.problems) and record.problem != settings.problems[record.index]:
+            raise ValueError(f"--data: row {record.index} is not the one that --out={settings.out} holds records of")
 
 
-def write_pairs(plan: Plan, records: Sequence[Record], tokenizer: Any, console: Console) -> None:
+def write_pairs(settings: BuildSettings, records: Sequence[Record], tokenizer: Any, console: Console) -> None:
     """Choose the pairs, write them in every schema with ``report.json``, and print the report."""
-    wanted = [r for r in records if r.index < len(plan.prompts) and r.visit < plan.visits]
-    used = within_budget(wanted, plan.token_budget)
+    wanted = [r for r in records if r.index < len(settings.prompts) and r.visit < settings.visits]
+    used = within_budget(wanted, settings.token_budget)
     tally = Tally()
-    pairs = list(select(used, plan.method == "plain", plan.selection, tally))
+    pairs = list(select(used, settings.method == "plain", settings.selection, tally))
     singles = unpair(pairs)
-    rows = schema.pair_rows(pairs, plan.prompts, tokenizer) | schema.unpaired_rows(singles, plan.prompts, tokenizer)
-    schema.write(plan.out, rows)
-    report = summarise(plan, used, pairs, tally)
+    rows = schema.pair_rows(pairs, settings.prompts, tokenizer)
+    rows |= schema.unpaired_rows(singles, settings.prompts, tokenizer)
+    schema.write(settings.out, rows)
+    report = summarise(settings, used, pairs, tally)
     report["tokens"]["unused"] = sum(record.cost for record in records) - report["tokens"]["total"]
     report["unpaired"] = {
         "desirable": sum(single.label for single in singles),
@@ -77,20 +78,22 @@ def write_pairs(plan: Plan, records: Sequence[Record], tokenizer: Any, console: 
     }
     exact = [row["text_exact"] for row in rows["pairs"]]
     report["text_exact"] = sum(exact) / len(exact) if exact else None
-    jsonl.replace(plan.out / REPORT, [json.dumps(report, indent=1) + "\n"])
-    _print(report, plan.out, console)
+    jsonl.replace(settings.out / REPORT, [json.dumps(report, indent=1) + "\n"])
+    _print(report, settings.out, console)
 
 
-def summarise(plan: Plan, records: Sequence[Record], pairs: Sequence[Pair], tally: Tally) -> dict[str, Any]:
+def summarise(
+    settings: BuildSettings, records: Sequence[Record], pairs: Sequence[Pair], tally: Tally
+) -> dict[str, Any]:
     """What the records that are used cost, and what came of them; JSON."""
     prompts = {record.index for record in records}
     tokens = {purpose: sum(r.tokens[purpose] for r in records) for purpose in ("root", "value", "reenter")}
     roots = [rollout.reward for record in records for rollout in record.roots]
     prefixes = [len(pair.state.prefix) for pair in pairs]
     return {
-        "method": plan.method,
-        "selection": asdict(plan.selection),
-        "token_budget": plan.token_budget or None,
+        "method": settings.method,
+        "selection": asdict(settings.selection),
+        "token_budget": settings.token_budget or None,
         "tokens": {**tokens, "total": sum(tokens.values())},
         "prompts": len(prompts),
         "visits": len(records),

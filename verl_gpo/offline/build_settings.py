@@ -22,14 +22,14 @@ REPORT = "report.json"
 
 
 @dataclass(frozen=True)
-class Plan:
+class BuildSettings:
     """A build that can start.
 
     Attributes:
         problems: hashes of the prompts.
         visits: how often each prompt is visited at most.
         token_budget: tokens that the records that are used may cost together; 0 for no bound.
-        settings: all that a record depends on besides its prompt, by name.
+        drawn_with: all that a record depends on besides its prompt, by name.
         engine: arguments of :class:`~verl_gpo.inference.engine.VLLMEngine`.
     """
 
@@ -45,7 +45,7 @@ class Plan:
     token_budget: int
     response_length: int
     selection: Selection
-    settings: dict[str, Any]
+    drawn_with: dict[str, Any]
     engine: dict[str, Any]
     tensor_parallel: int
     engines: int | None
@@ -53,7 +53,7 @@ class Plan:
 
     @property
     def hash(self) -> str:
-        return digest(self.settings)
+        return digest(self.drawn_with)
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -96,7 +96,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def make_plan(args: argparse.Namespace) -> Plan:
+def make_settings(args: argparse.Namespace) -> BuildSettings:
     """Check everything that can be checked without an engine.
 
     Raises:
@@ -117,7 +117,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
         if not all(isinstance(message.get("content"), str) for message in prompt.messages):
             raise ValueError(f"--data={args.data}, row {prompt.index}: a message's content must be text")
     _check_reward(args.reward, reward, prompts)
-    settings = {
+    drawn_with = {
         **identity,
         "method": args.method,
         "gpo": overrides,
@@ -130,7 +130,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
         "reward": reward_id,
         "engine": kept,
     }
-    return Plan(
+    return BuildSettings(
         args.model,
         args.out,
         prompts,
@@ -143,7 +143,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
         _budget(args.token_budget),
         args.response_length,
         Selection(args.select, args.max_pairs, args.min_gap, args.truncated),
-        settings,
+        drawn_with,
         engine,
         args.tensor_parallel_size,
         args.engines,

@@ -73,7 +73,7 @@ _OPTIONS = {"output_dir": "--out", "model_name_or_path": "--model"}
 
 
 @dataclass(frozen=True)
-class TrainPlan:
+class TrainSettings:
     """A training that can start.
 
     Attributes:
@@ -113,7 +113,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def make_plan(args: argparse.Namespace) -> TrainPlan:
+def make_settings(args: argparse.Namespace) -> TrainSettings:
     """Check everything that can be checked without a model.
 
     Raises:
@@ -141,7 +141,7 @@ def make_plan(args: argparse.Namespace) -> TrainPlan:
     if eval_rows:
         fitting, *_ = _fit(eval_rows, config.max_length)
         eval_columns = {name: [row[name] for row in fitting] for name in method.columns}
-    return TrainPlan(
+    return TrainSettings(
         args.method,
         args.model,
         args.pairs,
