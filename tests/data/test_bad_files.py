@@ -60,8 +60,8 @@ CASES = [
     ("dapo_math_17k", DAPO, {"prompt": None}, "column prompt: must be a list of messages, and is null"),
     ("dapo_math_17k", DAPO, {"prompt": [{"role": "user"}]}, "column prompt[0].content: must be text, and is null"),
     ("dapo_math_17k", DAPO, {"reward_model": None}, "column reward_model: must be an object with ground_truth"),
-    ("dapo_math_17k", DAPO, {"reward_model": "{}"}, "ground_truth, and is '{}'"),
-    ("dapo_math_17k", DAPO, {"reward_model": {}}, "column reward_model.ground_truth: must be text or a finite number, and is null"),
+    ("dapo_math_17k", DAPO, {"reward_model": "{}"}, "column reward_model: must be an object with ground_truth"),
+    ("dapo_math_17k", DAPO, {"reward_model": {}}, "column reward_model.ground_truth: must be text or a finite number"),
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.evaluation.conftest import write_sums
 from tests.evaluation.fakes import FakeEngine
+from tests.inference.rows import BAD, write_bad
 from verl_gpo.data.registry import DATASETS
 from verl_gpo.evaluation import protocol
 from verl_gpo.evaluation.settings import make_settings, parse_args
@@ -22,6 +23,7 @@ WRONG = [
     (["--temperature", "0"], "--k=4: must be 1 at --temperature=0"),
     (["--engine", "tensor_parallel_size=2"], "give it as --tensor-parallel-size"),
     (["--engine", "dtype"], "'dtype': must be KEY=VALUE"),
+    (["--apply-chat-template-kwargs", "return_dict=true"], "--apply-chat-template-kwargs return_dict: must be an arg"),
     (["--tensor-parallel-size", "2"], "--tensor-parallel-size=2: this machine has no GPU"),
     (["--reward", "nothing.py"], "--reward='nothing.py': no such file"),
     (["--model", "./nowhere"], "--model=./nowhere: no such folder"),
@@ -39,6 +41,15 @@ def test_one_line_says_what_is_wrong_before_an_engine_is_made(evaluate, capsys, 
     error = capsys.readouterr().err
     assert error.startswith("verl_gpo: ") and error.count("\n") == 1
     assert said in error
+    assert not FakeEngine.made
+
+
+@pytest.mark.parametrize(("column", "value", "said"), BAD)
+def test_a_cell_that_cannot_be_used_is_named(evaluate, tmp_path, capsys, column, value, said):
+    path = write_bad(tmp_path / "bad.parquet", column, value)
+    assert evaluate(benchmarks=f"bad={path}") == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"verl_gpo: --benchmarks=bad={path}: data={str(path)!r}, {said}") and error.count("\n") == 1
     assert not FakeEngine.made
 
 

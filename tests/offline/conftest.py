@@ -10,11 +10,12 @@ from tests.offline.fakes import REWARD, FakeEngine, FakeTokenizer
 from verl_gpo.offline import build
 
 
-def write_prompts(path, count=6, first=0):
+def write_prompts(path, count=6, first=0, questions=None):
+    """Rows of questions q0, q1, ...; ``questions`` maps some row numbers to others."""
     rows = [
         {
             "data_source": "fake",
-            "prompt": [{"role": "user", "content": f"q{number}"}],
+            "prompt": [{"role": "user", "content": (questions or {}).get(number, f"q{number}")}],
             "reward_model": {"style": "rule", "ground_truth": "good"},
             "extra_info": {"index": number},
         }

@@ -18,7 +18,7 @@ from ..inference.launch import device_groups, draw_share, exit_status, locked, p
 from . import compare, summary
 from .generate import draw
 from .run import check_record, check_samples, complete, write_record
-from .samples import Sample, file_of, merge, missing
+from .samples import REFUSED, Sample, file_of, merge, missing
 from .settings import EvaluationSettings, make_settings, parse_args
 
 #: What a process of one engine runs.
@@ -68,6 +68,14 @@ def evaluate(settings: EvaluationSettings, argv: Sequence[str], console: Console
     if found:
         summary.write(settings.out, record, {name: summary.measure(rows) for name, rows in found.items()}, console)
     print_failures(failures)
+    refused = {
+        f"warning: {name}, row {sample.index} counts as not answered: {sample.finish.removeprefix(REFUSED)}"
+        for name, rows in found.items()
+        for samples in rows
+        for sample in samples
+        if sample.finish.startswith(REFUSED)
+    }
+    print_failures(sorted(refused), "problems that count as not answered")
     mine = [said for name, said in lacking.items() if name in settings.benchmarks]
     for said in (said for name, said in lacking.items() if name not in settings.benchmarks):
         print(f"verl_gpo: warning: {said}: left out", file=sys.stderr)

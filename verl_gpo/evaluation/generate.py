@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core.types import SamplingError, ScoringError
+from ..inference.engine import usable_ids
 from ..inference.fingerprint import digest
+from ..inference.task import UnusablePrompt
 from .grading import grade
-from .samples import Sample, Task, Writer, deal, file_of, missing, read_samples
+from .samples import REFUSED, Sample, Task, Writer, deal, file_of, missing, read_samples
 from .settings import EvaluationSettings
 
 
@@ -74,11 +76,17 @@ async def _draw(
 async def _one(settings: EvaluationSettings, task: Task, engine: Any) -> Sample:
     benchmark = settings.benchmarks[task.benchmark]
     prompt = benchmark.prompts[task.index]
-    continuation = await engine.generate(prompt.token_ids(engine.tokenizer), settings.max_tokens)
-    response = engine.tokenizer.decode(list(continuation.token_ids), skip_special_tokens=True)
-    # In a thread, so that a slow grader does not hold up the engine.
-    verdict = await asyncio.to_thread(grade, settings.reward, prompt, response)
-    tokens = len(continuation.token_ids)
+    try:
+        prompt_ids = usable_ids(engine, prompt, settings.template)
+    except UnusablePrompt as error:
+        # The problem stays in the benchmark, unanswered: without it the score would be of another benchmark.
+        response, tokens, finish = "", 0, f"{REFUSED}{error}"
+    else:
+        continuation = await engine.generate(prompt_ids, settings.max_tokens)
+        response = engine.tokenizer.decode(list(continuation.token_ids), skip_special_tokens=True)
+        tokens = len(continuation.token_ids)
+        finish = continuation.source or ("length" if tokens >= settings.max_tokens else "stop")
+    verdict = await grade(settings.reward, prompt, response)
     return Sample(
         task.benchmark,
         task.index,
@@ -88,7 +96,7 @@ async def _one(settings: EvaluationSettings, task: Task, engine: Any) -> Sample:
         verdict.score,
         verdict.accuracy,
         tokens,
-        continuation.source or ("length" if tokens >= settings.max_tokens else "stop"),
+        finish,
         benchmark.problems[task.index],
         settings.hash,
     )

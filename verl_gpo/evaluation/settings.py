@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from ..graders.pool import GraderError, shared
 from ..graders.score import UnknownDataSource, grader_of
 from ..inference.fingerprint import digest, engine_settings, identified_reward
 from ..inference.model import identify
+from ..inference.settings import add_template_option, read_template
 from ..inference.task import Prompt, read_prompts
 from . import protocol
 from .grading import grade
@@ -39,6 +41,7 @@ class EvaluationSettings:
 
     Attributes:
         drawn_with: all that a sample depends on besides its problem, by name.
+        template: arguments of the chat template.
         engine: arguments of :class:`~verl_gpo.inference.engine.VLLMEngine`.
         warnings: what is to be said before the start.
     """
@@ -48,6 +51,7 @@ class EvaluationSettings:
     benchmarks: dict[str, Benchmark]
     reward: Callable[..., Any]
     drawn_with: dict[str, Any]
+    template: dict[str, Any]
     engine: dict[str, Any]
     max_tokens: int
     seed: int
@@ -77,6 +81,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; called again, it goes on")
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="benchmarks are DIR/NAME/test.parquet")
     parser.add_argument("--reward", help="FILE.py or FILE.py:FUNCTION instead of the shared grader")
+    add_template_option(parser)
     parser.add_argument("--k", type=int, help="samples of each problem (default: the protocol's)")
     parser.add_argument("--limit", type=int, help="only the first problems of each benchmark")
     parser.add_argument("--temperature", type=float, default=protocol.TEMPERATURE, help="0 is greedy")
@@ -100,6 +105,7 @@ def make_settings(args: argparse.Namespace) -> EvaluationSettings:
     """
     _check(args)
     kept, engine = engine_settings(args)
+    template = read_template(args.template)
     identity = identify(args.model)
     reward, reward_id = identified_reward(args.reward)
     warnings: list[str] = []
@@ -116,12 +122,15 @@ def make_settings(args: argparse.Namespace) -> EvaluationSettings:
         "reward": reward_id,
         "engine": kept,
     }
+    if template:  # a folder that was drawn without stays valid
+        drawn_with["apply_chat_template_kwargs"] = template
     return EvaluationSettings(
         args.model,
         args.out,
         benchmarks,
         reward,
         drawn_with,
+        template,
         engine,
         args.max_tokens,
         args.seed,
@@ -155,7 +164,7 @@ def _benchmarks(args: argparse.Namespace, warnings: list[str]) -> dict[str, Benc
         if any(name.replace(":", "_") == other.replace(":", "_") for other in benchmarks):
             raise ValueError(f"--benchmarks={args.benchmarks}: {name} is named twice")
         try:
-            prompts = read_prompts(path, args.limit)
+            prompts = read_prompts(path, args.limit, answers_are_text=args.reward is None)
         except ValueError as error:
             raise ValueError(f"--benchmarks={item}: {error}") from error
         if not prompts:
@@ -196,7 +205,7 @@ def _check_reward(benchmark: Benchmark, reward: Callable[..., Any], shared_grade
                     shared()  # is math-verify there?
                 elif kind == REASONING_GYM and not installed():
                     warnings.append(f"{benchmark.name}: graded by exact match, for want of the package reasoning-gym")
-            grade(reward, prompt, "")
+            asyncio.run(grade(reward, prompt, ""))
         except UnknownDataSource as error:
             raise ValueError(f"--benchmarks={benchmark.name}: {error}; or give --reward FILE.py") from error
         except (ScoringError, GraderError, ValueError) as error:

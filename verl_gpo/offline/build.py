@@ -20,10 +20,10 @@ from rich.console import Console
 
 from ..core.segment.steps import configured_splitter
 from ..core.types import SamplingError
-from ..inference.engine import VLLMEngine, VLLMSampler
+from ..inference.engine import VLLMEngine, VLLMSampler, usable_ids
 from ..inference.fingerprint import digest
 from ..inference.launch import device_groups, draw_share, exit_status, locked, print_failures, spread, visible_devices
-from ..inference.task import FunctionScorer
+from ..inference.task import FunctionScorer, UnusablePrompt
 from . import build_report
 from .build_settings import BuildSettings, make_settings, parse_args
 from .explore import Explorer
@@ -102,12 +102,17 @@ async def _draw(
     costs: list[int] = []
 
     async def visit(task: Task) -> None:
-        prompt = settings.prompts[task.index]
-        prompt_ids = prompt.token_ids(engine.tokenizer)
+        prompt, problem = settings.prompts[task.index], settings.problems[task.index]
+        try:
+            prompt_ids = usable_ids(engine, prompt, settings.template)
+        except UnusablePrompt as error:
+            writer.write(Record(task.index, task.visit, problem, (), (), (), {}, 0, settings.hash, str(error)))
+            tick()
+            return
         sampler = VLLMSampler(engine, prompt_ids, config.request_timeout)
         scorer = FunctionScorer(settings.reward, engine.tokenizer, prompt, config.request_timeout)
         try:
-            record = await explorer.explore(task, settings.problems[task.index], prompt_ids, sampler, scorer)
+            record = await explorer.explore(task, problem, prompt_ids, sampler, scorer)
             writer.write(record)
             costs.append(record.cost)
         except SamplingError as error:
@@ -175,6 +180,11 @@ def build(settings: BuildSettings, argv: Sequence[str], draws: bool, console: Co
         if records:
             build_report.write_pairs(settings, records, build_tokenizer(settings), console)
     print_failures(failures)
+    left_out = build_report.left_out(settings, records)
+    print_failures([f"warning: row {row} is left out: {reason}" for row, reason in left_out.items()], "rows left out")
+    if len(left_out) == len(settings.prompts):
+        print("verl_gpo: every prompt is left out: there are no pairs", file=sys.stderr)
+        return 1
     lacking = len(missing(settings, records))
     if settings.token_budget and lacking == 0 and sum(record.cost for record in records) < settings.token_budget:
         print("verl_gpo: warning: the prompts ran out before the token budget: give more --visits", file=sys.stderr)

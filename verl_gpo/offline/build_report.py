@@ -60,10 +60,15 @@ def check_records(settings: BuildSettings, records: Iterable[Record]) -> None:
             raise ValueError(f"--data: row {record.index} is not the one that --out={settings.out} holds records of")
 
 
+def left_out(settings: BuildSettings, records: Iterable[Record]) -> dict[int, str]:
+    """Row of the data to the reason why the engine cannot be given its prompt."""
+    return {r.index: r.left_out for r in records if r.left_out and r.index < len(settings.prompts)}
+
+
 def write_pairs(settings: BuildSettings, records: Sequence[Record], tokenizer: Any, console: Console) -> None:
     """Choose the pairs, write them in every schema with ``report.json``, and print the report."""
     wanted = [r for r in records if r.index < len(settings.prompts) and r.visit < settings.visits]
-    used = within_budget(wanted, settings.token_budget)
+    used = within_budget([record for record in wanted if not record.left_out], settings.token_budget)
     tally = Tally()
     pairs = list(select(used, settings.method == "plain", settings.selection, tally))
     singles = unpair(pairs)
@@ -72,6 +77,7 @@ def write_pairs(settings: BuildSettings, records: Sequence[Record], tokenizer: A
     schema.write(settings.out, rows)
     report = summarise(settings, used, pairs, tally)
     report["tokens"]["unused"] = sum(record.cost for record in records) - report["tokens"]["total"]
+    report["left_out"] = [{"row": row, "reason": reason} for row, reason in left_out(settings, records).items()]
     report["unpaired"] = {
         "desirable": sum(single.label for single in singles),
         "undesirable": sum(not single.label for single in singles),
@@ -120,6 +126,7 @@ def _print(report: dict[str, Any], out: Path, console: Console) -> None:
     table.add_column("", justify="right")
     rows = [
         ("prompts", f"{report['prompts']:,}"),
+        ("prompts left out", f"{len(report['left_out']):,}"),
         ("pairs", f"{report['pairs']:,}"),
         ("pairs a prompt", f"{report['pairs_per_prompt']:.2f}"),
         ("prompts with pairs", f"{100 * report['prompts_with_pairs']:.1f}%"),
