@@ -1,4 +1,4 @@
-"""A calibration from its command line, with the pair builder's fake engine: refusals, rewards, templates, its folder."""
+"""A calibration from its command line, with the pair builder's fake engine: refusals, rewards, templates, folder."""
 
 import json
 

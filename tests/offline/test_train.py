@@ -1,12 +1,14 @@
 """TRL's trainers on exact token ids, with a small untrained model."""
 
 import json
+import shutil
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
+from tests.offline.tokenizers import tokenizer_of
 from verl_gpo.offline import train as command
 from verl_gpo.offline.train_settings import METHODS, RESULT, make_settings, parse_args
 
@@ -219,3 +221,21 @@ def test_pairs_of_another_kind_are_refused(arguments, pairs, capsys):
     pq.write_table(pa.Table.from_pylist(PAIRS).slice(0, 0), pairs / "pairs.parquet")
     assert command.main(arguments("dpo")) == 1
     assert "has no rows" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["dpo", "simpo", "orpo", "kto"])
+@pytest.mark.parametrize("shape", ["llama3", "r1_distill"])
+def test_a_tokenizer_that_adds_a_begin_token_adds_none_to_a_batch(arguments, tiny_run, tmp_path, shape, method):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_run / "model", folder)
+    for file in folder.glob("*token*"):
+        file.unlink()
+    tokenizer_of(shape).save_pretrained(folder)
+    batch = next(iter(command.build_trainer(settings_of(arguments(method, model=folder))).get_train_dataloader()))
+    if method in ("dpo", "kto"):
+        rows = zip(batch["input_ids"], batch["attention_mask"], strict=True)
+    else:
+        rows = zip(batch["chosen_input_ids"], batch["chosen_attention_mask"], strict=True)
+    found = {tuple(token for token, kept in zip(*map(list, row), strict=True) if kept) for row in rows}
+    given = {tuple(row["prompt_ids"] + row["completion_ids"]) for row in SINGLES}
+    assert found and {tuple(map(int, row)) for row in found} <= given

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from .build_settings import REPORT, BuildSettings
 from .explore import METHODS
 from .pairs import Pair, Tally, select, unpair
 from .records import Record, file_of, within_budget
+from .seam import DIFFERENCES, Seam
 
 _RUN = "run.json"
 
@@ -72,9 +74,10 @@ def write_pairs(settings: BuildSettings, records: Sequence[Record], tokenizer: A
     tally = Tally()
     pairs = list(select(used, settings.method == "plain", settings.selection, tally))
     singles = unpair(pairs)
-    rows = schema.pair_rows(pairs, settings.prompts, tokenizer)
-    rows |= schema.unpaired_rows(singles, settings.prompts, tokenizer)
-    schema.write(settings.out, rows)
+    seam, refused = Seam(tokenizer, settings.template), Counter()
+    rows = schema.pair_rows(pairs, settings.prompts, seam, refused)
+    rows |= schema.unpaired_rows(singles, settings.prompts, seam)
+    schema.write(settings.out, rows, settings.template)
     report = summarise(settings, used, pairs, tally)
     report["tokens"]["unused"] = sum(record.cost for record in records) - report["tokens"]["total"]
     report["left_out"] = [{"row": row, "reason": reason} for row, reason in left_out(settings, records).items()]
@@ -84,6 +87,9 @@ def write_pairs(settings: BuildSettings, records: Sequence[Record], tokenizer: A
     }
     exact = [row["text_exact"] for row in rows["pairs"]]
     report["text_exact"] = sum(exact) / len(exact) if exact else None
+    differs = Counter(row["text_differs"] for row in rows["pairs"] if row["text_differs"])
+    report["text_differs"] = {name: differs[name] for name in DIFFERENCES}
+    report["chat_left_out"] = dict(refused)
     jsonl.replace(settings.out / REPORT, [json.dumps(report, indent=1) + "\n"])
     _print(report, settings.out, console)
 
@@ -133,6 +139,8 @@ def _print(report: dict[str, Any], out: Path, console: Console) -> None:
         ("states, and of them with pairs", f"{report['states']:,}, {report['states_with_pairs']:,}"),
         ("rollouts there", f"{report['rollouts_at_states']:,}"),
         ("cut off, repeated", f"{report['truncated']:,}, {report['repeated']:,}"),
+        ("pairs whose text TRL tokenizes otherwise", _reasons(report["text_differs"])),
+        ("pairs that messages cannot hold", f"{sum(report['chat_left_out'].values()):,}"),
         ("tokens, all", f"{tokens['total']:,}"),
         ("tokens, root rollouts", f"{tokens['root']:,}"),
         ("tokens, search", f"{tokens['value']:,}"),
@@ -143,4 +151,11 @@ def _print(report: dict[str, Any], out: Path, console: Console) -> None:
     for name, value in rows:
         table.add_row(name, value)
     console.print(table)
+    for reason, count in report["chat_left_out"].items():
+        console.print(f"left out of pairs_chat.parquet: {count:,} pairs: {reason}", soft_wrap=True)
     console.print(f"written: {out}/pairs.parquet, unpaired.parquet, {REPORT}", soft_wrap=True)
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    named = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
+    return f"{sum(counts.values()):,}" + (f" ({named})" if named else "")
