@@ -7,7 +7,7 @@
 #   MODEL, DATASET, DATA_DIR, PAIRS_DIR, OUT_DIR, PRESET, N_GPUS, SEED, PYTHON
 #   GPO      settings of algorithm.gpo, e.g. GPO="n_mc=8 max_steps=16"
 #   LAUNCH   how TRL is started
-#   DRY_RUN=1 checks both command lines, prints what they will do, and starts nothing
+#   DRY_RUN=1 checks both command lines, prints what they will do, and starts nothing; a run begins with the same checks
 #
 # Further arguments are TRL's, e.g.   ALGO=simpo bash recipes/math/offline.sh simpo_gamma=1.5
 #
@@ -40,8 +40,10 @@ gpo | random | plain) ;;
     ;;
 esac
 # LoRA wants about ten times the learning rate that all weights want.
+BATCH=1 # rows of a GPU at once: pairs, and for KTO the two continuations of one
 case $ALGO in
-dpo | kto) algo=(learning_rate=5e-6) ;;
+dpo) algo=(learning_rate=5e-6) ;;
+kto) algo=(learning_rate=5e-6) BATCH=2 ;; # its KL term needs another row beside one, and TRL refuses 1
 simpo | orpo) algo=(learning_rate=8e-6) ;;
 *)
     echo "ALGO=$ALGO: must be one of dpo kto simpo orpo" >&2
@@ -63,16 +65,16 @@ BUILD=(
 TRAIN=(
     --method "$ALGO" --model "$MODEL" --pairs "$PAIRS_DIR" --out "$OUT_DIR" --merge
     use_peft=true lora_r=64 lora_alpha=64 lora_target_modules=all-linear
-    per_device_train_batch_size=1 gradient_accumulation_steps="$((64 / N_GPUS > 0 ? 64 / N_GPUS : 1))"
+    per_device_train_batch_size=$BATCH gradient_accumulation_steps="$((64 / N_GPUS > 0 ? 64 / N_GPUS : 1))"
     num_train_epochs=1 lr_scheduler_type=cosine warmup_steps=20 max_length=8192
     bf16=true gradient_checkpointing=true logging_steps=5 save_steps=100 seed="$SEED"
     "${algo[@]}" "$@"
 )
 
-if [[ $DRY_RUN != 0 ]]; then
-    # What a response is assumed to be: as in config/setup/r1_distill_qwen_7b.yaml.
-    exec "$PYTHON" -m verl_gpo.plan.offline --steps 8 --response-tokens 2500 -- "${BUILD[@]}" -- "${TRAIN[@]}"
-fi
+# What a response is assumed to be: as in config/setup/r1_distill_qwen_7b.yaml.
+CHECK=("$PYTHON" -m verl_gpo.plan.offline --steps 8 --response-tokens 2500 -- "${BUILD[@]}" -- "${TRAIN[@]}")
+if [[ $DRY_RUN != 0 ]]; then exec "${CHECK[@]}"; fi
+"${CHECK[@]}" >/dev/null # what the training would refuse is refused before hours of drawing
 
 "$PYTHON" -m verl_gpo.offline.build "${BUILD[@]}"
 "${LAUNCH[@]}" -m verl_gpo.offline.train "${TRAIN[@]}"

@@ -10,6 +10,7 @@ import torch
 
 from tests.offline.tokenizers import tokenizer_of
 from verl_gpo.offline import train as command
+from verl_gpo.offline import train_settings
 from verl_gpo.offline.train_settings import METHODS, RESULT, make_settings, parse_args
 
 # Ids that no text gives: the end token (256) within, and one byte (226) of a character of three.
@@ -187,6 +188,10 @@ WRONG = [
     (["output_dir=x"], "output_dir=x: give it as --out"),
     (["model_name_or_path=x"], "model_name_or_path=x: give it as --model"),
     (["max_length=1"], "max_length=1: no prompt is shorter; the longest row has 9 tokens"),
+    (["resume_from_checkpoint=true"], "resume_from_checkpoint=true: --out="),
+    (["resume_from_checkpoint=True"], "has no checkpoint; leave it out to start anew"),
+    (["resume_from_checkpoint=nowhere"], "resume_from_checkpoint=nowhere: no trainer_state.json there; give true"),
+    (["lora_target_modules=[q_proj"], "lora_target_modules=[q_proj: must be a list in brackets"),
     (["--merge"], "--merge: there is no adapter to merge"),
     (["--model", "./nowhere"], "--model=./nowhere: no such folder"),
     (["--pairs", "nowhere.parquet"], "--pairs=nowhere.parquet: nowhere.parquet is not a readable parquet file"),
@@ -239,3 +244,40 @@ def test_a_tokenizer_that_adds_a_begin_token_adds_none_to_a_batch(arguments, tin
     found = {tuple(token for token, kept in zip(*map(list, row), strict=True) if kept) for row in rows}
     given = {tuple(row["prompt_ids"] + row["completion_ids"]) for row in SINGLES}
     assert found and {tuple(map(int, row)) for row in found} <= given
+
+
+KTO_REFUSES = [
+    (["per_device_train_batch_size=1"], "per_device_train_batch_size=1: KTO needs at least 2"),
+    (["train_sampling_strategy=random"], "train_sampling_strategy=random: KTO needs sequential"),
+]
+
+
+@pytest.mark.parametrize(("options", "said"), KTO_REFUSES)
+def test_what_trls_kto_refuses_is_refused_before_a_model_is_loaded(arguments, monkeypatch, capsys, options, said):
+    def no_model(settings):
+        raise AssertionError("must not be reached")
+
+    monkeypatch.setattr(command, "build_trainer", no_model)
+    assert command.main(arguments("kto", *options)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"verl_gpo: {said}") and error.count("\n") == 1
+    settings_of(arguments("kto", *options, "loss_type=apo_zero_unpaired"))  # it has no KL term
+    settings_of(arguments("dpo", "per_device_train_batch_size=1"))
+
+
+@pytest.mark.parametrize(("options", "said"), KTO_REFUSES)
+def test_trl_does_refuse_it(arguments, monkeypatch, options, said):
+    monkeypatch.setattr(train_settings, "_check_batches", lambda method, config: None)
+    with pytest.raises(ValueError, match="KL"):
+        command.build_trainer(settings_of(arguments("kto", *options)))
+
+
+def test_an_incomplete_checkpoint_is_named_and_false_is_none(arguments, tmp_path, capsys):
+    (tmp_path / "out" / "checkpoint-2").mkdir(parents=True)
+    assert command.main(arguments("dpo", "resume_from_checkpoint=true")) == 1
+    assert "checkpoint-2 is not complete, it has no trainer_state.json; remove it" in capsys.readouterr().err
+    (tmp_path / "out" / "checkpoint-2" / "trainer_state.json").write_text("{}")
+    found = str(tmp_path / "out" / "checkpoint-2")
+    assert settings_of(arguments("dpo", "resume_from_checkpoint=true")).resume == found
+    assert settings_of(arguments("dpo", f"resume_from_checkpoint={found}")).resume == found
+    assert settings_of(arguments("dpo", "resume_from_checkpoint=false")).resume is None

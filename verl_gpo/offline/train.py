@@ -62,8 +62,7 @@ def train(settings: TrainSettings) -> dict[str, Any]:
     """Train and save. Returns what ``train.json`` says."""
     args = settings.args
     trainer = build_trainer(settings)
-    resume = {"true": True, "True": True}.get(args.resume_from_checkpoint, args.resume_from_checkpoint)
-    outcome = trainer.train(resume_from_checkpoint=resume)
+    outcome = trainer.train(resume_from_checkpoint=settings.resume)
     trainer.save_model(str(settings.out))
     result = {
         "method": settings.method,
@@ -101,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = make_settings(args)
     except ValueError as error:
-        print(f"verl_gpo: {error}", file=sys.stderr)
+        print(f"verl_gpo: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     first = settings.args.process_index == 0
     if first and (settings.dropped or settings.cut):
