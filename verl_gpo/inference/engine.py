@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import os
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from ..core.stall import EngineClock, watched
 from ..core.types import Continuation, SamplingError, Tokens
+from .task import Prompt, UnusablePrompt
 
 #: What vLLM needs on a CPU, where the caller says nothing else: most CPUs only emulate bfloat16, and the default block
 #: of 128 tokens is longer than a small task's prefixes, which are cached in whole blocks.
@@ -70,6 +72,7 @@ class VLLMEngine:
             )
         )
         self.clock = EngineClock()
+        self.max_model_len: int = self._llm.model_config.max_model_len
         self.block_size: int = self._llm.vllm_config.cache_config.block_size
         self.tokenizer = self._llm.get_tokenizer()
 
@@ -111,6 +114,26 @@ class VLLMEngine:
     def shutdown(self) -> None:
         """Stop the engine's process."""
         self._llm.shutdown()
+
+
+def usable_ids(engine: Any, prompt: Prompt, template: Mapping[str, Any] | None = None) -> list[int]:
+    """The token ids of a prompt that the engine can continue.
+
+    Args:
+        engine: with ``tokenizer`` and, where its requests have a bound, ``max_model_len``: most tokens of prompt and
+            response.
+        template: arguments of the chat template.
+
+    Raises:
+        UnusablePrompt: the template refuses the prompt, or it leaves no token for a response.
+    """
+    ids = prompt.token_ids(engine.tokenizer, template)
+    most = getattr(engine, "max_model_len", None)
+    if most is not None and len(ids) >= most:
+        raise UnusablePrompt(f"the prompt has {len(ids):,} tokens; the engine takes {most:,}, the response included")
+    if not ids:
+        raise UnusablePrompt("the prompt has no tokens")
+    return ids
 
 
 class VLLMSampler:

@@ -7,8 +7,9 @@ step would, and writes the same records, which the same page shows.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ..core.draw import Draw, Usage
 from ..core.reentry import ReentryProcedure
 from ..core.segment.steps import configured_splitter
 from ..core.types import Sampler, Scorer
-from ..inference.task import FunctionScorer, Prompt
+from ..inference.task import FunctionScorer, Prompt, UnusablePrompt
 from ..traces.record import trace_record
 from ..traces.writer import TraceWriter
 
@@ -35,6 +36,7 @@ class Inspection:
         response_length: most tokens of a response.
         engine: settings of :class:`~verl_gpo.inference.engine.VLLMEngine`.
         at_once: prompts that are worked on together.
+        template: arguments of the chat template.
     """
 
     model: str
@@ -45,6 +47,7 @@ class Inspection:
     response_length: int
     engine: dict[str, Any]
     at_once: int = 8
+    template: Mapping[str, Any] = field(default_factory=dict)
 
     def run(self, folder: Path, started: Callable[[], None], tick: Callable[[], None]) -> int:
         """Write the traces.
@@ -60,7 +63,7 @@ class Inspection:
         return asyncio.run(self._run(folder, started, tick))
 
     async def _run(self, folder: Path, started: Callable[[], None], tick: Callable[[], None]) -> int:
-        from ..inference.engine import VLLMEngine, VLLMSampler
+        from ..inference.engine import VLLMEngine, VLLMSampler, usable_ids
 
         vllm = VLLMEngine(self.model, seed=self.config.seed, **self.engine)
         writer = TraceWriter(folder, "inspect", self.config.trace_max_mb << 20, self.config.trace_every)
@@ -72,11 +75,15 @@ class Inspection:
         async def work() -> None:
             nonlocal lost
             for prompt in queue:
-                ids = prompt.token_ids(vllm.tokenizer)
-                sampler, scorer = (
-                    VLLMSampler(vllm, ids, self.config.stall_timeout),
-                    FunctionScorer(self.reward, vllm.tokenizer, prompt),
-                )
+                try:
+                    ids = usable_ids(vllm, prompt, self.template)
+                except UnusablePrompt as error:
+                    print(f"warning: row {prompt.index} is left out: {error}", file=sys.stderr)
+                    lost += 1
+                    tick()
+                    continue
+                sampler = VLLMSampler(vllm, ids, self.config.stall_timeout)
+                scorer = FunctionScorer(self.reward, vllm.tokenizer, prompt)
                 record = await self._inspect(prompt, vllm.decode, ids, search, sampler, scorer)
                 lost += record is None
                 if record is not None:
