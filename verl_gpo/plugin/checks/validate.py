@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ...config import BLOCK, ConfigError, GPOConfig
 from ...cpu.detect import cpu_platform_wanted
+from ..attention import COST, adapt_to_missing_flash_attention
 from ..estimators import BASES, BY_GROUP, REFUSED, needs_group
 from .backends import check_backends
 from .unknown_keys import check_known
@@ -83,6 +84,11 @@ def prepare(config: DictConfig) -> None:
         if lines:
             print("verl_gpo: no accelerator on this host, running on the CPU. Settings changed:", flush=True)
             print("\n".join(f"  {line}" for line in lines), flush=True)
+    elif not cpu_platform_wanted():
+        lines = adapt_to_missing_flash_attention(config)
+        if lines:
+            print("verl_gpo: flash-attn is not installed, torch's own attention (sdpa) is used. Settings changed:")
+            print("\n".join(f"  {line}" for line in [*lines, f"cost: {COST}"]), flush=True)
 
 
 def _joins_cluster(config: DictConfig) -> bool:
