@@ -38,6 +38,7 @@ setup(
     install_requires=[
         "numpy",
         "omegaconf",
+        "packaging",
         "rich",
         "matplotlib",
         "pyarrow",
