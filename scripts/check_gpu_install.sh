@@ -24,12 +24,12 @@ took
 step "imports"
 start=$SECONDS
 "$PYTHON" - <<'PYTHON'
-import importlib
 import importlib.metadata as metadata
+import importlib.util
 
-for name in ("torch", "torchvision", "torchaudio", "transformers", "tensordict", "ray", "transfer_queue", "flashinfer"):
-    module = importlib.import_module(name)
-    print(f"    {name} {getattr(module, '__version__', metadata.version(name.replace('_', '')))}")
+for name in ("torch", "torchvision", "torchaudio", "transformers", "tensordict", "ray", "TransferQueue", "flashinfer-python"):
+    importlib.import_module({"TransferQueue": "transfer_queue", "flashinfer-python": "flashinfer"}.get(name, name))
+    print(f"    {name} {metadata.version(name)}")
 import torch
 import vllm
 from vllm import LLM  # noqa: F401  (brings in the engine)
