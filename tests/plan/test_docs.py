@@ -35,7 +35,7 @@ def _squeezed(text):
 @pytest.mark.parametrize(
     ("package", "file", "message"),
     [
-        ("verl_gpo", "config.py", "no such key; {hint}known are"),
+        ("verl_gpo", "config/gpo.py", "no such key; {hint}known are"),
         ("verl_gpo", "plugin/checks/files.py", "no such file or folder"),
         ("verl_gpo", "plugin/checks/validate.py", "rows (anchors x n_reentry) of it are kept for re-entry"),
         ("verl_gpo", "plugin/checks/validate.py", "a colocated reward model cannot score while the policy samples"),
