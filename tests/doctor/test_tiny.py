@@ -64,10 +64,15 @@ def test_weights_of_the_step_before_are_noticed_and_rounding_is_not(tokenizer):
 
 
 def test_model_and_data_are_written(tmp_path, tokenizer):
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tiny.write(tmp_path, 12)
     rows = pq.read_table(tmp_path / "data.parquet").to_pylist()
     assert len(rows) == 12 and rows[11]["prompt"] == [{"role": "user", "content": "1+1="}]
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     assert model.config.vocab_size == len(tokenizer) and model.dtype == torch.float32
+    # As verl and vLLM load it.
+    loaded = AutoTokenizer.from_pretrained(tmp_path / "model")
+    text = "12+3=\n(4)"
+    assert loaded.encode(text) == tokenizer.encode(text) and loaded.decode(loaded.encode(text)) == text
+    assert loaded.chat_template == tiny.TEMPLATE and loaded.eos_token_id == tokenizer.eos_token_id

@@ -20,10 +20,13 @@ def build_tokenizer() -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = {token: index for index, token in enumerate([*CHARACTERS, PAD, END])}
-    core = Tokenizer(models.WordLevel(vocabulary, unk_token=PAD))
-    core.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    core.decoder = decoders.Fuse()
+    # Byte-level BPE without merges, which writes space and line break as printable characters: transformers makes
+    # Qwen2's own tokenizer of any vocabulary beside a Qwen2 model, and this kind comes out of it unchanged.
+    written = [{" ": "\u0120", "\n": "\u010a"}.get(character, character) for character in CHARACTERS]
+    vocabulary = {token: index for index, token in enumerate([*written, PAD, END])}
+    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    core.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=core, pad_token=PAD, eos_token=END, padding_side="left", clean_up_tokenization_spaces=False
     )
