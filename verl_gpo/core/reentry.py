@@ -1,9 +1,24 @@
-"""The re-entry engine: value states, pick the critical step, reset, resample (GPO's steps 1 to 4, arXiv 2509.16456).
+"""GPO's steps 1 to 4 for one prompt (arXiv 2509.16456): value states, choose the critical step, reset, sample again.
 
 One call handles one prompt. It is a coroutine that waits for nothing but its own requests, so the prompts of a training
-step overlap freely, and the requests of one round of a prompt are in flight together. It knows the policy and the
-reward by the Protocols of :mod:`verl_gpo.core.types` only, and where to sample by a strategy of
-:mod:`verl_gpo.core.search`.
+step overlap freely. It knows the policy and the reward by the Protocols of :mod:`verl_gpo.core.types` only.
+
+A worked prompt, with a group of two roots and ``n_mc=2``, ``n_reentry=3``. Letters are tokens, ``/`` is a newline::
+
+    root 0, the anchor   aaaa/ bbbb/ cccc/ =5.    reward 1    four steps; s_1 = aaaa/, s_2 = aaaa/bbbb/, ...
+    root 1               aaaa/ =6.                reward 0    V(s_0) = (1 + 0) / 2 = 0.5, which costs nothing
+    continuations        of s_1: =6. =6.          V(s_1) = 0
+                         of s_2: =5. =5.          V(s_2) = 1
+                         of s_3: =5. =5.          V(s_3) = 1, and V(s_4) = 1 is the anchor's own reward
+    advantages           A = -0.5, 1, 0, 0        the critical step is m = 1, bbbb/
+    reset state          s_1                      its prefix aaaa/ is kept: five tokens, mask 0
+    re-entry rollouts    aaaa/|=5.                reward 1    mask 00000 111
+                         aaaa/|x/=6.              reward 0    mask 00000 11111
+                         aaaa/|=5.                reward 1    mask 00000 111
+
+The three new rollouts are a group of their own: their baseline is the value of ``s_1``, never that of the prompt.
+``tests/plugin/test_worker.py`` plays this prompt through verl's own worker; ``recipes/toy/reenter.py`` is an example that
+runs without verl.
 
 A request that fails costs its own estimate and is counted; it never costs the prompt. Given the same seed and a policy
 that answers alike, every choice is the same, in whatever order the requests come back.
