@@ -4,7 +4,7 @@
 
 The policy writes three steps of two tokens. Only the second step matters: the policy turns left or right with equal
 probability, and right is rewarded. So ``V(s_0) = V(s_1) = 1/2`` and, behind a right turn, ``V(s_2) = V(s_3) = 1``: the
-critical step of a right response is step 1, and the reset state keeps step 0. What to look at: the values that 32
+critical step of a right response is step 1, and the reset state keeps step 0. What to look at: the values that 16
 continuations a state estimate, the step that is chosen, and the rewards of the new rollouts, of which half are 1.
 """
 
@@ -41,7 +41,7 @@ def lines(token_ids, log_probs=None):
 
 async def main() -> None:
     roots = [Trajectory((WALK, NEWLINE, turn, NEWLINE, WALK, NEWLINE), None, float(turn == RIGHT)) for turn in (2, 1)]
-    procedure = ReentryProcedure(GPOConfig(n_mc=32, n_reentry=8), lines, response_length=6)
+    procedure = ReentryProcedure(GPOConfig(n_mc=16, n_reentry=8), lines, response_length=6)
     result = await procedure.run(roots, Policy(), Policy(), seed="a prompt")
     (reentry,) = result.reentries
     for step, (start, end) in enumerate(zip((0, *reentry.ends), reentry.ends, strict=False)):

@@ -17,8 +17,8 @@ A worked prompt, with a group of two roots and ``n_mc=2``, ``n_reentry=3``. Lett
                          aaaa/|=5.                reward 1    mask 00000 111
 
 The three new rollouts are a group of their own: their baseline is the value of ``s_1``, never that of the prompt.
-``tests/plugin/test_worker.py`` plays this prompt through verl's own worker; ``recipes/toy/reenter.py`` is an example that
-runs without verl.
+``tests/plugin/test_worker.py`` plays this prompt through verl's own worker; ``recipes/toy/reenter.py`` is an example
+that runs without verl.
 
 A request that fails costs its own estimate and is counted; it never costs the prompt. Given the same seed and a policy
 that answers alike, every choice is the same, in whatever order the requests come back.
