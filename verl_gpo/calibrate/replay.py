@@ -226,12 +226,12 @@ async def _search(config: GPOConfig, case: Case, name: str, tolerance: float, ou
     policy = case.policy(random.Random(name))
     result = await engine.run([case.root, *case.others], policy, policy, name)
     (reentry,) = result.reentries
-    value, reentry = result.usage["value"], result.usage["reentry"]
+    value, after = result.usage["value"], result.usage["reentry"]
     outcome.tokens.append(value.tokens)
     outcome.requests.append(value.requests)
     outcome.cpu_seconds += result.cpu_seconds
-    outcome.extra_tokens.append(reentry.tokens)
-    drawn = value.tokens + reentry.tokens
+    outcome.extra_tokens.append(after.tokens)
+    drawn = value.tokens + after.tokens
     if drawn:
         outcome.learnt.append(sum(len(r.continuation.token_ids) for r in reentry.rollouts) / drawn)
     for group in reentry.groups:

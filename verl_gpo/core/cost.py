@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 from ..config import GPOConfig
 from .learn import LEARN_FROM
+from .learn.base import Learnt, placeholders
 from .search import SEARCHES
+
+#: More steps than a response has: what learns nothing with as many of them never learns.
+_MANY_STEPS = 2**16
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,52 @@ class Cost:
         return (self.root_tokens + self.value_tokens + self.reentry_tokens) / self.plain_tokens
 
 
+def rows_of_group(config: GPOConfig, rollouts: float, smallest_group: int) -> float:
+    """Rows that are learnt from, of the rollouts of one re-entry group.
+
+    Args:
+        config: the settings. Under ``rows=matched`` a group has ``n_reentry`` places.
+        rollouts: of the group.
+        smallest_group: 2 for an optimizer that compares the rollouts of a group, 1 for one that looks at single rows.
+
+    Returns:
+        Their number; 0 for a group that is too small to be compared.
+    """
+    rows = min(rollouts, config.n_reentry) if config.reserved_rows else rollouts
+    return rows if rows >= smallest_group else 0
+
+
+def most_rows(config: GPOConfig, smallest_group: int, steps: int = _MANY_STEPS) -> int:
+    """The most rows that a re-entry group can give; 0 where the settings never learn from one.
+
+    The search and what is learnt from say it themselves, with continuations that stand for real ones. Budgets of tokens
+    and requests that fail are left out.
+
+    Args:
+        config: the settings.
+        smallest_group: as in :func:`rows_of_group`.
+        steps: of a response; a search with a budget by the number of steps may draw more of a longer one.
+
+    Example:
+        ``most_rows(GPOConfig(learn_from="split", n_mc=3), 2)`` is 0: of three continuations one is kept out of the
+        choice, and it has nothing to be compared with.
+    """
+    search, learn_from = SEARCHES[config.search](), LEARN_FROM[config.learn_from]
+    sizes = [0]
+    for drawn in search.drawn_at_reset(config, steps) if config.enable else ():
+        added = learn_from.missing(search, 1, drawn, config.n_reentry)
+        sizes.append(learn_from.group_size(search, placeholders(drawn), added))
+    return int(rows_of_group(config, max(sizes), smallest_group))
+
+
 def expected_cost(
-    config: GPOConfig, steps: int, response_tokens: float, n: int, prompts: int = 1, examined: float = 1.0
+    config: GPOConfig,
+    steps: int,
+    response_tokens: float,
+    n: int,
+    prompts: int = 1,
+    examined: float = 1.0,
+    smallest_group: int = 2,
 ) -> Cost:
     """Cost of a training step, if steps are of equal length and continuations as long as what they replace.
 
@@ -49,6 +97,7 @@ def expected_cost(
         n: ``rollout.n``.
         prompts: prompts of a training step.
         examined: share of the prompts that are examined and have a critical step (skip rules, abstention).
+        smallest_group: as in :func:`rows_of_group`.
 
     Raises:
         ValueError: a count below 1, or a share outside [0, 1].
@@ -66,8 +115,10 @@ def expected_cost(
     search = SEARCHES[config.search]()
     draws = search.expected_draws(config, steps, started)
     learnt = LEARN_FROM[config.learn_from].expected(search, draws, config.n_reentry)
+    if not most_rows(config, smallest_group, steps):
+        learnt = Learnt(0, 0)
     drawn = draws.search + draws.at_prompt
-    reentry_rows = anchors * (min(learnt.rows, config.n_reentry) if reserved else learnt.rows)
+    reentry_rows = anchors * rows_of_group(config, learnt.rows, smallest_group)
     # Where no re-entry rollout takes a reserved place, a further root does.
     root_rows = prompts * n - reentry_rows if reserved else float(prompts * n)
     return Cost(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ..config import GPOConfig
+from .cost import rows_of_group
 from .critical import CriticalStep
 from .draw import Drawn, Wanted
 from .learn import LEARN_FROM
@@ -38,6 +39,7 @@ class Group:
         seed: of all random choices.
         given: steps that the data set says are decisive.
         tokens_left: what search and re-entry may cost.
+        smallest_group: rollouts of a state that can be learnt from together: 2 where they are compared, otherwise 1.
 
     Attributes:
         thinned: whether neighbouring steps had to be merged, because values of all states would cost more.
@@ -54,8 +56,9 @@ class Group:
         seed: str,
         given: Sequence[int] = (),
         tokens_left: float = float("inf"),
+        smallest_group: int = 2,
     ):
-        self._config = config
+        self._config, self._smallest_group = config, smallest_group
         self._search, self._learn_from = search, LEARN_FROM[config.learn_from]
         self._bounds = Bounds(config.reward_low, config.reward_high)
         self._root_value = group_value([root.reward for root in roots_N], self._bounds)
@@ -180,10 +183,13 @@ class Group:
             if place is None:
                 continue
             tokens = self.views[place.view].continuation_tokens(place.state)
-            drawn = sum(not sample.cut for sample in self._samples.get(place, ()))
+            samples = self._samples.get(place, ())
+            drawn = sum(not sample.cut for sample in samples)
             count = self._learn_from.missing(self._search, place.state, drawn, self._config.n_reentry)
-            affordable = int(min(count, left // tokens))
-            count = affordable if affordable + drawn > 1 else 0  # a group of one has nothing to be compared with
+            count = int(min(count, left // tokens))
+            size = self._learn_from.group_size(self._search, samples, count)
+            if not rows_of_group(self._config, size, self._smallest_group):
+                continue  # they would be paid for, and nobody could learn from them
             left -= count * tokens
             if count and (place not in wanted or wanted[place].count < count):
                 wanted[place] = self._wanted(place, count)

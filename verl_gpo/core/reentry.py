@@ -50,13 +50,23 @@ class ReentryProcedure:
         splitter: response tokens to step ends.
         response_length: most tokens of a response, kept prefix included.
         scheduler: grants slots; None: one with ``max_in_flight`` of them, for a single replica.
+        smallest_group: rollouts of a state that can be learnt from together: 2 where they are compared, otherwise 1.
+            A smaller group is not drawn.
     """
 
-    def __init__(self, config: GPOConfig, splitter: Splitter, response_length: int, scheduler: Scheduler | None = None):
+    def __init__(
+        self,
+        config: GPOConfig,
+        splitter: Splitter,
+        response_length: int,
+        scheduler: Scheduler | None = None,
+        smallest_group: int = 2,
+    ):
         self.config = config
         self.splitter = splitter
         self.response_length = response_length
         self.scheduler = scheduler or Scheduler(config.max_in_flight)
+        self.smallest_group = smallest_group
 
     async def run(
         self,
@@ -102,7 +112,16 @@ class ReentryProcedure:
         with _Stopwatch(result):
             seeds = f"{config.seed}/{seed}"
             group = Group(
-                config, search, self.splitter, self.response_length, roots_N, anchors, seeds, given, account.left
+                config,
+                search,
+                self.splitter,
+                self.response_length,
+                roots_N,
+                anchors,
+                seeds,
+                given,
+                account.left,
+                self.smallest_group,
             )
             result.thinned = group.thinned
         keep = keep_tokens or LEARN_FROM[config.learn_from].keeps_tokens

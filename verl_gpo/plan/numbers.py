@@ -10,6 +10,7 @@ from pathlib import Path
 from ..config import GPOConfig
 from ..core.cost import expected_cost
 from ..plugin.batch import StepArithmetic, even_mini_batches, rows_of_steps, step_arithmetic
+from ..plugin.estimators import smallest_group
 from ..traces.runlog import RunLog
 from .configuration import Configuration, PlanError
 
@@ -126,7 +127,9 @@ def workload(
     configured = Batch.of(configuration)
     batch = batch or configured
     prompts, n = batch.prompts, batch.n
-    cost = expected_cost(gpo, expected.steps, expected.response_tokens, n, prompts)
+    estimator = str(configuration.get("algorithm.adv_estimator"))
+    smallest = smallest_group(estimator, gpo.base_estimator)
+    cost = expected_cost(gpo, expected.steps, expected.response_tokens, n, prompts, smallest_group=smallest)
     rows = round(cost.root_rows + cost.reentry_rows)
     ranks, mini_batches, critic = data_parallel(configuration), [batch.mini_batch * n], None
     multiple = ranks

@@ -45,3 +45,8 @@ UNGROUPED_BASES = ("reinforce_plus_plus",)
 def needs_group(estimator: str, base_estimator: str) -> bool:
     """Whether a re-entry rollout that is alone at its reset state has no baseline, and so is of no use."""
     return estimator not in BY_CRITIC and not (estimator == "gpo" and base_estimator in UNGROUPED_BASES)
+
+
+def smallest_group(estimator: str, base_estimator: str) -> int:
+    """Rollouts from the same state that an optimizer needs to learn from them."""
+    return 2 if needs_group(estimator, base_estimator) else 1

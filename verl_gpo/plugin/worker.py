@@ -31,6 +31,7 @@ from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 from ..config import GIVEN_STEPS, GPOConfig
 from ..core.advantage import reentry_uid
 from ..core.budget import Account
+from ..core.cost import rows_of_group
 from ..core.reentry import ReentryProcedure
 from ..core.result import GroupResult
 from ..core.scheduler import Scheduler
@@ -38,7 +39,7 @@ from ..core.segment.steps import configured_splitter
 from ..core.stall import EngineClock
 from ..core.types import ScoredContinuation, Trajectory
 from .client import LLMClientSampler, RewardLoopScorer
-from .estimators import needs_group
+from .estimators import smallest_group
 from .observe.metrics import REENTRY_TAG, TAG, prompt_record
 from .observe.progress import Progress
 from .observe.tracing import PromptTraces, this_worker
@@ -63,10 +64,12 @@ class ReentryWorker(_AgentLoopWorker):
         splitter = configured_splitter(self._gpo, self._decode)
         self._scheduler = Scheduler(slots_of_a_worker(self.config, self._gpo))
         self._clock = EngineClock()
-        self._procedure = ReentryProcedure(self._gpo, splitter, self.rollout_config.response_length, self._scheduler)
-        self._groups: dict[str, RootGroup] = {}
         algorithm = self.config.algorithm
-        self._needs_group = needs_group(algorithm.adv_estimator, self._gpo.base_estimator)
+        self._smallest_group = smallest_group(algorithm.adv_estimator, self._gpo.base_estimator)
+        self._procedure = ReentryProcedure(
+            self._gpo, splitter, self.rollout_config.response_length, self._scheduler, self._smallest_group
+        )
+        self._groups: dict[str, RootGroup] = {}
         filter_groups = algorithm.get("filter_groups") or {}
         self._filter_metric = filter_groups.get("metric") if filter_groups.get("enable") else None
         self._accounts: dict[int, Account] = {}  # by training step: two may be in flight
@@ -245,10 +248,8 @@ class ReentryWorker(_AgentLoopWorker):
             prefix_log_probs = roots[reentry.anchor].log_probs
             for group in reentry.groups:
                 group_id = reentry_uid(uid, reentry.anchor, group.state)
-                rollouts = group.rollouts[: self._gpo.n_reentry] if self._gpo.reserved_rows else group.rollouts
-                if len(rollouts) < 2 and self._needs_group:
-                    continue
-                for rollout in rollouts:
+                count = rows_of_group(self._gpo, len(group.rollouts), self._smallest_group)
+                for rollout in group.rollouts[: int(count)]:
                     rows.append((rollout, scorer.row(group.prefix, prefix_log_probs, rollout), group_id))
         if not rows:
             return []

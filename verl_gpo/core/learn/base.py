@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from ..types import ScoredContinuation, Tokens
+from ..types import Continuation, ScoredContinuation, Tokens
 
 
 class Drawing(Protocol):
@@ -114,6 +114,16 @@ class LearnFrom(ABC):
             critical: whether the critical step resets to the state.
         """
 
+    def group_size(self, search: Drawing, samples: Sequence[ScoredContinuation], added: int) -> int:
+        """Rollouts that the group at the reset state will have, by :meth:`rollouts` itself.
+
+        Args:
+            search: how it draws.
+            samples: what the search drew there, in order.
+            added: the number of continuations that are drawn there after the choice.
+        """
+        return len(self.rollouts(search, samples, placeholders(added), critical=True))
+
     def groups(
         self,
         search: Drawing,
@@ -149,6 +159,11 @@ class LearnFrom(ABC):
 
     def _expected(self, search: Drawing, draws: Draws, n_reentry: int) -> Learnt:
         return Learnt(min(draws.at_reset, draws.search), 0)
+
+
+def placeholders(number: int) -> tuple[ScoredContinuation, ...]:
+    """Continuations that are not drawn yet, where only their number counts."""
+    return (ScoredContinuation(Continuation(()), 0.0),) * number
 
 
 def whole(samples: Sequence[ScoredContinuation]) -> tuple[ScoredContinuation, ...]:

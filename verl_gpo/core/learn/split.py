@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..types import ScoredContinuation
-from .base import Drawing, Draws, LearnFrom, Learnt, whole
+from .base import Drawing, Draws, LearnFrom, Learnt, placeholders, whole
 
 
 class Split(LearnFrom):
@@ -49,5 +49,8 @@ class Split(LearnFrom):
         if search.by_group:
             half = self.missing(search, 1, self.check_size(n_reentry), n_reentry) if draws.search else 0
             return Learnt(half, half)
-        usable = draws.at_reset if search.sequential else draws.at_reset // 2
-        return Learnt(min(usable, draws.search), 0)
+        if search.sequential:
+            return Learnt(min(draws.at_reset, draws.search), 0)
+        drawn = int(min(draws.at_reset, draws.search))
+        after = self.missing(search, 1, drawn, n_reentry) if drawn else 0
+        return Learnt(self.group_size(search, placeholders(drawn), after), after)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...config import GPOConfig
+from ..learn import LEARN_FROM
 from ..learn.base import Draws
 from .view import AnchorView, ByBelief
 
@@ -53,6 +54,10 @@ class AdaptiveSearch(ByBelief):
 
     def expected_draws(self, config: GPOConfig, steps: int, roots: int) -> Draws:
         return Draws(adaptive_budget(config, steps) if steps > 1 else 0, config.n_reentry)
+
+    def drawn_at_reset(self, config: GPOConfig, steps: int) -> tuple[int, ...]:
+        kept_back = LEARN_FROM[config.learn_from].kept_back(config.n_reentry)
+        return 0, max(adaptive_budget(config, steps) - kept_back, 0)
 
 
 def adaptive_budget(config: GPOConfig, steps: int) -> int:

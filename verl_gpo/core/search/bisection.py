@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ...config import GPOConfig
 from ..critical import RULES
 from .view import AnchorView, ByValues
 
@@ -36,6 +37,11 @@ class BisectionSearch(ByValues):
             second = importance(end.mean - value.mean)
             low, high = (low, middle) if first >= second else (middle, high)
         return []
+
+    def drawn_at_reset(self, config: GPOConfig, steps: int) -> tuple[int, ...]:
+        # Means are known only where continuations were drawn; the belief, and chance, may choose another state.
+        elsewhere = self.by_belief(config) or RULES[config.rule] is None
+        return (0, config.n_mc) if elsewhere else (config.n_mc,)
 
     def states_valued(self, steps: int) -> int:
         return math.ceil(math.log2(max(steps, 1)))

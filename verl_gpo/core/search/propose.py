@@ -50,3 +50,6 @@ class ProposeSearch(ByBelief):
     def expected_draws(self, config: GPOConfig, steps: int, roots: int) -> Draws:
         check = LEARN_FROM[config.learn_from].check_size(config.n_reentry)
         return Draws(check * MAX_PROPOSALS if steps > 1 else 0, check)
+
+    def drawn_at_reset(self, config: GPOConfig, steps: int) -> tuple[int, ...]:
+        return (LEARN_FROM[config.learn_from].check_size(config.n_reentry),)

@@ -202,6 +202,13 @@ class Search(ABC):
         For a search that may stop early it is the most that it draws.
         """
 
+    @abstractmethod
+    def drawn_at_reset(self, config: GPOConfig, steps: int) -> tuple[int, ...]:
+        """Numbers of continuations that the state it resets to may have by then: the least and the most of them.
+
+        As long as there are tokens for the search, and no request fails. Empty for a search that resets nowhere.
+        """
+
 
 class Unsearched(Search):
     """Draws nothing before it chooses."""
@@ -214,16 +221,27 @@ class Unsearched(Search):
     def expected_draws(self, config: GPOConfig, steps: int, roots: int) -> Draws:
         return Draws(0, 0)
 
+    def drawn_at_reset(self, config: GPOConfig, steps: int) -> tuple[int, ...]:
+        return (0,) if self.reenters else ()
+
 
 class ByValues(Search):
     """Chooses by the values as ``value_model`` says."""
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
-        return view.select(by_belief=view.config.value_model == "curve")
+        return view.select(by_belief=self.by_belief(view.config))
+
+    @staticmethod
+    def by_belief(config: GPOConfig) -> bool:
+        """Whether it chooses by the belief, which knows states that were not sampled, too."""
+        return config.value_model == "curve"
 
     def expected_draws(self, config: GPOConfig, steps: int, roots: int) -> Draws:
         at_prompt = config.n_mc if roots == 1 and steps > 1 else 0
         return Draws(self.states_valued(steps) * config.n_mc, config.n_mc, at_prompt)
+
+    def drawn_at_reset(self, config: GPOConfig, steps: int) -> tuple[int, ...]:
+        return (config.n_mc,)
 
     @abstractmethod
     def states_valued(self, steps: int) -> int:

@@ -3,6 +3,7 @@
 - :mod:`~verl_gpo.plugin.checks.validate`        the order of the checks; what GPO asks of a verl configuration
 - :mod:`~verl_gpo.plugin.checks.values`          values of verl's settings that cannot work
 - :mod:`~verl_gpo.plugin.checks.without_effect`  settings that nothing would read
+- :mod:`~verl_gpo.plugin.checks.never_learns`    settings that search, and learn from no re-entry
 - :mod:`~verl_gpo.plugin.checks.unknown_keys`    keys that verl would stumble over only after Ray has started
 - :mod:`~verl_gpo.plugin.checks.files`           files and folders that the run reads or writes
 - :mod:`~verl_gpo.plugin.checks.backends`        engines and loggers that this host does not have

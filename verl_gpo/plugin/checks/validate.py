@@ -23,6 +23,7 @@ from ..attention import COST, adapt_to_missing_flash_attention
 from ..estimators import BASES, BY_GROUP, REFUSED, needs_group
 from .backends import check_backends, check_loggers
 from .files import check_files, prepare_folder
+from .never_learns import check_learns
 from .unknown_keys import check_known
 from .values import check_gpus, check_values
 from .without_effect import (
@@ -176,6 +177,7 @@ def check(config: DictConfig) -> GPOConfig:
         )
     if estimator in REFUSED:
         refuse("algorithm.adv_estimator", REFUSED[estimator])
+    check_learns(gpo, estimator)
     if gpo.reserved_rows and isinstance(n, int) and n < gpo.reserved_rows + (2 if grouped else 1):
         refuse(
             "actor_rollout_ref.rollout.n",
