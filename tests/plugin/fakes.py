@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import transfer_queue as tq
 from tensordict import NonTensorStack
+from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 from verl.workers.rollout.replica import TokenOutput
 
 from verl_gpo.core.advantage import reentry_uid
@@ -142,6 +143,16 @@ class FakeReward:
             raise RuntimeError("the reward is broken")
         right = float(text.endswith("= 5"))
         return {"reward_score": right, "reward_extra_info": {"acc": right}}
+
+
+class UndeclaredLoop(SingleTurnAgentLoop):
+    """A user's own loop, of which nobody says that a continuation does what it would have done."""
+
+
+class DeclaredLoop(SingleTurnAgentLoop):
+    """A user's own loop that says so."""
+
+    gpo_reenterable = True
 
 
 async def in_order(prompt):
