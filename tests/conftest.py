@@ -67,3 +67,18 @@ def read_metrics(path):
     """verl's file logger to ``{step: metrics}``."""
     lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
     return {line["step"]: line["data"] for line in lines}
+
+
+def flattened(config):
+    """``{key: value}`` of all leaves. An empty block is a leaf."""
+
+    from omegaconf import OmegaConf
+
+    def walk(prefix, node):
+        if isinstance(node, dict) and node:
+            for key, value in node.items():
+                yield from walk(f"{prefix}.{key}" if prefix else str(key), value)
+        else:
+            yield prefix, node
+
+    return dict(walk("", OmegaConf.to_container(config, resolve=False)))

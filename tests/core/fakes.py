@@ -4,8 +4,12 @@ import asyncio
 import random
 from collections import Counter
 
+import pytest
+
 from verl_gpo.config import GPOConfig
+from verl_gpo.core.learn import LEARN_FROM
 from verl_gpo.core.reentry import ReentryProcedure
+from verl_gpo.core.search import SEARCHES
 from verl_gpo.core.search.view import AnchorView
 from verl_gpo.core.types import Continuation, SamplingError, ScoredContinuation, ScoringError, Trajectory
 from verl_gpo.core.values import UNKNOWN, StateValue
@@ -125,3 +129,20 @@ def play(search, view, curve, lost=()):
                 values[state] = StateValue(curve[state], view.requested_K[state])
         view.update(values, view.in_first)
     return rounds
+
+
+EVERY = [pytest.mark.parametrize("search", SEARCHES), pytest.mark.parametrize("learn_from", LEARN_FROM)]
+
+
+def every_way(test):
+    """With every search, and everything that may be learnt from."""
+    for mark in EVERY:
+        test = mark(test)
+    return test
+
+
+def balance(result):
+    """The books: every request came back as something, or failed as something."""
+    for usage in result.usage.values():
+        assert usage.requests >= usage.sampling_failures + usage.scoring_failures
+    return sum(u.requests - u.sampling_failures - u.scoring_failures for u in result.usage.values())

@@ -1,4 +1,4 @@
-"""Settings that cannot work stop the run with one line; a configuration for GPUs is adapted to the CPU in the open."""
+"""Settings that cannot work stop the run with one line; what is changed for the CPU is printed."""
 
 import os
 import subprocess
@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 import verl_gpo
+from tests.conftest import flattened
 from verl_gpo.config import ConfigError, GPOConfig
 from verl_gpo.cpu.settings import adapt_to_cpu
 from verl_gpo.plugin import attention
@@ -35,19 +36,6 @@ def on_gpu(monkeypatch):
     monkeypatch.setattr(attention, "flash_attention_installed", lambda: True)
     monkeypatch.setattr(validate, "cpu_platform_wanted", lambda: False)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-
-
-def flattened(config):
-    """``{key: value}`` of all leaves. An empty block is a leaf."""
-
-    def walk(prefix, node):
-        if isinstance(node, dict) and node:
-            for key, value in node.items():
-                yield from walk(f"{prefix}.{key}" if prefix else str(key), value)
-        else:
-            yield prefix, node
-
-    return dict(walk("", OmegaConf.to_container(config, resolve=False)))
 
 
 # ------------------------------------------------------------------------------------------------ the packaged YAML
@@ -290,66 +278,6 @@ def test_with_an_accelerator_nothing_is_changed(compose, run_overrides, on_gpu, 
     before = flattened(config)
     validate.prepare(config)
     assert flattened(config) == before and capsys.readouterr().out == ""
-
-
-def test_adaptation_changes_what_it_says_and_nothing_else(compose, run_overrides):
-    config = compose(*run_overrides)
-    before = flattened(config)
-    said = [line.partition(": ")[0] for line in adapt_to_cpu(config)]
-    after = flattened(config)
-    changed = {key for key in before.keys() | after.keys() if before.get(key, "-") != after.get(key, "-")}
-    # A key that is said may be a block, of which each leaf is new; an empty block that was filled is gone.
-    unsaid = {key for key in changed if not any(f"{key}.".startswith(f"{name}.") for name in said)}
-    assert {key for key in unsaid if not any(name.startswith(f"{key}.") for name in said)} == set()
-    unchanged = [name for name in said if not any(f"{key}.".startswith(f"{name}.") for key in changed)]
-    assert unchanged == [] and len(said) == len(set(said))
-
-
-def test_adaptation_by_hand(compose, run_overrides):
-    config = compose(*run_overrides, "trainer.n_gpus_per_node=8", f"{ROLLOUT}.tensor_model_parallel_size=4")
-    lines = adapt_to_cpu(config)
-    assert "trainer.n_gpus_per_node: 8 -> 1" in lines
-    assert f"{ROLLOUT}.tensor_model_parallel_size: 4 -> 1" in lines
-    assert "actor_rollout_ref.model.override_config.attn_implementation: None -> sdpa" in lines
-    assert f"{ROLLOUT}.engine_kwargs.vllm.block_size: default -> 16" in lines
-    expected = {
-        "trainer.device": "cpu",
-        "trainer.nnodes": 1,
-        "actor_rollout_ref.actor.strategy": "fsdp2",
-        "actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype": "fp32",
-        "actor_rollout_ref.model.use_remove_padding": False,
-        f"{ROLLOUT}.dtype": "float32",
-        f"{ROLLOUT}.free_cache_engine": False,
-        "ray_kwargs.ray_init.num_cpus": 8,
-        "ray_kwargs.ray_init.num_gpus": 1,
-    }
-    assert {key: OmegaConf.select(config, key) for key in expected} == expected
-
-
-def test_adaptation_is_done_once(compose, run_overrides):
-    config = compose(*run_overrides)
-    assert adapt_to_cpu(config)
-    before = flattened(config)
-    assert adapt_to_cpu(config) == [] and flattened(config) == before
-
-
-def test_smaller_values_and_the_users_engine_settings_are_kept(compose, run_overrides):
-    bucket = f"{ROLLOUT}.checkpoint_engine.update_weights_bucket_megabytes"
-    config = compose(*run_overrides, f"{bucket}=64", f"+{ROLLOUT}.engine_kwargs.vllm.block_size=32")
-    lines = adapt_to_cpu(config)
-    assert not [line for line in lines if "bucket" in line or "block_size" in line]
-    assert OmegaConf.select(config, bucket) == 64
-    assert OmegaConf.select(config, f"{ROLLOUT}.engine_kwargs.vllm.block_size") == 32
-    large = compose(*run_overrides, f"{bucket}=4096")
-    assert f"{bucket}: 4096 -> 256" in adapt_to_cpu(large)
-
-
-def test_a_configuration_without_a_critic_gets_none(compose, run_overrides):
-    config = compose(*run_overrides)
-    OmegaConf.set_struct(config, False)
-    del config["critic"]
-    adapt_to_cpu(config)
-    assert "critic" not in config
 
 
 def test_each_change_is_printed(compose, run_overrides, on_cpu, capsys):

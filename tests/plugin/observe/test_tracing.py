@@ -1,4 +1,4 @@
-"""What a rollout worker keeps and shows of a prompt: its trace, a sample for the trackers, its phase."""
+"""What a rollout worker keeps and shows of a prompt: its trace, a sample for the trackers."""
 
 import json
 import logging
@@ -6,13 +6,11 @@ import time
 
 import pytest
 
-from tests.plugin.test_worker import N_MC, N_REENTRY, RESET_UID, N, composed, start  # noqa: F401 (fixtures)
+from tests.plugin.fakes import N_MC, N_REENTRY, RESET_UID, N
 from verl_gpo.config import ConfigError, GPOConfig
 from verl_gpo.plugin.checks import validate
 from verl_gpo.plugin.observe.metrics import TAG
-from verl_gpo.plugin.observe.progress import Progress
 from verl_gpo.plugin.observe.tracing import PromptTraces, worker_name
-from verl_gpo.traces import phases
 from verl_gpo.traces.reader import read_traces
 
 
@@ -21,7 +19,7 @@ def traced(run, folder):
     return list(read_traces(folder))
 
 
-def test_a_prompt_leaves_one_record_of_all_that_was_drawn(start, tmp_path):  # noqa: F811
+def test_a_prompt_leaves_one_record_of_all_that_was_drawn(start, tmp_path):
     run = start(f"algorithm.gpo.trace_dir={tmp_path}").prompt()
     (record,) = traced(run, tmp_path)
     assert (record["uid"], record["global_step"], record["sample_index"], record["model_version"]) == ("p", 3, 4, 3)
@@ -42,19 +40,19 @@ def test_a_prompt_leaves_one_record_of_all_that_was_drawn(start, tmp_path):  # n
     assert run.queue.columns[f"p_{N}_0"]["uid"] == RESET_UID  # and training goes on as without
 
 
-def test_without_a_folder_there_are_no_traces_and_no_thread(start):  # noqa: F811
+def test_without_a_folder_there_are_no_traces_and_no_thread(start):
     assert start().prompt().worker._traces._writer is None
     assert PromptTraces(GPOConfig(trace_dir="x", enable=False), None, "w")._writer is None
 
 
-def test_validation_is_not_traced(start, tmp_path):  # noqa: F811
+def test_validation_is_not_traced(start, tmp_path):
     run = start(f"algorithm.gpo.trace_dir={tmp_path}/t").prompt(validate=True)
     run.worker._traces._writer.close()
     assert not (tmp_path / "t").exists()
 
 
 @pytest.mark.parametrize("broken", ["tokenizer", "folder"])
-def test_traces_that_fail_cost_the_rollout_nothing(start, tmp_path, broken, caplog):  # noqa: F811
+def test_traces_that_fail_cost_the_rollout_nothing(start, tmp_path, broken, caplog):
     (tmp_path / "file").write_text("")
     folder = tmp_path / ("file/inside" if broken == "folder" else "t")
     run = start(f"algorithm.gpo.trace_dir={folder}")
@@ -77,7 +75,7 @@ def test_a_worker_keeps_its_name_over_runs():
     assert worker_name(None).startswith("process-") and worker_name("other").startswith("process-")
 
 
-def test_the_event_loop_is_not_held_up(start, tmp_path):  # noqa: F811
+def test_the_event_loop_is_not_held_up(start, tmp_path):
     run = start(f"algorithm.gpo.trace_dir={tmp_path}")
     decode = run.worker.tokenizer.decode
 
@@ -118,7 +116,7 @@ def test_a_folder_that_cannot_be_is_refused(compose, run_overrides, tmp_path, mo
 
 
 @pytest.mark.parametrize(("loggers", "samples"), [("[console,file]", False), ("[console,wandb]", True)])
-def test_a_sample_goes_with_the_metrics_where_a_tracker_wants_it(start, loggers, samples):  # noqa: F811
+def test_a_sample_goes_with_the_metrics_where_a_tracker_wants_it(start, loggers, samples):
     run = start(f"trainer.logger={loggers}").prompt()
     sample = run.record["sample"]
     assert (sample is not None) == samples
@@ -128,64 +126,3 @@ def test_a_sample_goes_with_the_metrics_where_a_tracker_wants_it(start, loggers,
         assert len(json.dumps(sample)) < 3000
         run.prompt(uid="q")  # of the same step
         assert run.queue.tags["q_0_0"][TAG]["sample"] is None
-
-
-# ------------------------------------------------------------------------------------------------------ the phase
-
-
-def test_phases_of_a_prompt_in_order(start, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setenv(phases.FOLDER, str(tmp_path))
-    seen = []
-    monkeypatch.setattr(Progress, "enter", lambda self, step, uid, phase: seen.append((step, uid, phase)))
-    start().prompt()
-    assert seen == [(3, "p", phase) for phase in phases.PHASES]
-
-
-def test_workers_files_add_up_to_the_phase_of_the_step(tmp_path, monkeypatch):
-    monkeypatch.setenv(phases.FOLDER, str(tmp_path))
-    monkeypatch.setattr("verl_gpo.plugin.observe.progress.INTERVAL", 0.0)
-    one, two = Progress("a"), Progress("b")
-    assert phases.read(tmp_path) == (-1, {})
-    one.enter(1, "p", "rollout")
-    one.enter(1, "q", "value")
-    two.enter(1, "r", "done")
-    assert phases.read(tmp_path) == (1, {"rollout": 1, "value": 1, "done": 1})
-    assert phases.describe(phases.read(tmp_path)[1]) == "roll out 2/3"
-    one.enter(1, "p", "reentry")
-    assert phases.describe(phases.read(tmp_path)[1]) == "value 2/3"
-    one.enter(1, "q", "done")
-    assert phases.describe(phases.read(tmp_path)[1]) == "re-enter 2/3"
-    one.enter(1, "p", "done")
-    assert phases.describe(phases.read(tmp_path)[1]) == "train"
-    two.enter(2, "s", "value")  # the other worker has nothing of this step yet
-    one.enter(1, "late", "done")
-    assert phases.read(tmp_path) == (2, {"value": 1})
-    (tmp_path / "c.json").write_text('{"step": 9, "rol')  # half written by somebody else
-    assert phases.read(tmp_path)[0] == 2
-
-
-def test_the_last_prompt_is_always_seen(tmp_path, monkeypatch):
-    monkeypatch.setenv(phases.FOLDER, str(tmp_path))
-    monkeypatch.setattr("verl_gpo.plugin.observe.progress.INTERVAL", 1000.0)
-    progress = Progress("a")
-    for uid in "pq":
-        progress.enter(1, uid, "rollout")
-    assert phases.read(tmp_path)[1] == {"rollout": 1}  # not written again so soon
-    for uid in "pq":
-        progress.enter(1, uid, "done")
-    assert phases.read(tmp_path)[1] == {"done": 2}
-
-
-def test_nobody_watches(tmp_path, monkeypatch, caplog):
-    monkeypatch.delenv(phases.FOLDER, raising=False)
-    Progress("a").enter(1, "p", "rollout")
-    monkeypatch.setenv(phases.FOLDER, str(tmp_path / "gone"))
-    progress = Progress("a")
-    for _ in range(3):
-        progress.enter(1, "p", "rollout")
-    assert len(caplog.records) == 1 and not list(tmp_path.iterdir())
-
-
-def test_the_worker_runs_where_the_progress_folder_is_gone(start, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setenv(phases.FOLDER, str(tmp_path / "gone"))
-    assert len(start().prompt().reentry_rows()) == N_REENTRY

@@ -1,4 +1,4 @@
-"""State values, step advantages, and the choice of the critical step: by means, by belief, or not at all."""
+"""The choice of the critical step: by means, by belief, or by chance."""
 
 import math
 import random
@@ -10,69 +10,8 @@ from hypothesis import strategies as st
 
 from tests.core.fakes import view_of
 from verl_gpo.core.critical import RULES, best_steps, select_by_belief, select_critical_step
-from verl_gpo.core.types import Continuation, ScoredContinuation, Trajectory
-from verl_gpo.core.values import (
-    UNKNOWN,
-    StateValue,
-    group_value,
-    monte_carlo_value,
-    observed_value,
-    step_advantages,
-)
 
 WITH_VALUES = sorted(rule for rule, importance in RULES.items() if importance is not None)
-
-
-def scored(reward):
-    return ScoredContinuation(Continuation((1,)), reward)
-
-
-def test_values_by_hand():
-    assert group_value([1.0, 0.0, 0.0, 1.0]).mean == 0.5
-    assert monte_carlo_value([scored(1.0), scored(0.0), scored(1.0)]).mean == pytest.approx(2 / 3)
-    assert monte_carlo_value([scored(1.0)]).count == 1
-    assert observed_value(0.25).mean == 0.25
-    assert not group_value([]).known
-    assert not monte_carlo_value([]).known
-
-
-# z = 1.959964, z^2 = 3.841459. With n = 4: 1 + z^2 / n = 1.960365.
-# 0/4: centre = half = (z^2 / 8) / 1.960365 = .480182 / 1.960365 = .244945.
-# 2/4: centre = (.5 + .480182) / 1.960365 = .5; half = 1.959964 / 1.960365 * sqrt(.25 / 4 + z^2 / 64) = .349962.
-# 1/1: 1 + z^2 = 4.841459; centre = (1 + 1.920729) / 4.841459 = .603275, half = 1.920729 / 4.841459 = .396725.
-@pytest.mark.parametrize(
-    ("share", "count", "low", "high"),
-    [(0.0, 4, 0.0, 0.48989), (0.5, 4, 0.150038, 0.849962), (1.0, 4, 0.51011, 1.0), (1.0, 1, 0.20655, 1.0)],
-)
-def test_the_interval_of_a_value_is_wilsons(share, count, low, high):
-    assert StateValue(share, count).interval() == pytest.approx((low, high), abs=1e-5)
-
-
-def test_intervals_of_other_rewards_are_the_scaled_ones():
-    # A mean of 0 between -1 and 1 is a share of .5; one of 10 between 0 and 10 a share of 1.
-    assert StateValue(0.0, 4).interval(-1.0, 1.0) == pytest.approx((2 * 0.150038 - 1, 2 * 0.849962 - 1), abs=1e-5)
-    assert StateValue(10.0, 4).interval(0.0, 10.0) == pytest.approx((5.1011, 10.0), abs=1e-4)
-
-
-def test_an_observed_value_is_a_point_and_an_unknown_one_is_anything():
-    assert observed_value(0.25).interval() == (0.25, 0.25)
-    assert UNKNOWN.interval(-1.0, 3.0) == (-1.0, 3.0)
-
-
-def test_step_advantages_by_hand():
-    # V = .25 .5 .5 1 -> A = .25 0 .5; an unknown state leaves both of its neighbours' steps unknown.
-    values = [observed_value(v) for v in (0.25, 0.5, 0.5, 1.0)]
-    assert step_advantages(values) == [0.25, 0.0, 0.5]
-    broken = step_advantages([values[0], UNKNOWN, *values[2:]])
-    assert [math.isnan(a) for a in broken] == [True, True, False]
-
-
-@settings(deadline=None)
-@given(st.lists(st.floats(-10, 10), min_size=2, max_size=30))
-def test_advantages_telescope_to_the_outcome_minus_the_root_value(means):
-    advantages = step_advantages([observed_value(mean) for mean in means])
-    assert math.fsum(advantages) == pytest.approx(means[-1] - means[0], abs=1e-9)
-
 
 ADVANTAGES = [0.1, -0.6, 0.4, 0.3, math.nan, -0.2]
 
@@ -133,11 +72,6 @@ def test_argmax_wants_a_gain_and_argmin_a_loss():
     assert select_critical_step([-0.5, -0.1], "argmax") is None
     assert select_critical_step([0.5, 0.1], "argmin") is None
     assert select_critical_step([0.5, 0.1], "argmax", min_advantage=0.5) is None
-
-
-def test_trajectory_refuses_log_probs_of_another_length():
-    with pytest.raises(ValueError, match="1 entries for 2 tokens"):
-        Trajectory((1, 2), (0.5,), 1.0)
 
 
 # One curve of four steps: A = 0 .25 -.5 .75.

@@ -1,0 +1,32 @@
+"""The nouns: what a response and a continuation refuse and keep."""
+
+from array import array
+
+import pytest
+
+from verl_gpo.core.types import Continuation, SamplingError, ScoredContinuation, StalledError, Trajectory
+
+
+def test_trajectory_refuses_log_probs_of_another_length():
+    with pytest.raises(ValueError, match="1 entries for 2 tokens"):
+        Trajectory((1, 2), (0.5,), 1.0)
+
+
+def test_a_continuation_of_the_prompt_is_the_root_that_it_is():
+    # What was drawn is held in arrays; a trajectory has tuples, because responses are compared and hashed.
+    drawn = Continuation(array("i", [5, 6]), array("f", [-0.5, -0.25]), source="stop")
+    root = ScoredContinuation(drawn, 1.0).trajectory()
+    assert root == Trajectory((5, 6), (-0.5, -0.25), 1.0) and isinstance(root.token_ids, tuple)
+    assert ScoredContinuation(Continuation((5,)), 0.0).trajectory() == Trajectory((5,), None, 0.0)
+
+
+def test_sources_and_clocks_are_no_part_of_what_is_equal():
+    assert Continuation((1,), source="a", seconds=1.0) == Continuation((1,), source="b", seconds=2.0)
+    assert Trajectory((1,), None, 1.0, source="a") == Trajectory((1,), None, 1.0, source="b")
+    assert Continuation((1,), context_tokens=3) != Continuation((1,), context_tokens=4)
+
+
+def test_a_stalled_continuation_is_a_lost_one_that_knows_its_tokens():
+    error = StalledError("given up", 7)
+    assert isinstance(error, SamplingError) and (str(error), error.tokens) == ("given up", 7)
+    assert StalledError("given up").tokens == 0
