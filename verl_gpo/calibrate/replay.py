@@ -95,7 +95,7 @@ class Outcome:
         extra_tokens: spent on rollouts after the choice.
         learnt: share of all tokens drawn, re-entry included, that are learnt from.
         abstained: searches, of all, that chose nothing. They are in no other list but tokens and requests.
-        cpu_seconds: computed by the engine itself.
+        cpu_seconds: computed by the search itself.
         bias: mean reward of the group that is learnt from less the true value of its state.
     """
 
@@ -226,12 +226,12 @@ async def _search(config: GPOConfig, case: Case, name: str, tolerance: float, ou
     policy = case.policy(random.Random(name))
     result = await engine.run([case.root, *case.others], policy, policy, name)
     (reentry,) = result.reentries
-    value, reentry = result.usage["value"], result.usage["reentry"]
+    value, extra = result.usage["value"], result.usage["reentry"]
     outcome.tokens.append(value.tokens)
     outcome.requests.append(value.requests)
     outcome.cpu_seconds += result.cpu_seconds
-    outcome.extra_tokens.append(reentry.tokens)
-    drawn = value.tokens + reentry.tokens
+    outcome.extra_tokens.append(extra.tokens)
+    drawn = value.tokens + extra.tokens
     if drawn:
         outcome.learnt.append(sum(len(r.continuation.token_ids) for r in reentry.rollouts) / drawn)
     for group in reentry.groups:
