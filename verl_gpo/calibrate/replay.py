@@ -95,7 +95,7 @@ class Outcome:
         extra_tokens: spent on rollouts after the choice.
         learnt: share of all tokens drawn, re-entry included, that are learnt from.
         abstained: searches, of all, that chose nothing. They are in no other list but tokens and requests.
-        cpu_seconds: computed by the engine itself.
+        cpu_seconds: computed by the search itself.
         bias: mean reward of the group that is learnt from less the true value of its state.
     """
 
