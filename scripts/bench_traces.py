@@ -25,7 +25,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from verl_gpo.core.critical import CriticalStep
-from verl_gpo.core.learn import BranchGroup
+from verl_gpo.core.learn import ReentryGroup
 from verl_gpo.core.result import GroupResult, Reentry
 from verl_gpo.core.types import Continuation, ScoredContinuation, Trajectory
 from verl_gpo.core.values import UNKNOWN, group_value, monte_carlo_value, observed_value
@@ -84,7 +84,7 @@ def prompt(language: Language, rng: random.Random) -> tuple[list[Trajectory], Gr
         ]
         values[state] = monte_carlo_value(samples)
     step = rng.randrange(0, STEPS - 1, STEPS // STATES) + 1
-    group = BranchGroup(step, roots[0].token_ids[: ends[step - 1]], values[step].samples, True)
+    group = ReentryGroup(step, roots[0].token_ids[: ends[step - 1]], values[step].samples, True)
     critical = CriticalStep(step, -0.5, rng.random())
     return roots, GroupResult([Reentry(0, ends, tuple(values), critical, (group,))])
 

@@ -1,6 +1,12 @@
 #!/usr/bin/env bash
-# Sourced by the other scripts. `ensure_environment` makes .venv once and reuses it; $PYTHON is its interpreter.
-# VENV=/elsewhere puts it somewhere else.
+# Makes the environment, .venv, once and finds it again; $PYTHON is its interpreter. The other scripts source this file.
+#
+#   bash scripts/install.sh
+#
+#   VENV=/elsewhere   puts it somewhere else
+#   KIND=cpu or gpu   what it is for, where that is not what this machine has
+#   FLASH=1           compiles flash-attn as well: needs CUDA's toolkit, for minutes to hours. Training runs without it
+#   WHEELS=FOLDER     takes everything from this folder, without a network (scripts/first_gpu_run.sh fetch)
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=${VENV:-$ROOT/.venv}
@@ -44,27 +50,40 @@ has_accelerator() {
 }
 
 ensure_environment() {
-    local kind=cpu log=$ROOT/outputs/install.log stamp python
-    if has_accelerator; then kind=gpu; fi
+    local kind=${KIND:-} log=$ROOT/outputs/install.log stamp python
+    if [ -z "$kind" ]; then if has_accelerator; then kind=gpu; else kind=cpu; fi; fi
+    local locked=$ROOT/scripts/lock-$kind.txt
+    if [ ! -f "$locked" ]; then
+        echo "KIND=$kind: must be cpu or gpu" >&2
+        return 2
+    fi
     # Installed again when what is to be installed has changed, and only then.
-    stamp="$kind $(cat "$ROOT/setup.py" "$ROOT"/scripts/*cpu.txt | cksum)"
+    stamp="$kind${FLASH:+ flash} $(cat "$ROOT/setup.py" "$ROOT/scripts/overrides-cpu.txt" "$locked" | cksum)"
     if [ "$(cat "$VENV/.verl_gpo" 2>/dev/null)" = "$stamp" ]; then
         step "environment: $VENV (as installed before)"
         return
     fi
     python=$(find_python)
-    step "environment: $VENV, for the $kind, with $("$python" --version) (about 7 GB; log: $log)"
+    step "environment: $VENV, for the $kind, with $("$python" --version) (about 7 to 10 GB; log: $log)"
     rm -f "$VENV/.verl_gpo" "$log"
+    local offline=()
+    if [ -n "${WHEELS:-}" ]; then offline=(--no-index --find-links "$WHEELS"); fi
     quietly "$log" "$python" -m venv "$VENV"
-    quietly "$log" "$PYTHON" -m pip install --disable-pip-version-check "uv==$UV_VERSION"
-    local install=("$PYTHON" -m uv pip install --python "$PYTHON")
-    if [ "$kind" = cpu ]; then
-        quietly "$log" "${install[@]}" --override "$ROOT/scripts/overrides-cpu.txt" -r "$ROOT/scripts/lock-cpu.txt"
-        quietly "$log" "${install[@]}" --no-deps --editable "$ROOT"
-    else
-        # flash-attn builds against the torch that is installed, so torch goes first.
-        quietly "$log" "${install[@]}" torch==2.11.0 setuptools wheel packaging ninja psutil
-        quietly "$log" "${install[@]}" --no-build-isolation-package flash-attn --editable "${ROOT}[gpu,dev]"
+    quietly "$log" "$PYTHON" -m pip install --disable-pip-version-check "${offline[@]}" "uv==$UV_VERSION"
+    local install=("$PYTHON" -m uv pip install --python "$PYTHON" "${offline[@]}")
+    local override=()
+    if [ "$kind" = cpu ]; then override=(--override "$ROOT/scripts/overrides-cpu.txt"); fi
+    quietly "$log" "${install[@]}" "${override[@]}" -r "$locked"
+    quietly "$log" "${install[@]}" --no-deps --no-build-isolation --editable "$ROOT"
+    if [ -n "${FLASH:-}" ]; then
+        step "flash-attn, compiled (log: $log)"
+        quietly "$log" "${install[@]}" wheel
+        quietly "$log" "${install[@]}" --no-build-isolation --editable "${ROOT}[flash]"
     fi
     echo "$stamp" >"$VENV/.verl_gpo"
 }
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+    set -Eeuo pipefail
+    ensure_environment
+fi

@@ -4,8 +4,11 @@
 #   RAY_DASHBOARD=http://HEAD:8265 NNODES=4 SETUP=qwen3_4b_dapo bash recipes/math/submit.sh [verl's arguments]
 #
 # On every node: this repository at the same path, the environment of $PYTHON, model and data (or a shared file system).
-#   head:    ray start --head --dashboard-host=0.0.0.0
-#   others:  ray start --address=HEAD:6379
+#   here:    ray get-auth-token --generate     and copy ~/.ray/auth_token to the same place on every node
+#   head:    export RAY_AUTH_MODE=token; ray start --head --dashboard-host=0.0.0.0
+#   others:  export RAY_AUTH_MODE=token; ray start --address=HEAD:6379
+# The token is what Ray recommends: without it anyone who reaches a port may run code there. Who submits needs it, too. A
+# cluster without token: RAY_AUTH_MODE=disabled, there and here; a mixture is refused with InvalidAuthToken.
 # Keys of trackers (WANDB_API_KEY) have to be in the environment that Ray was started in.
 # DRY_RUN=1 prints the plan and the command, and submits nothing.
 set -euo pipefail
@@ -33,7 +36,9 @@ COMMAND=(ray job submit --address="$RAY_DASHBOARD" --no-wait --
 
 if [[ $DRY_RUN != 0 ]]; then
     bash "$RECIPE_DIR/run.sh" "$@"
-    printf '%s\n' "would run: ${COMMAND[*]@Q}"
+    echo "would run:"
+    printf '%q ' "${COMMAND[@]}" # as it can be pasted
+    echo
     exit
 fi
 set -x

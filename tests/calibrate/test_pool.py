@@ -117,7 +117,7 @@ class Policy:
         self.lengths, self.lost, self.unscored, self.rewards = lengths, set(lost), set(unscored), rewards
         self.asked = []
 
-    async def sample(self, prefix, max_tokens, seed):
+    async def sample(self, prefix, max_tokens, seed, lane=0):
         self.asked.append((prefix, max_tokens, seed))
         await asyncio.sleep(0)
         if seed in self.lost:

@@ -108,7 +108,7 @@ def test_a_summary_by_hand():
         learnt=[0.5],
         bias=[-0.25],
         abstained=2,
-        engine_seconds=0.008,
+        cpu_seconds=0.008,
     )
     summary = outcome.summary()
     assert (summary["hit_rate"], summary["precision"], summary["reentered"]) == (0.25, 0.5, 0.5)  # of 4, of 2

@@ -31,7 +31,7 @@ def test_what_is_set_wins_over_the_preset_and_nulls_are_not_set():
         ({"reset": 3}, "algorithm.gpo.reset=3: must be one of before, after"),
         ({"preset": "cheap"}, "algorithm.gpo.preset='cheap': must be one of paper, fast, lean"),
         ({"reentry_weight": -0.1}, "algorithm.gpo.reentry_weight=-0.1: must be a number of at least 0"),
-        ({"request_timeout": 0}, "algorithm.gpo.request_timeout=0: must be a number above 0"),
+        ({"stall_timeout": 0}, "algorithm.gpo.stall_timeout=0: must be a number above 0"),
         ({"enable": 1}, "algorithm.gpo.enable=1: must be true or false"),
         ({"anchors": -1}, "algorithm.gpo.anchors=-1: must be an integer of at least 0"),
         ({"min_confidence": 1.5}, "algorithm.gpo.min_confidence=1.5: must be a number from 0 to 1"),
@@ -60,9 +60,7 @@ def test_a_misspelt_key_is_named_and_the_nearest_one_suggested():
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize(
-    "key", ["solved_reward", "min_advantage", "min_confidence", "reentry_weight", "request_timeout"]
-)
+@pytest.mark.parametrize("key", ["solved_reward", "min_advantage", "min_confidence", "reentry_weight", "stall_timeout"])
 def test_a_number_is_finite(key, value):
     with pytest.raises(ConfigError, match=rf"^algorithm\.gpo\.{key}="):
         GPOConfig.from_mapping({key: value})

@@ -5,7 +5,7 @@ import random
 from collections import Counter
 
 from verl_gpo.config import GPOConfig
-from verl_gpo.core.reentry import ReentryEngine
+from verl_gpo.core.reentry import ReentryProcedure
 from verl_gpo.core.search.view import AnchorView
 from verl_gpo.core.types import Continuation, SamplingError, ScoredContinuation, ScoringError, Trajectory
 from verl_gpo.core.values import UNKNOWN, StateValue
@@ -31,7 +31,7 @@ class FakePolicy:
         self.requests = []
         self.in_flight = self.most_in_flight = 0
 
-    async def sample(self, prefix, max_tokens, seed):
+    async def sample(self, prefix, max_tokens, seed, lane=0):
         self.requests.append((prefix, max_tokens, seed))
         number = len(self.requests)
         self.in_flight += 1
@@ -66,7 +66,7 @@ class CoinPolicy(FakePolicy):
         self.values, self.low, self.high = values, low, high
         self.patience, self.failure_rate = patience, failure_rate
 
-    async def sample(self, prefix, max_tokens, seed):
+    async def sample(self, prefix, max_tokens, seed, lane=0):
         assert max_tokens >= 1 and len(prefix) < LENGTH
         self.requests.append((prefix, max_tokens, seed))
         for _ in range(self.patience()):
@@ -86,13 +86,13 @@ class CoinPolicy(FakePolicy):
         return ScoredContinuation(continuation, self.high if success else self.low)
 
 
-def run(policy, roots, seed="s", splitter=pairs_of_tokens, step_budget=None, given=(), **settings):
+def run(policy, roots, seed="s", splitter=pairs_of_tokens, step_account=None, given=(), **settings):
     """One prompt through the engine."""
-    engine = ReentryEngine(GPOConfig(**settings), splitter, LENGTH)
-    return asyncio.run(engine.run(roots, policy, policy, seed, step_budget, given=given))
+    engine = ReentryProcedure(GPOConfig(**settings), splitter, LENGTH)
+    return asyncio.run(engine.run(roots, policy, policy, seed, step_account, given=given))
 
 
-def view_of(means, log_probs=None, count=8, step_tokens=10, reward_range=(0.0, 1.0), longest=None, seed=0, **settings):
+def view_of(means, log_probs=None, count=8, step_tokens=10, longest=None, seed=0, **settings):
     """An anchor by the means of ``V(s_0) .. V(s_K)``, the last its outcome; None where nothing was drawn yet."""
     steps = len(means) - 1
     tokens = steps * step_tokens
@@ -105,7 +105,6 @@ def view_of(means, log_probs=None, count=8, step_tokens=10, reward_range=(0.0, 1
         float(tokens),
         random.Random(seed),
         values,
-        reward_range,
     )
 
 
@@ -124,5 +123,5 @@ def play(search, view, curve, lost=()):
             view.requested_K[state] += 1
             if state > 0 and state not in lost:  # what is known of s_0 is the root group
                 values[state] = StateValue(curve[state], view.requested_K[state])
-        view.update(values, view.reward_range)
+        view.update(values, view.in_first)
     return rounds

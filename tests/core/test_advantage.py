@@ -1,4 +1,4 @@
-"""Group advantages: hand-computed groups of roots, branches and padding; equality with verl is tests/plugin's."""
+"""Group advantages: groups of root rows, re-entry rows and padding, by hand; equality with verl is tests/plugin's."""
 
 import math
 
@@ -17,7 +17,7 @@ def outcome(rewards, mask=None):
     return rewards_BT, torch.ones_like(rewards_BT) if mask is None else torch.tensor(mask, dtype=torch.float32)
 
 
-def test_uids_of_branches():
+def test_uids_of_reentry_groups():
     uid = reentry_uid("1b4e28ba-2fa1", 0, 3)
     assert is_reentry_uid(uid) and not is_reentry_uid("1b4e28ba-2fa1")
     assert "_" not in uid  # verl splits its keys there
@@ -26,11 +26,11 @@ def test_uids_of_branches():
 
 
 def test_each_reset_state_has_its_own_baseline():
-    branch = reentry_uid("p", 0, 2)
-    # Roots of p: 1 0 0 0, mean .25. Branches: 1 1 0, mean 2/3. With std off the advantage is R - mean.
+    reentry = reentry_uid("p", 0, 2)
+    # Roots of p: 1 0 0 0, mean .25. Re-entry rollouts: 1 1 0, mean 2/3. With std off the advantage is R - mean.
     rewards, mask = outcome([1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0])
     mask[4:, 0] = 0.0  # the kept prefix carries no advantage
-    advantages = group_advantages(rewards, mask, ["p"] * 4 + [branch] * 3, normalize_by_std=False, reentry_weight=2.0)
+    advantages = group_advantages(rewards, mask, ["p"] * 4 + [reentry] * 3, normalize_by_std=False, reentry_weight=2.0)
     assert advantages[0].tolist() == [0.75] * 3
     assert advantages[1].tolist() == [-0.25] * 3
     assert advantages[4].tolist() == pytest.approx([0.0, 2 / 3, 2 / 3])
@@ -49,7 +49,7 @@ def test_all_equal_groups_teach_nothing(normalize):
     assert not group_advantages(*outcome([1.0] * 4), uids, normalize_by_std=normalize).any()
 
 
-def test_a_branch_alone_has_no_baseline_and_a_root_alone_keeps_its_reward():
+def test_a_reentry_row_alone_has_no_baseline_and_a_root_alone_keeps_its_reward():
     advantages = group_advantages(*outcome([1.0, 1.0]), ["p", reentry_uid("p", 0, 1)])
     assert advantages[0].tolist() == pytest.approx([1.0] * 3, abs=1e-5)
     assert advantages[1].tolist() == [0.0] * 3
@@ -63,7 +63,7 @@ def test_the_critical_group_is_weighted_further():
     assert advantages[:, 0].tolist() == [0.5, -0.5, 1.0, -1.0, 1.0, -1.0]
 
 
-def test_a_weight_of_zero_silences_the_branches_and_leaves_the_roots():
+def test_a_weight_of_zero_silences_the_reentry_rows_and_leaves_the_roots():
     uids = ["p", "p", reentry_uid("p", 0, 1), reentry_uid("p", 0, 1)]
     advantages = group_advantages(*outcome([1.0, 0.0, 1.0, 0.0]), uids, reentry_weight=0.0)
     assert advantages[:2].all() and not advantages[2:].any()
@@ -141,3 +141,19 @@ def test_only_reentry_rows_are_tilted():
     plain = group_advantages(rewards, mask, uids)
     assert torch.equal(tilted[:2], plain[:2])
     assert torch.allclose(tilted[2:, 0], 3 * exponential_advantages(torch.tensor([0.5, -0.5]), 0.5))
+
+
+def test_group_ids_may_be_numbers_and_may_look_like_ours():
+    rewards, mask = torch.tensor([[1.0], [0.0], [1.0], [0.0]]), torch.ones(4, 1)
+    assert group_advantages(rewards, mask, [7, 7, 8, 8], normalize_by_std=False).flatten().tolist() == [
+        *(0.5, -0.5),
+        *(0.5, -0.5),
+    ]
+    assert not any(map(is_reentry_uid, ["me@example.org", "a@1.2", "p@gpo.0.1.x", "@", 7, ("p", 1)]))
+    assert is_reentry_uid(reentry_uid("me@example.org", 0, 3))
+
+
+def test_equal_rewards_give_exactly_nothing_at_a_reset_state():
+    # In single precision the mean of eight 0.2 is not 0.2, and its quotient by a deviation of 1e-8 no longer small.
+    rewards, mask = torch.full((8, 1), 0.2), torch.ones(8, 1)
+    assert group_advantages(rewards, mask, [reentry_uid("p", 0, 1)] * 8).abs().max() == 0.0

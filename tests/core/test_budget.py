@@ -1,82 +1,99 @@
 """What a prompt and a training step may spend, and what is given up first."""
 
+import asyncio
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.core.fakes import FakePolicy, root, run
-from verl_gpo.core.budget import TokenBudget
+from tests.core.fakes import LENGTH, FakePolicy, pairs_of_tokens, root, run
+from verl_gpo.config import GPOConfig
+from verl_gpo.core.budget import Account
+from verl_gpo.core.reentry import ReentryProcedure
+from verl_gpo.core.types import Trajectory
 
 REWARDS = {0: [1], 2: [0, 1], 4: [0, 1], 6: [0, 1]}
 ROOTS = [root(), root(reward=0.0, first=50)]
 
 
-def test_the_books_of_a_budget_and_of_the_one_around_it():
-    step = TokenBudget(100)
-    first, second, free = TokenBudget(30, step), TokenBudget(80, step), TokenBudget(0, step)
-    assert (first.left, second.left, free.left) == (30, 80, 100)
-    first.spend(20)
-    second.spend(50)
-    # 100 - 70 are left of the step: all of the 30 that second may spend of its own, and all that free may.
-    assert (step.spent, step.left, first.left, second.left, free.left) == (70, 30, 10, 30, 30)
-    first.spend(40)
-    assert (first.left, step.left, second.left) == (0, 0, 0)  # never below 0
-    assert TokenBudget().left == math.inf
+def test_an_account_by_hand():
+    step = Account(1000)
+    one, other = Account(400, step), Account(0, step)
+    one.reserve(300)
+    other.reserve(500)
+    assert (one.left, other.left, step.left) == (100, 200, 200)
+    one.settle(300, 350)  # longer than expected
+    assert (one.left, other.left, step.left, step.spent) == (50, 150, 150, 350)
+    other.settle(500, 0)
+    assert (other.left, step.left) == (650, 650)
+    one.reserve(60)
+    assert one.left == 0 and Account().left == math.inf
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)), max_size=20))
+def test_what_is_settled_is_no_longer_reserved(requests):
+    account = Account(10_000)
+    for reserved, _ in requests:
+        account.reserve(reserved)
+    for reserved, spent in requests:
+        account.settle(reserved, spent)
+    assert account.reserved == 0 and account.spent == sum(spent for _, spent in requests)
 
 
 @pytest.mark.parametrize(
     ("spent", "effort"), [(0, "search"), (79, "search"), (80, "propose"), (99, "propose"), (100, "none"), (200, "none")]
 )
 def test_effort_degrades_in_this_order(spent, effort):
-    budget = TokenBudget(100)
-    budget.spend(spent)
+    budget = Account(100)
+    budget.settle(0, spent)
     assert budget.effort == effort
 
 
 def test_without_a_limit_the_effort_never_degrades():
-    budget = TokenBudget()
-    budget.spend(10**9)
+    budget = Account()
+    budget.settle(0, 10**9)
     assert budget.effort == "search"
 
 
-def step_budget(limit, spent):
-    budget = TokenBudget(limit)
-    budget.spend(spent)
+def spent_account(limit, spent):
+    budget = Account(limit)
+    budget.settle(0, spent)
     return budget
 
 
 def test_a_step_within_its_budget_searches_and_counts_every_token():
-    budget = step_budget(1000, 0)
+    budget = spent_account(1000, 0)
     policy = FakePolicy(REWARDS)
-    result = run(policy, ROOTS, n_mc=4, n_reentry=3, step_budget=budget)
+    result = run(policy, ROOTS, n_mc=4, n_reentry=3, step_account=budget)
     assert (result.effort, result.skipped) == ("search", None)
-    assert budget.spent == result.usage["value"].tokens + result.usage["reenter"].tokens == 2 * (12 + 3)
+    assert budget.spent == result.usage["value"].tokens + result.usage["reentry"].tokens == 2 * (12 + 3)
 
 
 @pytest.mark.parametrize("learn_from", ["fresh", "reuse", "split", "all"])
 @pytest.mark.parametrize("search", ["uniform", "bisection", "adaptive", "propose"])
 def test_a_step_near_its_budget_reenters_without_a_search(search, learn_from):
-    budget = step_budget(1000, 800)
+    budget = spent_account(1000, 800)
     policy = FakePolicy(REWARDS)
-    result = run(policy, ROOTS, search=search, learn_from=learn_from, n_reentry=3, step_budget=budget)
+    result = run(policy, ROOTS, search=search, learn_from=learn_from, n_reentry=3, step_account=budget)
     (reentry,) = result.reentries
     assert (result.effort, result.usage["value"].requests) == ("propose", 0)
     # At s_0 only fresh draws: its continuations are the root group.
     drawn = 3 if learn_from == "fresh" or reentry.critical.index > 0 else 0
-    assert len(reentry.rollouts) == drawn == result.usage["reenter"].requests
+    assert len(reentry.rollouts) == drawn == result.usage["reentry"].requests
     assert budget.spent == 800 + 2 * drawn
 
 
 def test_no_search_stays_no_search_near_the_budget():
     # A baseline must not start to re-enter because tokens run out.
-    result = run(FakePolicy(REWARDS), ROOTS, search="none", step_budget=step_budget(1000, 800))
+    result = run(FakePolicy(REWARDS), ROOTS, search="none", step_account=spent_account(1000, 800))
     assert all(reentry.critical is None for reentry in result.reentries)
-    assert result.usage["reenter"].requests == 0
+    assert result.usage["reentry"].requests == 0
 
 
 def test_a_random_step_stays_random_near_the_budget():
     chosen = {
-        run(FakePolicy(REWARDS), ROOTS, search="random", seed=str(n), step_budget=step_budget(1000, 800))
+        run(FakePolicy(REWARDS), ROOTS, search="random", seed=str(n), step_account=spent_account(1000, 800))
         .reentries[0]
         .critical.index
         for n in range(40)
@@ -85,9 +102,9 @@ def test_a_random_step_stays_random_near_the_budget():
 
 
 def test_a_step_over_its_budget_leaves_the_prompt_alone():
-    budget = step_budget(1000, 1000)
+    budget = spent_account(1000, 1000)
     policy = FakePolicy(REWARDS)
-    result = run(policy, ROOTS, step_budget=budget)
+    result = run(policy, ROOTS, step_account=budget)
     assert (result.effort, result.skipped, result.reentries) == ("none", "step_token_budget", [])
     assert not policy.requests and budget.spent == 1000
 
@@ -102,28 +119,72 @@ def test_the_prompts_budget_stops_the_search(search):
     assert result.usage["value"].requests <= unlimited.usage["value"].requests
 
 
-def test_what_the_prompts_budget_leaves_of_a_uniform_search_by_hand():
-    # From s_1 6 tokens are expected: two fit into 15, and cost 4 when drawn. s_1 was asked; of the 11 left two at s_2
-    # (4 expected) cost 4 again; of 7 three at s_3 (2 expected) cost 6. The last token is too little for anything.
-    policy = FakePolicy({0: [0], 2: [0], 4: [0], 6: [0]})
-    result = run(policy, [root(reward=0.0), root(reward=0.0, first=50)], n_mc=4, prompt_token_budget=15)
-    assert policy.asked() == {2: 2, 4: 2, 6: 3}
-    assert result.usage["value"].tokens == 14
+def test_where_values_of_all_states_cost_too_much_neighbouring_steps_are_merged():
+    # Four steps of two tokens. The re-entry group may take 2 x 8 = 16 tokens, half of 30 is kept for it: 15 are left.
+    # A state costs 2 continuations of 4 tokens on average: three states 24, two 16, one 8. So there are two steps.
+    policy = FakePolicy({0: [0], 4: [1]})
+    result = run(policy, [root(reward=0.0), root(reward=0.0, first=50)], n_mc=2, n_reentry=2, prompt_token_budget=30)
+    (reentry,) = result.reentries
+    assert result.thinned and reentry.ends == (4, 8)
+    # V = 0 1 0: the first half gains, and two rollouts are drawn before it.
+    assert reentry.critical.index == 0 and policy.asked() == {4: 2, 0: 2}
+    assert not run(FakePolicy(REWARDS), ROOTS, n_mc=2, n_reentry=2, prompt_token_budget=80).thinned
+
+
+def test_the_ceiling_is_a_multiple_of_what_the_roots_cost():
+    # The same with a ceiling: two roots of 8 tokens; 15/8 of 16 are 30.
+    policy = FakePolicy({0: [0], 4: [1]})
+    roots = [root(reward=0.0), root(reward=0.0, first=50)]
+    result = run(policy, roots, n_mc=2, n_reentry=2, cost_ceiling=30 / 16)
+    assert result.thinned and result.reentries[0].ends == (4, 8)
+    assert not run(FakePolicy(REWARDS), roots, n_mc=2, n_reentry=2, cost_ceiling=0.0).thinned
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.95])
+def test_a_budget_never_takes_the_reentry_rollouts(share):
+    # 16 steps of two tokens, 32 in all: 15 states, 4 continuations of 16 tokens on average, and 4 whole responses.
+    need = 15 * 4 * 16 + 4 * 32
+    policy = FakePolicy({n: [n >= 20] for n in range(0, 32, 2)})
+    tokens = 32
+    roots = [Trajectory(tuple(range(tokens)), None, 1.0), Trajectory(tuple(range(50, 50 + tokens)), None, 0.0)]
+    engine = ReentryProcedure(GPOConfig(prompt_token_budget=int(share * need)), pairs_of_tokens, tokens + 2)
+    result = asyncio.run(engine.run(roots, policy, policy))
+    assert result.thinned and len(result.reentries[0].rollouts) == 4
+    # The value jumps behind 20 tokens: the merged step that holds the jump begins there or up to a step earlier.
+    ends = result.reentries[0].ends
+    start = (0, *ends)[result.reentries[0].critical.index]
+    assert start < 20 <= ends[result.reentries[0].critical.index]
+
+
+def test_prompts_that_overlap_share_a_steps_budget():
+    # 20 prompts at once, each of which wants 12 continuations of 4 tokens and 3 of up to 8: with a budget for a few of
+    # them the others find it reserved. Completed tokens alone would bound nothing.
+    budget, policy = Account(200), FakePolicy(REWARDS)
+
+    async def go():
+        engine = ReentryProcedure(GPOConfig(n_mc=4, n_reentry=3), pairs_of_tokens, LENGTH)
+        runs = (engine.run(ROOTS, policy, policy, str(n), budget) for n in range(20))
+        return await asyncio.gather(*runs)
+
+    results = asyncio.run(go())
+    assert budget.reserved == 0 and budget.spent <= 200
+    assert {result.effort for result in results} <= {"search", "propose", "none"}
+    assert sum(result.effort == "none" or not result.reentries for result in results) > 5
 
 
 def test_the_prompts_budget_holds_for_search_and_reentry_together():
     # "Tokens that search and re-entry of one prompt may cost": 9 tokens are four continuations of 2, not 4 and 4 more.
     result = run(FakePolicy(REWARDS), ROOTS, search="propose", prompt_token_budget=9, n_reentry=4)
-    assert result.usage["value"].tokens + result.usage["reenter"].tokens <= 9
+    assert result.usage["value"].tokens + result.usage["reentry"].tokens <= 9
 
 
 def test_what_other_prompts_spend_stops_a_search_that_has_begun():
     class Elsewhere(FakePolicy):
-        async def sample(self, prefix, max_tokens, seed):
-            budget.spend(30)  # other prompts of the step, meanwhile
-            return await super().sample(prefix, max_tokens, seed)
+        async def sample(self, prefix, max_tokens, seed, lane=0):
+            budget.settle(0, 30)  # other prompts of the step, meanwhile
+            return await super().sample(prefix, max_tokens, seed, lane)
 
-    budget = step_budget(100, 0)
+    budget = spent_account(100, 0)
     policy = Elsewhere(REWARDS)
-    run(policy, ROOTS, search="bisection", n_mc=4, n_reentry=1, step_budget=budget)
+    run(policy, ROOTS, search="bisection", n_mc=4, n_reentry=1, step_account=budget)
     assert policy.asked()[4] >= 4 and len(policy.requests) <= 4 + 1  # one round, not two, and the re-entry

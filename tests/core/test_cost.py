@@ -14,26 +14,26 @@ def test_the_papers_search():
     # 8 roots of 100; 3 states x 4 continuations of 50 on average; 4 rollouts of 50.
     paper = cost()
     assert (paper.root_tokens, paper.value_tokens, paper.reentry_tokens) == (800, 600, 200)
-    assert (paper.root_rows, paper.branch_rows, paper.requests) == (8, 4, 16)
+    assert (paper.root_rows, paper.reentry_rows, paper.requests) == (8, 4, 16)
     assert paper.multiple == 2.0
 
 
 def test_switched_off_it_costs_the_plain_run():
     plain = cost(enable=False)
-    assert plain.multiple == 1.0 and plain.branch_rows == plain.requests == 0
+    assert plain.multiple == 1.0 and plain.reentry_rows == plain.requests == 0
 
 
 def test_matched_rows_start_with_fewer_roots():
     matched = cost(rows="matched")
-    assert (matched.root_rows, matched.branch_rows) == (4, 4)
+    assert (matched.root_rows, matched.reentry_rows) == (4, 4)
     assert matched.plain_tokens == 800 and matched.multiple == (400 + 600 + 200) / 800
 
 
 def test_matched_rows_fill_up_with_roots_where_nothing_is_reentered():
     matched = cost(rows="matched", prompts=2, examined=0.5)
-    assert (matched.root_rows, matched.branch_rows) == (12, 4)
-    assert cost(rows="matched", learn_from="reuse", n_mc=8).branch_rows == 4  # no more than are reserved
-    assert cost(rows="matched", learn_from="reuse", n_mc=2).branch_rows == 2
+    assert (matched.root_rows, matched.reentry_rows) == (12, 4)
+    assert cost(rows="matched", learn_from="reuse", n_mc=8).reentry_rows == 4  # no more than are reserved
+    assert cost(rows="matched", learn_from="reuse", n_mc=2).reentry_rows == 2
 
 
 def test_a_single_root_has_its_prompt_valued_too():
@@ -43,9 +43,9 @@ def test_a_single_root_has_its_prompt_valued_too():
 def test_a_proposal_is_checked_by_its_group_or_by_half_of_it():
     # Two proposals of 8 continuations of 50, one of which is learnt from; under split of 4, and 4 more afterwards.
     reuse = cost(search="propose", learn_from="reuse", n_reentry=8)
-    assert (reuse.value_tokens, reuse.reentry_tokens, reuse.branch_rows) == (800, 0, 8)
+    assert (reuse.value_tokens, reuse.reentry_tokens, reuse.reentry_rows) == (800, 0, 8)
     split = cost(search="propose", learn_from="split", n_reentry=8)
-    assert (split.value_tokens, split.reentry_tokens, split.branch_rows) == (400, 200, 4)
+    assert (split.value_tokens, split.reentry_tokens, split.reentry_rows) == (400, 200, 4)
 
 
 @pytest.mark.parametrize("search", ["informative", "given", "random"])
@@ -53,11 +53,11 @@ def test_a_proposal_is_checked_by_its_group_or_by_half_of_it():
 def test_a_choice_without_a_search_costs_its_rollouts_alone(search, learn_from):
     # 4 rollouts of 50, whatever is learnt from: there are no continuations to learn from.
     chosen = cost(search=search, learn_from=learn_from)
-    assert (chosen.value_tokens, chosen.reentry_tokens, chosen.branch_rows) == (0, 200, 4)
+    assert (chosen.value_tokens, chosen.reentry_tokens, chosen.reentry_rows) == (0, 200, 4)
 
 
 def test_no_search_costs_the_plain_run():
-    assert cost(search="none").multiple == 1.0 and cost(search="none").branch_rows == 0
+    assert cost(search="none").multiple == 1.0 and cost(search="none").reentry_rows == 0
 
 
 @pytest.mark.parametrize(("field", "value"), [("n", 0), ("prompts", 0), ("examined", 1.5)])

@@ -8,19 +8,29 @@ import pytest
 
 from tests.core.fakes import LENGTH, CoinPolicy, FakePolicy, pairs_of_tokens, root
 from verl_gpo.config import GPOConfig
-from verl_gpo.core.budget import TokenBudget
-from verl_gpo.core.draw import Draw, Usage
-from verl_gpo.core.reentry import ReentryEngine
+from verl_gpo.core.budget import Account
+from verl_gpo.core.draw import Draw, Usage, Wanted, all_or_none
+from verl_gpo.core.reentry import ReentryProcedure
+from verl_gpo.core.scheduler import Scheduler
+from verl_gpo.core.types import StalledError
 
 
-def together(policy, plan, max_tokens=0, slots=99, seed="s"):
-    usage, budget = Usage(), TokenBudget()
+def wanted(counts):
+    """Two tokens are expected of each continuation; a state is named by its prefix."""
+    return [Wanted(prefix, len(prefix), count, 2.0) for prefix, count in counts.items()]
+
+
+def together(policy, counts, max_tokens=0, slots=99, seed="s", keep=True):
+    """Samples by prefix, the usage, and the account."""
+    usage, account = Usage(), Account()
 
     async def go():
-        draw = Draw(policy, policy, LENGTH, seed, asyncio.Semaphore(slots), budget)
-        return await draw.together(plan, max_tokens, usage)
+        draw = Draw(policy, policy, LENGTH, seed, Scheduler(slots), account)
+        return await draw.together(wanted(counts), lambda prefix: prefix, usage, max_tokens, keep)
 
-    return asyncio.run(go()), usage, budget
+    drawn = asyncio.run(go())
+    assert account.reserved == 0
+    return {prefix: came.samples for prefix, came in drawn.items()}, usage, account
 
 
 def test_what_comes_back_is_sorted_by_prefix_in_the_order_asked():
@@ -50,8 +60,8 @@ def test_tokens_of_a_response_that_could_not_be_scored_were_paid_for():
 
 def test_context_is_counted_only_where_the_engine_says_what_was_cached():
     class Silent(FakePolicy):
-        async def sample(self, prefix, max_tokens, seed):
-            return replace(await super().sample(prefix, max_tokens, seed), cached_tokens=None)
+        async def sample(self, prefix, max_tokens, seed, lane=0):
+            return replace(await super().sample(prefix, max_tokens, seed, lane), cached_tokens=None)
 
     assert together(Silent({4: [1]}), {(1, 2, 3, 4): 2})[1].context_tokens == 0
     usage = together(FakePolicy({4: [1]}), {(1, 2, 3, 4): 2})[1]
@@ -73,9 +83,9 @@ def test_seeds_differ_between_requests_rounds_and_prompts():
         policy = FakePolicy({1: [0], 2: [0]})
 
         async def go():
-            draw = Draw(policy, policy, LENGTH, name, asyncio.Semaphore(9), TokenBudget())
-            await draw.together({(5,): 3}, 0, Usage())
-            await draw.together({(5,): 2, (5, 6): 1}, 0, Usage())
+            draw = Draw(policy, policy, LENGTH, name, Scheduler(9))
+            for counts in ({(5,): 3}, {(5,): 2, (5, 6): 1}):
+                await draw.together(wanted(counts), lambda prefix: prefix, Usage())
 
         asyncio.run(go())
         return [seed for _, _, seed in policy.requests]
@@ -90,7 +100,7 @@ def test_all_prompts_together_keep_within_the_slots(search):
     config = GPOConfig(max_in_flight=3, search=search, n_mc=4)
 
     async def go():
-        engine = ReentryEngine(config, pairs_of_tokens, LENGTH)
+        engine = ReentryProcedure(config, pairs_of_tokens, LENGTH)
         roots = [root(), root(reward=0.0, first=50)]
         return await asyncio.gather(*(engine.run(roots, policy, policy, f"p{n}") for n in range(4)))
 
@@ -102,3 +112,100 @@ def test_all_prompts_together_keep_within_the_slots(search):
 def test_a_slot_is_given_back_by_a_request_that_fails():
     _, usage, _ = together(FakePolicy({1: [1]}, fail_sampling={1, 2, 3}), {(5,): 6}, slots=1)
     assert (usage.requests, usage.sampling_failures) == (6, 3)
+
+
+@pytest.mark.parametrize("reward", [float("nan"), float("inf"), float("-inf")])
+def test_a_reward_that_is_no_finite_number_is_a_reward_that_failed(reward):
+    drawn, usage, _ = together(FakePolicy({1: [reward, 1.0]}), {(5,): 2})
+    assert [sample.reward for sample in drawn[5,]] == [1.0] and usage.scoring_failures == 1
+
+
+def test_a_continuation_that_is_given_up_is_censored():
+    class Stalls(FakePolicy):
+        async def sample(self, prefix, max_tokens, seed, lane=0):
+            found = await super().sample(prefix, max_tokens, seed, lane)
+            if len(self.requests) == 2:
+                raise StalledError("given up", tokens=5)
+            return found
+
+    policy, usage, account = Stalls({1: [1]}), Usage(), Account()
+
+    async def go():
+        draw = Draw(policy, policy, LENGTH, "s", Scheduler(1), account)
+        return await draw.together(wanted({(5,): 3}), lambda prefix: prefix, usage)
+
+    (came,) = asyncio.run(go()).values()
+    assert (len(came.samples), came.censored, usage.censored, usage.sampling_failures) == (2, 1, 1, 0)
+    assert account.spent == 2 + 5 + 2
+
+
+def test_what_only_gives_a_value_keeps_no_tokens():
+    kept, _, _ = together(FakePolicy({1: [0.5]}), {(5,): 1})
+    light, usage, _ = together(FakePolicy({1: [0.5]}), {(5,): 1}, keep=False)
+    (kept,), (light,) = kept[5,], light[5,]
+    assert tuple(kept.continuation.token_ids) == (7, 8) and tuple(kept.continuation.log_probs) == (-0.5, -0.5)
+    assert (len(light.continuation.token_ids), light.continuation.log_probs, light.source) == (0, None, None)
+    assert light.reward == kept.reward == 0.5 and usage.tokens == 2
+
+
+def test_a_prefix_is_made_when_there_is_a_slot():
+    made = []
+
+    class Waits(FakePolicy):
+        async def sample(self, prefix, max_tokens, seed, lane=0):
+            assert len(made) <= self.in_flight + len(self.requests) + 1
+            return await super().sample(prefix, max_tokens, seed, lane)
+
+    async def go():
+        policy = Waits({n: [1] for n in range(9)})
+        draw = Draw(policy, policy, LENGTH, "s", Scheduler(1))
+        counts = {tuple(range(n)): 1 for n in range(9)}
+        await draw.together(wanted(counts), lambda prefix: made.append(prefix) or prefix, Usage())
+
+    asyncio.run(go())
+    assert len(made) == 9
+
+
+def test_a_large_round_uses_several_lanes_and_a_state_keeps_to_its_own():
+    lanes = []
+
+    class Lanes(FakePolicy):
+        async def sample(self, prefix, max_tokens, seed, lane=0):
+            lanes.append((prefix, lane))
+            return await super().sample(prefix, max_tokens, seed, lane)
+
+    together(Lanes({1: [1], 2: [1], 3: [1]}), {(5,): 64, (5, 6): 64, (5, 6, 7): 3})
+    assert {prefix: {lane for other, lane in lanes if other == prefix} for prefix, _ in lanes} == {
+        (5,): {0},
+        (5, 6): {1},
+        (5, 6, 7): {2},
+    }
+
+
+def test_an_unexpected_error_leaves_nothing_running():
+    class Breaks(FakePolicy):
+        async def sample(self, prefix, max_tokens, seed, lane=0):
+            if len(self.requests) == 1:
+                raise KeyError("a bug")
+            self.requests.append((prefix, max_tokens, seed))
+            await asyncio.sleep(3600)
+
+    async def go():
+        policy, scheduler, account = Breaks({}), Scheduler(9), Account()
+        draw = Draw(policy, policy, LENGTH, "s", scheduler, account)
+        with pytest.raises(KeyError, match="a bug"):
+            await draw.together(wanted({(5,): 4}), lambda prefix: prefix, Usage())
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        assert (scheduler.held, account.reserved, others) == (0, 0, set())
+
+    asyncio.run(go())
+
+
+def test_all_or_none_of_what_succeeds_is_all():
+    async def one(number):
+        return number
+
+    async def go():
+        return await all_or_none([one(number) for number in range(3)])
+
+    assert asyncio.run(go()) == [0, 1, 2]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tests.core.fakes import LENGTH, CoinPolicy, FakePolicy, pairs_of_tokens, root, run
 from verl_gpo.config import GPOConfig
 from verl_gpo.core.learn import LEARN_FROM
-from verl_gpo.core.reentry import ReentryEngine
+from verl_gpo.core.reentry import ReentryProcedure
 from verl_gpo.core.search import SEARCHES
-from verl_gpo.core.types import Trajectory
+from verl_gpo.core.types import StalledError, Trajectory
 
 EVERY = [pytest.mark.parametrize("search", SEARCHES), pytest.mark.parametrize("learn_from", LEARN_FROM)]
 
@@ -51,9 +51,9 @@ def test_values_choice_and_reset_by_hand():
 def test_cost_is_counted_by_phase_and_free_states_are_not_sampled():
     policy = FakePolicy({2: [0], 4: [1], 6: [1]})
     result = run(policy, [root(reward=1.0), root(reward=0.0)], n_mc=4, n_reentry=3)
-    value, reenter = result.usage["value"], result.usage["reenter"]
+    value, reentry = result.usage["value"], result.usage["reentry"]
     assert (value.requests, value.tokens) == (12, 24)  # states 1 to 3 of 0 to 4, two tokens each
-    assert (reenter.requests, reenter.tokens) == (3, 6)
+    assert (reentry.requests, reentry.tokens) == (3, 6)
     assert (value.context_tokens, value.cached_tokens) == (4 * (2 + 4 + 6), 4 * (1 + 2 + 3))
     assert {len(prefix) for prefix, _, _ in policy.requests} == {2, 4, 6}  # A = -.5 1 0 0: reset to s_1, of 2 tokens
 
@@ -75,15 +75,48 @@ def test_a_bound_on_continuations_bounds_the_search_and_not_the_rollouts():
 @pytest.mark.parametrize("learn_from", ["reuse", "all"])
 def test_continuations_that_came_to_the_bound_are_replaced_by_whole_ones(learn_from):
     policy = FakePolicy({2: [0], 4: [1], 6: [1]})  # two tokens each
-    settings = {"n_mc": 2, "n_reentry": 3, "learn_from": learn_from}
+    settings = {"n_mc": 2, "n_reentry": 3, "learn_from": learn_from, "partial_rewards": True}
     cut = run(policy, [root(), root(reward=0.0)], max_continuation_tokens=2, **settings)
     # Values come from what was cut, all the same; three whole rollouts are drawn at s_1.
     (reentry,) = cut.reentries
-    assert reentry.critical.index == 1 and cut.usage["value"].requests == 6 and cut.usage["reenter"].requests == 3
+    assert reentry.critical.index == 1 and cut.usage["value"].requests == 6 and cut.usage["reentry"].requests == 3
     (group,) = reentry.groups
     assert group.state == 1 and len(group.rollouts) == 3 and not any(rollout.cut for rollout in group.rollouts)
     whole = run(policy, [root(), root(reward=0.0)], max_continuation_tokens=3, **settings)
-    assert whole.usage["reenter"].requests == 0
+    assert whole.usage["reentry"].requests == 0
+
+
+def test_a_cut_continuation_gives_no_value_unless_partial_text_is_scored():
+    # A constant value of 1/2, and rewards of 0 for what was cut: behind the third step the rest fits under the bound,
+    # and the value would seem to jump there.
+    policy = FakePolicy({2: [0], 4: [0], 6: [0.5]})
+    roots = [root(reward=0.5), root(reward=0.5, first=50)]
+    (reentry,) = run(policy, roots, n_mc=2, max_continuation_tokens=2).reentries
+    assert [value.known for value in reentry.values] == [True, False, False, False, True]
+    assert reentry.critical is None
+
+
+def test_a_state_with_a_censored_continuation_has_no_value():
+    # V = 1/2 everywhere; long answers are the right ones, and those of s_2 are given up.
+    class Stalls(FakePolicy):
+        async def sample(self, prefix, max_tokens, seed, lane=0):
+            found = await super().sample(prefix, max_tokens, seed, lane)
+            if len(prefix) == 4 and found.source % 2:
+                raise StalledError("given up")
+            return found
+
+    policy = Stalls({2: [0, 1, 0, 1], 4: [0], 6: [0, 1, 0, 1]})
+    (reentry,) = run(policy, [root(reward=0.5), root(reward=0.5, first=50)], n_mc=4).reentries
+    assert [value.mean if value.known else None for value in reentry.values] == [0.5, 0.5, None, 0.5, 0.5]
+    assert reentry.critical is None
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_root_without_a_finite_reward_is_no_anchor_and_no_value(bad):
+    policy = FakePolicy({2: [0], 4: [1], 6: [1]})
+    roots = [root(reward=bad), root(reward=1.0, first=50), root(reward=0.0, first=100)]
+    (reentry,) = run(policy, roots, n_mc=2).reentries
+    assert reentry.anchor == 1 and reentry.values[0].mean == 0.5 and reentry.values[0].count == 2
 
 
 @pytest.mark.parametrize(("rule", "index"), [("argmax", 1), ("abs", 2), ("argmin", 2)])
@@ -110,14 +143,14 @@ def test_no_critical_step_costs_no_reentry():
     policy = FakePolicy({2: [0], 4: [0], 6: [0]})
     result = run(policy, [root(reward=0.0), root(reward=0.0, first=50)])
     assert result.reentries[0].critical is None
-    assert result.usage["reenter"].requests == 0
+    assert result.usage["reentry"].requests == 0
 
 
 def test_an_unsure_choice_costs_no_reentry():
     rewards = {2: [1, 0], 4: [0, 1], 6: [1, 0]}
     roots = [root(reward=1.0), root(reward=0.0)]
-    assert run(FakePolicy(rewards), roots, n_mc=2).usage["reenter"].requests == 4
-    assert run(FakePolicy(rewards), roots, n_mc=2, min_confidence=0.99).usage["reenter"].requests == 0
+    assert run(FakePolicy(rewards), roots, n_mc=2).usage["reentry"].requests == 4
+    assert run(FakePolicy(rewards), roots, n_mc=2, min_confidence=0.99).usage["reentry"].requests == 0
 
 
 # The ablations.
@@ -130,7 +163,7 @@ def test_the_random_rule_costs_the_search_and_ignores_it(search):
     for seed in range(20):
         policy = FakePolicy({0: [0], 2: [0], 4: [0], 6: [0]})
         result = run(policy, [root(), root(reward=0.0)], rule="random", search=search, n_mc=2, seed=str(seed))
-        assert result.usage["value"].requests > 0 and result.usage["reenter"].requests == 4
+        assert result.usage["value"].requests > 0 and result.usage["reentry"].requests == 4
         chosen.add(result.reentries[0].critical.index)
     assert len(chosen) > 1
 
@@ -285,11 +318,11 @@ def test_all_requests_of_a_round_are_in_flight_together():
 def test_anchors_search_in_lockstep():
     # Bisection of four steps visits s_2, then s_3; the rounds of two anchors are drawn together, 2 * 4 requests each.
     class Rounds(FakePolicy):
-        async def sample(self, prefix, max_tokens, seed):
+        async def sample(self, prefix, max_tokens, seed, lane=0):
             if self.in_flight == 0:
                 self.rounds.append(0)
             self.rounds[-1] += 1
-            return await super().sample(prefix, max_tokens, seed)
+            return await super().sample(prefix, max_tokens, seed, lane)
 
     policy = Rounds({2: [0], 4: [0], 6: [1]})
     policy.rounds = []
@@ -341,7 +374,7 @@ def test_the_same_seed_gives_the_same_choice_in_whatever_order_requests_complete
 
 def test_another_seed_gives_another_choice_now_and_then():
     def chosen(name, seed):
-        engine = ReentryEngine(GPOConfig(search="random", seed=seed), pairs_of_tokens, LENGTH)
+        engine = ReentryProcedure(GPOConfig(search="random", seed=seed), pairs_of_tokens, LENGTH)
         policy = CoinPolicy(lambda n: 0.5)
         return asyncio.run(engine.run([root(tokens=12)], policy, policy, name)).reentries[0].critical.index
 
@@ -359,7 +392,7 @@ def test_rewards_on_another_scale_give_the_same_choice(search, low, high):
         for least, most in ((0.0, 1.0), (low, high)):
             policy = CoinPolicy(lambda n: (0.3, 0.3, 0.4, 0.9, 0.6, 0.7)[n // 2], low=least, high=most)
             roots = [root(tokens=12, reward=most), *(root(reward=least, first=50 * n) for n in (1, 2))]
-            (reentry,) = run(policy, roots, search=search, seed=str(seed)).reentries
+            (reentry,) = run(policy, roots, search=search, seed=str(seed), reward_low=least, reward_high=most).reentries
             critical = reentry.critical
             advantage = None if critical is None else critical.advantage / (most - least)
             chosen.append((critical and critical.index, advantage, sorted(policy.requests)))
@@ -406,7 +439,7 @@ def test_whatever_fails_the_books_balance(tokens, search, learn_from, rule, othe
     learnt = [id(rollout) for reentry in result.reentries for rollout in reentry.rollouts]
     assert len(learnt) == len(set(learnt)) <= came_back
     if learn_from == "fresh" and len(result.reentries) == 1:
-        usage = result.usage["reenter"]
+        usage = result.usage["reentry"]
         assert len(learnt) == usage.requests - usage.sampling_failures - usage.scoring_failures
     if search in ("informative", "given", "random", "none"):
         assert result.usage["value"].requests == 0
@@ -428,7 +461,7 @@ def test_whatever_fails_the_books_balance(tokens, search, learn_from, rule, othe
 
 def test_many_prompts_share_one_engine():
     async def go():
-        engine = ReentryEngine(GPOConfig(search="adaptive"), pairs_of_tokens, LENGTH)
+        engine = ReentryProcedure(GPOConfig(search="adaptive"), pairs_of_tokens, LENGTH)
         policies = [CoinPolicy(lambda n: 0.5) for _ in range(5)]
         roots = [root(tokens=12), root(reward=0.0, first=50)]
         together = await asyncio.gather(*(engine.run(roots, p, p, f"p{n}") for n, p in enumerate(policies)))

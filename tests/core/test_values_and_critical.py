@@ -74,13 +74,22 @@ def test_advantages_telescope_to_the_outcome_minus_the_root_value(means):
     assert math.fsum(advantages) == pytest.approx(means[-1] - means[0], abs=1e-9)
 
 
-ADVANTAGES = [0.1, -0.6, 0.4, 0.4, math.nan, -0.2]
+ADVANTAGES = [0.1, -0.6, 0.4, 0.3, math.nan, -0.2]
 
 
 @pytest.mark.parametrize(("rule", "index"), [("argmax", 2), ("abs", 1), ("argmin", 1)])
 def test_rules_by_hand(rule, index):
     critical = select_critical_step(ADVANTAGES, rule)
     assert (critical.index, critical.advantage) == (index, ADVANTAGES[index])
+
+
+def test_of_equals_any_is_chosen_and_the_same_with_the_same_seed():
+    # Of a constant value the first would be chosen nearly half of the time, which is the reset that costs most.
+    chosen = [select_critical_step([0.4, 0.1, 0.4, 0.4], "argmax", rng=random.Random(n)).index for n in range(300)]
+    assert {index: 60 < chosen.count(index) < 140 for index in (0, 2, 3)} == {0: True, 2: True, 3: True}
+    assert chosen == [
+        select_critical_step([0.4, 0.1, 0.4, 0.4], "argmax", rng=random.Random(n)).index for n in range(300)
+    ]
 
 
 def test_random_rule_is_uniform_needs_no_values_and_repeats_with_its_seed():
@@ -193,9 +202,9 @@ def test_the_papers_choice_states_how_sure_it_is():
     # One step of four decides; 1000 draws at each state leave no doubt, none at all leave the choice to chance.
     sure = view_of([0.1, 0.1, 0.1, 1.0, 1.0], count=1000).select(by_belief=False)
     assert sure.index == 2 and sure.advantage == pytest.approx(0.9) and sure.confidence > 0.97
-    # Two draws at each state: 1/2 1/2 0 1/2 | 1 has gains of .5 at steps 2 and 3, the first of which is chosen.
+    # Two draws at each state: 1/2 1/2 0 1/2 | 1 has gains of .5 at steps 2 and 3, of which either is chosen.
     unsure = view_of([0.5, 0.5, 0.0, 0.5, 1.0], count=2).select(by_belief=False)
-    assert unsure.index == 2 and 0.05 < unsure.confidence < 0.8
+    assert unsure.index in (2, 3) and 0.05 < unsure.confidence < 0.8
 
 
 @pytest.mark.parametrize("by_belief", [False, True])

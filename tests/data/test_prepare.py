@@ -218,7 +218,8 @@ def test_errors_name_the_file_and_what_to_do(tmp_path):
         run("aime25", tmp_path / "out", tmp_path)
     (tmp_path / "math500.jsonl").write_text('{"problem": "x", "solution_text": "1"}\n')
     with pytest.raises(
-        PrepareError, match="math500, row 0 is not as published: KeyError .*its columns are problem, sol"
+        PrepareError,
+        match=r"row 0 \(line 1\), column answer: is missing; the columns found are problem, solution_text",
     ):
         run("math500", tmp_path / "out", tmp_path)
     (tmp_path / "x.parquet").write_bytes(b"no")

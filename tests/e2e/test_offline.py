@@ -34,7 +34,7 @@ def test_pairs_are_built_chosen_anew_and_trained_on(tiny_run, tmp_path, monkeypa
     assert rows and all((row["chosen_reward"], row["rejected_reward"]) == (1.0, 0.0) for row in rows)
     tokens = json.loads((out / "report.json").read_text())["tokens"]
     assert tokens["total"] == sum(record.cost for record in records) and all(
-        tokens[k] for k in ("root", "value", "reenter")
+        tokens[k] for k in ("root", "value", "reentry")
     )
 
     monkeypatch.setattr(build, "build_engine", lambda plan, seed: pytest.fail("nothing is missing"))

@@ -105,7 +105,7 @@ def test_dapo_filters_by_the_roots(trained):
         # The roots of each group differ, whatever its re-entry rollouts came to. Unfiltered, one group in six does not.
         assert sorted(map(sorted, outcomes.values())) == [[0.0, 1.0]] * 4
         assert metrics["actor/grad_norm"] > 0
-    assert max(metrics["gpo/rollouts/branch"] for metrics in runs["dapo"].values()) > 0
+    assert max(metrics["gpo/rollouts/reentry"] for metrics in runs["dapo"].values()) > 0
 
 
 def test_a_resumed_training_goes_on_where_it_was_saved(trained):

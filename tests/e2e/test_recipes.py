@@ -35,12 +35,12 @@ def test_the_papers_recipe_with_lora_and_a_critic(train):
         assert metrics["gpo/rows"] == expected.actor.rows == 32
         assert metrics["gpo/optimizer_steps"] == expected.actor.optimizer_steps == 1
         # Four roots and four re-entry rollouts a prompt, or eight roots where no step gains.
-        assert metrics["gpo/rollouts/root"] + metrics["gpo/rollouts/branch"] == expected.actor.rows
-        assert metrics["gpo/rollouts/branch"] == 4 * metrics["gpo/critical/found"]
+        assert metrics["gpo/rollouts/root"] + metrics["gpo/rollouts/reentry"] == expected.actor.rows
+        assert metrics["gpo/rollouts/reentry"] == 4 * metrics["gpo/critical/found"]
         assert metrics["gpo/tokens/value"] == pytest.approx(expected.value_tokens, rel=0.25)
         assert metrics["gpo/failures/sampling"] == metrics["gpo/failures/scoring"] == 0
         assert 0 < metrics["critic/vf_loss"] < math.inf and metrics["critic/grad_norm"] > 0
         assert metrics["actor/grad_norm"] > 0
         assert_rollout_and_actor_agree(metrics)
-    assert sum(metrics["gpo/rollouts/branch"] for metrics in run.metrics.values()) > 0
+    assert sum(metrics["gpo/rollouts/reentry"] for metrics in run.metrics.values()) > 0
     assert "lora" in run.log.lower()

@@ -31,9 +31,9 @@ def assert_searched(metrics, prompts=4, n=4):
 def assert_reentered(metrics, prompts=4, n=4):
     assert_searched(metrics, prompts, n)
     assert metrics["gpo/prompts/reentered"] > 0
-    assert metrics["gpo/rollouts/branch"] == 4 * metrics["gpo/critical/found"] > 0
+    assert metrics["gpo/rollouts/reentry"] == 4 * metrics["gpo/critical/found"] > 0
     assert metrics["gpo/critical/advantage"] > 0
-    assert metrics["gpo/tokens/reenter"] > 0
+    assert metrics["gpo/tokens/reentry"] > 0
 
 
 def assert_traces_agree(frame, metrics, prompts=4):
@@ -43,7 +43,7 @@ def assert_traces_agree(frame, metrics, prompts=4):
     for step, rows in frame.groupby("global_step"):
         continuations = [c for row in rows.itertuples() for state in row.states for c in state["continuations"]]
         assert rows["critical_step"].notna().sum() == metrics[step]["gpo/critical/found"]
-        assert sum(c["learnt"] for c in continuations) == metrics[step]["gpo/rollouts/branch"]
+        assert sum(c["learnt"] for c in continuations) == metrics[step]["gpo/rollouts/reentry"]
         assert sum(c["tokens"] for c in continuations if c["valued"]) == metrics[step]["gpo/tokens/value"]
         assert sum(map(sum, rows["root_rewards"])) / (prompts * 4) == pytest.approx(metrics[step]["gpo/reward/root"])
         assert rows["position"].mean() == pytest.approx(metrics[step]["gpo/critical/position"])
@@ -75,6 +75,6 @@ def test_gpo_trains_saves_and_is_resumed_in_the_asynchronous_mode(train, tmp_pat
         assert metrics["gpo/states_sampled"] < 8 and metrics["gpo/requests/value"] < 4 * 8 * 4 / 2
     # A step may find nothing worth a continuation, by what is free; not all of them.
     assert max(metrics["gpo/tokens/value"] for metrics in resumed.metrics.values()) > 0
-    assert max(metrics["gpo/rollouts/branch"] for metrics in resumed.metrics.values()) > 0
+    assert max(metrics["gpo/rollouts/reentry"] for metrics in resumed.metrics.values()) > 0
     # It does run ahead: some step trains on rollouts of an older policy.
     assert max(m["training/off_policy/trajectory_staleness/max"] for m in resumed.metrics.values()) >= 1

@@ -43,7 +43,7 @@ def evaluate(model, sums, tmp_path, monkeypatch):
     monkeypatch.setattr(command, "visible_devices", lambda: [])
 
     def run(*options, out="run", benchmarks=f"sums={sums}", k=4, **engine):
-        monkeypatch.setattr(generate, "build_engine", lambda plan, seed: FakeEngine(seed, **engine))
+        monkeypatch.setattr(generate, "build_engine", lambda settings, seed: FakeEngine(seed, **engine))
         fixed = ["--model", str(model), "--benchmarks", benchmarks, "--out", str(tmp_path / out)]
         return command.main([*fixed, *(["--k", str(k)] if k else []), *map(str, options)])
 

@@ -11,8 +11,9 @@ from verl_gpo.core.types import Continuation, SamplingError
 class FakeTokenizer:
     """One token a character."""
 
-    def apply_chat_template(self, messages, add_generation_prompt, tokenize):
-        return [ord(character) for character in messages[-1]["content"]]
+    def apply_chat_template(self, messages, add_generation_prompt, tokenize, **template):
+        written = "".join(f"[{key}={value}]" for key, value in template.items())
+        return [ord(character) for character in messages[-1]["content"] + written]
 
     def decode(self, token_ids, skip_special_tokens):
         return "".join(map(chr, token_ids))
@@ -23,7 +24,8 @@ class FakeEngine:
 
     made = []
 
-    def __init__(self, seed, fail_after=None, die_after=None):
+    def __init__(self, seed, fail_after=None, die_after=None, max_model_len=1000):
+        self.max_model_len = max_model_len
         self.tokenizer, self.seed = FakeTokenizer(), seed
         self.requests, self.stopped = [], False
         self._random, self._fail_after, self._die_after = random.Random(seed), fail_after, die_after
@@ -31,6 +33,8 @@ class FakeEngine:
 
     async def generate(self, context, max_tokens, seed=None):
         self.requests.append(tuple(context))
+        if len(context) >= self.max_model_len:
+            raise SamplingError("the prompt is longer than the maximum model length")
         if self._fail_after is not None and len(self.requests) > self._fail_after:
             raise SamplingError("no more")
         if self._die_after is not None and len(self.requests) > self._die_after:
@@ -49,5 +53,5 @@ if __name__ == "__main__":
     from verl_gpo.evaluation import generate
 
     dying = os.environ.get("FAKE_DIES") if any(part.startswith("1/") for part in sys.argv) else None
-    generate.build_engine = lambda plan, seed: FakeEngine(seed, die_after=int(dying) if dying else None)
+    generate.build_engine = lambda settings, seed: FakeEngine(seed, die_after=int(dying) if dying else None)
     sys.exit(command.main(sys.argv[1:]))

@@ -8,6 +8,7 @@ from tests.evaluation.conftest import read_lines, write_sums
 from tests.evaluation.fakes import FakeEngine
 from verl_gpo.evaluation import summary
 from verl_gpo.inference.launch import locked
+from verl_gpo.inference.task import read_prompts
 
 
 def drawn():
@@ -133,3 +134,37 @@ def test_a_reward_without_predictions_has_no_majority(evaluate, tmp_path, capsys
 
 def test_votes_are_for_answers_and_not_for_spellings():
     assert summary.votes(["$\\frac12$", "\\dfrac{1}{2}", "", " 3 ", "3", None]) == [0, 0, -1, 1, 1, -1]
+
+
+def test_a_problem_that_the_engine_cannot_take_counts_as_not_answered(evaluate, tmp_path, capsys):
+    path = write_sums(tmp_path / "few.parquet", count=2, first=9)
+    lengths = [len(prompt.messages[-1]["content"]) for prompt in read_prompts(path)]  # 9 + 19 is shorter than 10 + 20
+    assert lengths[0] < lengths[1]
+    for _ in range(2):  # the second call draws nothing, and says it again
+        assert evaluate(benchmarks=f"few={path}", k=2, max_model_len=lengths[1]) == 0
+        error = capsys.readouterr().err
+        assert (
+            f"warning: few, row 1 counts as not answered: the prompt has {lengths[1]} tokens; the engine takes "
+            f"{lengths[1]}, the response included" in error
+        )
+    lines = read_lines(tmp_path / "run" / "samples" / "few.jsonl")
+    assert [line["accuracy"] for line in lines[2:]] == [0.0, 0.0] and {line["response"] for line in lines[2:]} == {""}
+    written = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert written["benchmarks"]["few"]["problems"] == 2 and len(FakeEngine.made) == 1
+
+
+def test_a_reward_that_is_a_coroutine_function_grades(evaluate, tmp_path):
+    (tmp_path / "later.py").write_text(
+        "async def compute_score(solution_str, ground_truth, **row):\n    return float(ground_truth in solution_str)\n"
+    )
+    assert evaluate("--reward", tmp_path / "later.py") == 0
+    scores = {line["score"] for line in read_lines(tmp_path / "run" / "samples" / "sums.jsonl")}
+    assert scores == {0.0, 1.0}
+
+
+def test_the_chat_template_is_given_its_arguments(evaluate, tmp_path):
+    assert evaluate("--apply-chat-template-kwargs", "enable_thinking=false") == 0
+    asked = {"".join(map(chr, request)) for request in FakeEngine.made[0].requests}
+    assert len(asked) == 6 and all(prompt.endswith("[enable_thinking=False]") for prompt in asked)
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["settings"]["apply_chat_template_kwargs"] == {"enable_thinking": False}

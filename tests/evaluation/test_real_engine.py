@@ -27,7 +27,7 @@ def test_evaluate_go_on_and_compare(tiny_run, tmp_path, monkeypatch, capsys):
     assert row["tokens"] == sum(line["tokens"] for line in lines) / 4
     assert row["truncated"] == sum(line["finish"] == "length" for line in lines) / 4
 
-    def no_engine(plan, seed):
+    def no_engine(settings, seed):
         raise AssertionError("nothing is missing")
 
     monkeypatch.setattr(generate, "build_engine", no_engine)

@@ -7,9 +7,10 @@ import pytest
 
 from tests.evaluation.conftest import write_sums
 from tests.evaluation.fakes import FakeEngine
+from tests.inference.rows import BAD, write_bad
 from verl_gpo.data.registry import DATASETS
 from verl_gpo.evaluation import protocol
-from verl_gpo.evaluation.settings import make_plan, parse_args
+from verl_gpo.evaluation.settings import make_settings, parse_args
 from verl_gpo.inference.fingerprint import difference
 from verl_gpo.inference.model import identify
 
@@ -22,6 +23,7 @@ WRONG = [
     (["--temperature", "0"], "--k=4: must be 1 at --temperature=0"),
     (["--engine", "tensor_parallel_size=2"], "give it as --tensor-parallel-size"),
     (["--engine", "dtype"], "'dtype': must be KEY=VALUE"),
+    (["--apply-chat-template-kwargs", "return_dict=true"], "--apply-chat-template-kwargs return_dict: must be an arg"),
     (["--tensor-parallel-size", "2"], "--tensor-parallel-size=2: this machine has no GPU"),
     (["--reward", "nothing.py"], "--reward='nothing.py': no such file"),
     (["--model", "./nowhere"], "--model=./nowhere: no such folder"),
@@ -39,6 +41,15 @@ def test_one_line_says_what_is_wrong_before_an_engine_is_made(evaluate, capsys, 
     error = capsys.readouterr().err
     assert error.startswith("verl_gpo: ") and error.count("\n") == 1
     assert said in error
+    assert not FakeEngine.made
+
+
+@pytest.mark.parametrize(("column", "value", "said"), BAD)
+def test_a_cell_that_cannot_be_used_is_named(evaluate, tmp_path, capsys, column, value, said):
+    path = write_bad(tmp_path / "bad.parquet", column, value)
+    assert evaluate(benchmarks=f"bad={path}") == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"verl_gpo: --benchmarks=bad={path}: data={str(path)!r}, {said}") and error.count("\n") == 1
     assert not FakeEngine.made
 
 
@@ -98,31 +109,31 @@ def test_data_without_a_grader_are_refused_with_the_way_out(evaluate, tmp_path, 
     assert "data_source='mine' has no grader" in error and "--reward FILE.py" in error
 
 
-def plan(model, sums, *options):
+def settings_of(model, sums, *options):
     fixed = ["--model", str(model), "--benchmarks", f"sums={sums}", "--out", "unused"]
-    return make_plan(parse_args([*fixed, *map(str, options)]))
+    return make_settings(parse_args([*fixed, *map(str, options)]))
 
 
 def test_the_hash_changes_with_what_samples_depend_on_and_with_nothing_else(model, sums):
-    base = plan(model, sums)
+    base = settings_of(model, sums)
     same = (["--k", "2"], ["--limit", "1"], ["--concurrency", "3"], ["--engine", "gpu_memory_utilization=0.5"])
     for options in same:
-        assert plan(model, sums, *options).hash == base.hash
+        assert settings_of(model, sums, *options).hash == base.hash
     other = (["--temperature", ".7"], ["--top-p", "1"], ["--max-tokens", "9"], ["--max-model-len", "64"])
     for options in (*other, ["--seed", "1"], ["--engine", "dtype=float32"]):
-        assert plan(model, sums, *options).hash != base.hash
+        assert settings_of(model, sums, *options).hash != base.hash
 
 
 def test_the_defaults_are_the_protocol(model, sums):
-    base = plan(model, sums)
-    assert (base.settings["temperature"], base.settings["top_p"], base.max_tokens) == (0.6, 0.95, 32768)
+    base = settings_of(model, sums)
+    assert (base.drawn_with["temperature"], base.drawn_with["top_p"], base.max_tokens) == (0.6, 0.95, 32768)
     assert base.benchmarks["sums"].k == protocol.OTHER_SAMPLES
     assert protocol.samples_of("aime24") == 32 and protocol.samples_of("math500") == 4
     assert set(protocol.SAMPLES) == {name for name, entry in DATASETS.items() if "test" in entry.splits}
 
 
 def test_greedy_draws_one_sample_by_default(model, sums):
-    assert plan(model, sums, "--temperature", "0").benchmarks["sums"].k == 1
+    assert settings_of(model, sums, "--temperature", "0").benchmarks["sums"].k == 1
 
 
 def test_a_model_is_known_by_its_contents(model, tmp_path):

@@ -16,7 +16,7 @@ STAND_IN = """
 echo "$STAGES $ALGO $METHOD $SEED $TOKENS $STEPS $PREPARE_ARGS" >>calls
 case $STAGES in
 pairs) mkdir -p "$PAIRS_DIR"
-    echo '{"tokens": {"root": 6, "value": 3, "reenter": 1, "total": 10}, "pairs": 4, "prompts": 3}' >"$PAIRS_DIR/report.json" ;;
+    echo '{"tokens": {"root": 6, "value": 3, "reentry": 1, "total": 10}, "pairs": 4, "prompts": 3}' >"$PAIRS_DIR/report.json" ;;
 train) [ "$ALGO" != orpo ] || { echo "no such thing" >&2; exit 3; }
     mkdir -p "$OUT_DIR"
     echo '{"optimizer_steps": 40, "batch_size": 32, "seconds": 2.5}' >"$OUT_DIR/train.json" ;;

@@ -10,11 +10,12 @@ from tests.offline.fakes import REWARD, FakeEngine, FakeTokenizer
 from verl_gpo.offline import build
 
 
-def write_prompts(path, count=6, first=0):
+def write_prompts(path, count=6, first=0, questions=None):
+    """Rows of questions q0, q1, ...; ``questions`` maps some row numbers to others."""
     rows = [
         {
             "data_source": "fake",
-            "prompt": [{"role": "user", "content": f"q{number}"}],
+            "prompt": [{"role": "user", "content": (questions or {}).get(number, f"q{number}")}],
             "reward_model": {"style": "rule", "ground_truth": "good"},
             "extra_info": {"index": number},
         }
@@ -38,13 +39,13 @@ def builder(model, tmp_path, monkeypatch):
     """``builder(*options, out=..., **engine)``: exit status of the command line."""
     monkeypatch.setattr(FakeEngine, "made", [])
     monkeypatch.setattr(build, "visible_devices", lambda: [])
-    monkeypatch.setattr(build, "build_tokenizer", lambda plan: FakeTokenizer())
+    monkeypatch.setattr(build, "build_tokenizer", lambda settings: FakeTokenizer())
     data = write_prompts(tmp_path / "data.parquet")
     reward = tmp_path / "reward.py"
     reward.write_text(REWARD)
 
     def run(*options, out="run", **engine):
-        monkeypatch.setattr(build, "build_engine", lambda plan, seed: FakeEngine(seed, **engine))
+        monkeypatch.setattr(build, "build_engine", lambda settings, seed: FakeEngine(seed, **engine))
         fixed = ["--model", model, "--data", data, "--reward", reward, "--out", tmp_path / out]
         return build.main(list(map(str, [*fixed, "--response-length", 40, *options])))
 

@@ -4,6 +4,7 @@ import os
 import random
 import sys
 
+from verl_gpo.core.stall import EngineClock
 from verl_gpo.core.types import Continuation, SamplingError
 
 END = 3
@@ -17,13 +18,20 @@ REWARD = "def compute_score(solution_str, **row):\n    return float('fail' not i
 class FakeTokenizer:
     """One token a character; token 3 ends a response."""
 
-    def apply_chat_template(self, messages, add_generation_prompt, tokenize):
-        return [ord(character) for character in f"<{messages[-1]['content']}>"]
+    bos_token = eos_token = bos_token_id = None
+    eos_token_id = END
+
+    def apply_chat_template(self, messages, add_generation_prompt, tokenize, **template):
+        if "refuse me" in messages[0]["content"]:
+            raise ValueError("no such\nrole")
+        question = f"<{messages[0]['content']}{''.join(f' {key}={value}' for key, value in template.items())}>"
+        text = question + "".join(f"{message['content']}{chr(END)}" for message in messages[1:])
+        return [ord(character) for character in text] if tokenize else text
 
     def decode(self, token_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False):
         return "".join(chr(token) for token in token_ids if not (skip_special_tokens and token == END))
 
-    def __call__(self, text, add_special_tokens):
+    def __call__(self, text, add_special_tokens=True):
         return {"input_ids": [ord(character) for character in text]}
 
 
@@ -36,8 +44,9 @@ class FakeEngine:
 
     made = []
 
-    def __init__(self, seed, fail_after=None, die_after=None):
-        self.tokenizer, self.stopped = FakeTokenizer(), False
+    def __init__(self, seed, fail_after=None, die_after=None, max_model_len=1000):
+        self.tokenizer, self.stopped, self.clock = FakeTokenizer(), False, EngineClock()
+        self.max_model_len = max_model_len
         self.answers = []
         self._random, self._fail_after, self._die_after = random.Random(seed), fail_after, die_after
         FakeEngine.made.append(self)
@@ -47,6 +56,8 @@ class FakeEngine:
 
     async def generate(self, context, max_tokens, seed=None):
         count = len(self.answers) + 1
+        if len(context) >= self.max_model_len:
+            raise SamplingError("the prompt is longer than the maximum model length")
         if self._fail_after is not None and count > self._fail_after:
             raise SamplingError("no more")
         if self._die_after is not None and count > self._die_after:
@@ -67,6 +78,6 @@ if __name__ == "__main__":
     from verl_gpo.offline import build
 
     dying = os.environ.get("FAKE_DIES") if any(part.startswith("1/") for part in sys.argv) else None
-    build.build_engine = lambda plan, seed: FakeEngine(seed, die_after=int(dying) if dying else None)
-    build.build_tokenizer = lambda plan: FakeTokenizer()
+    build.build_engine = lambda settings, seed: FakeEngine(seed, die_after=int(dying) if dying else None)
+    build.build_tokenizer = lambda settings: FakeTokenizer()
     sys.exit(build.main(sys.argv[1:]))

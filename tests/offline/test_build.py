@@ -202,3 +202,25 @@ def test_a_continuation_that_was_cut_off_is_never_chosen(builder, tmp_path):
     rows = read_rows(tmp_path / "run")
     assert rows and all(row["chosen_finish"] == row["rejected_finish"] == "length" for row in rows)
     assert all(row["chosen_ids"][-1] != END for row in rows)
+
+
+def test_a_prompt_that_the_engine_cannot_take_is_left_out_with_the_reason(builder, tmp_path, capsys):
+    data = write_prompts(tmp_path / "data.parquet", questions={2: "q" * 300, 4: "refuse me"})
+    assert builder("--method", "plain", max_model_len=200) == 0
+    error = capsys.readouterr().err
+    assert "warning: row 2 is left out: the prompt has 302 tokens; the engine takes 200, the response included" in error
+    assert "warning: row 4 is left out: the chat template refuses it (ValueError: no such role)" in error
+    report = read_report(tmp_path / "run")
+    assert [left["row"] for left in report["left_out"]] == [2, 4] and report["prompts"] == 4
+    assert {row["index"] for row in read_rows(tmp_path / "run")} <= {0, 1, 3, 5}
+    # The same call finds nothing that is missing: no engine is started, and the reason is said again.
+    made = len(FakeEngine.made)
+    assert builder("--method", "plain", max_model_len=200) == 0 and len(FakeEngine.made) == made
+    assert "row 2 is left out" in capsys.readouterr().err and data.exists()
+
+
+def test_where_every_prompt_is_left_out_there_is_one_more_line(builder, tmp_path, capsys):
+    assert builder("--method", "plain", max_model_len=3) == 1
+    error = capsys.readouterr().err
+    assert "every prompt is left out: there are no pairs" in error and "1 more rows left out" in error
+    assert read_rows(tmp_path / "run") == []

@@ -6,7 +6,8 @@ import pytest
 
 from tests.core.fakes import LENGTH, FakePolicy, pairs_of_tokens
 from verl_gpo.config import GPOConfig
-from verl_gpo.core.types import Continuation, SamplingError, ScoringError
+from verl_gpo.core.stall import EngineClock
+from verl_gpo.core.types import Continuation, SamplingError, ScoringError, StalledError
 from verl_gpo.inference.engine import VLLMSampler
 from verl_gpo.inference.task import FunctionScorer, Prompt
 from verl_gpo.offline.explore import Explorer
@@ -16,7 +17,7 @@ from verl_gpo.offline.records import Rollout, Task
 class Policy(FakePolicy):
     """Roots are of eight tokens, so four steps; everything else of two."""
 
-    async def sample(self, prefix, max_tokens, seed):
+    async def sample(self, prefix, max_tokens, seed, lane=0):
         drawn = await super().sample(prefix, max_tokens, seed)
         if prefix:
             return drawn
@@ -40,13 +41,13 @@ def test_the_reset_state_and_its_rollouts_are_kept():
     assert (state.step, state.steps, state.prefix, state.critical) == (1, 4, (100, 101), True)
     assert state.advantage == 0.5 and 0 < state.confidence <= 1
     assert [rollout.reward for rollout in state.rollouts] == [1, 0]
-    assert record.tokens == {"root": 16, "value": 3 * 2 * 2, "reenter": 4}
+    assert record.tokens == {"root": 16, "value": 3 * 2 * 2, "reentry": 4}
     assert record.cost == 32 and record.failures == 0
 
 
 def test_plain_draws_nothing_but_roots():
     record = explore(Policy(JUMP), "plain")
-    assert record.states == () and record.tokens == {"root": 16, "value": 0, "reenter": 0}
+    assert record.states == () and record.tokens == {"root": 16, "value": 0, "reentry": 0}
     assert [rollout.reward for rollout in record.roots] == [1, 0]
 
 
@@ -82,7 +83,7 @@ def test_a_prompt_without_a_root_is_an_error():
 
 def test_finish_reasons_are_kept():
     class Cut(Policy):
-        async def sample(self, prefix, max_tokens, seed):
+        async def sample(self, prefix, max_tokens, seed, lane=0):
             return Continuation((1, 2), None, 0, None, "length")
 
         async def score(self, prefix, continuation):
@@ -95,20 +96,41 @@ def test_finish_reasons_are_kept():
     assert explore(Cut({}), "plain", roots=1).roots == (Rollout((1, 2), 1.0, "length"),)
 
 
-def test_what_takes_too_long_is_lost():
-    class Slow:
-        tokenizer = None
+def test_a_request_that_stalls_is_given_up_and_cancelled():
+    class Engine:
+        """Answers at once, but for its first request."""
+
+        def __init__(self):
+            self.clock, self.requests, self.cancelled = EngineClock(), 0, False
 
         async def generate(self, context, max_tokens, seed):
-            await asyncio.sleep(5)
+            self.requests += 1
+            try:
+                await asyncio.sleep(60.0 if self.requests == 1 else 0.01)
+            except asyncio.CancelledError:
+                self.cancelled = True
+                raise
+            return Continuation((1, 2))
 
+    async def go():
+        engine = Engine()
+        sampler = VLLMSampler(engine, [1], stall_timeout=0.2)
+        lost = asyncio.ensure_future(sampler.sample((), 4, 0))
+        while not lost.done():
+            await sampler.sample((), 4, 0)
+        assert engine.cancelled
+        lost.result()
+
+    with pytest.raises(StalledError, match="given up"):
+        asyncio.run(go())
+
+
+def test_a_reward_that_takes_too_long_is_lost():
     def slow_reward(**row):
         import time
 
         time.sleep(0.5)
 
-    with pytest.raises(SamplingError, match="no continuation within 0.01 s"):
-        asyncio.run(VLLMSampler(Slow(), [1], 0.01).sample((), 4, 0))
     prompt = Prompt(0, [], "fake", "", {})
 
     class Tokenizer:

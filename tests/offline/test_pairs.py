@@ -15,7 +15,7 @@ def rollout(name, reward, finish="stop"):
 def record(rollouts, prefix=(5, 6), index=0, visit=0):
     state = State(prefix, 1, 3, True, 0.5, 0.9, tuple(rollouts))
     roots = (rollout(90, 1), rollout(91, 0))
-    return Record(index, visit, "p", (1, 2), roots, (state,), {"root": 2, "value": 0, "reenter": 4}, 0, "s")
+    return Record(index, visit, "p", (1, 2), roots, (state,), {"root": 2, "value": 0, "reentry": 4}, 0, "s")
 
 
 def names(pairs):

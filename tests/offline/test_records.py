@@ -8,7 +8,7 @@ from verl_gpo.offline.records import Record, Rollout, State, Task, Writer, file_
 def record(index, visit=0, cost=10):
     rollout = Rollout((7, 8), 1.0, "stop")
     state = State((1, 2), 1, 3, True, None, 0.5, (rollout, Rollout((9,), 0.25, "length")))
-    return Record(index, visit, "p", (3, 4), (rollout,), (state,), {"root": cost, "value": 0, "reenter": 0}, 1, "s")
+    return Record(index, visit, "p", (3, 4), (rollout,), (state,), {"root": cost, "value": 0, "reentry": 0}, 1, "s")
 
 
 def test_a_record_survives_the_file(tmp_path):

@@ -1,6 +1,7 @@
 """The files: columns as TRL, LLaMA-Factory and OpenRLHF name them, and texts that fit the token ids."""
 
 import json
+from collections import Counter
 
 import datasets
 import pytest
@@ -11,6 +12,7 @@ from verl_gpo.inference.task import Prompt
 from verl_gpo.offline import schema
 from verl_gpo.offline.pairs import Pair, Selection, Tally, select, unpair
 from verl_gpo.offline.records import Record, Rollout, State
+from verl_gpo.offline.seam import Seam
 
 #: Columns that each format needs, by the documentation of the tool that reads it.
 TRL = {
@@ -61,8 +63,13 @@ def test_messages_hold_whole_responses(folder):
 class Tokenizer:
     """A trained tokenizer behind the interface of transformers."""
 
+    bos_token_id = eos_token = None
+
     def __init__(self, core):
         self._core = core
+
+    def apply_chat_template(self, messages, add_generation_prompt, tokenize):
+        raise ValueError("has none")
 
     def decode(self, token_ids, skip_special_tokens, clean_up_tokenization_spaces):
         return self._core.decode(token_ids, skip_special_tokens=skip_special_tokens)
@@ -84,14 +91,14 @@ def test_a_cut_inside_what_the_tokenizer_would_merge_is_told(make):
         record = Record(0, 0, "p", tuple(ids[:2]), (), (), {}, 0, "s")
         state = State(tuple(prefix), 1, 2, True, None, None, ())
         pair = Pair(record, state, Rollout(tuple(chosen), 1.0, "stop"), Rollout(tuple(ids[2:]), 0.0, "stop"))
-        return schema.pair_rows([pair], prompts, Tokenizer(core))["pairs"][0]
+        return schema.pair_rows([pair], prompts, Seam(Tokenizer(core)), Counter())["pairs"][0]
 
     for cut in range(2, len(ids)):
         exact = row(ids[2:cut], ids[cut:])
         assert exact["prompt"] + exact["chosen"] == text  # no space is lost at the seam
     assert row([], ids[2:])["text_exact"]
     spelt = row([], letters)  # one letter a token: the policy may write so, the tokenizer would not
-    assert not spelt["text_exact"] and spelt["chosen_ids"] == tuple(letters)
+    assert (spelt["text_exact"], spelt["text_differs"]) == (False, "seam") and spelt["chosen_ids"] == tuple(letters)
 
 
 def test_rows_name_where_they_come_from(folder):

@@ -1,14 +1,17 @@
 """TRL's trainers on exact token ids, with a small untrained model."""
 
 import json
+import shutil
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
+from tests.offline.tokenizers import tokenizer_of
 from verl_gpo.offline import train as command
-from verl_gpo.offline.train_plan import METHODS, RESULT, make_plan, parse_args
+from verl_gpo.offline import train_settings
+from verl_gpo.offline.train_settings import METHODS, RESULT, make_settings, parse_args
 
 # Ids that no text gives: the end token (256) within, and one byte (226) of a character of three.
 # Chosen and rejected of one pair are of different lengths; the second chosen one was cut off, and has no end token.
@@ -45,8 +48,8 @@ def arguments(tiny_run, pairs, tmp_path):
     return of
 
 
-def plan_of(arguments):
-    return make_plan(parse_args(arguments))
+def settings_of(arguments):
+    return make_settings(parse_args(arguments))
 
 
 def learnt(ids, mask):
@@ -60,7 +63,7 @@ def learnt(ids, mask):
 
 @pytest.mark.parametrize("method", ["dpo", "simpo", "orpo"])
 def test_a_batch_holds_exactly_the_tokens_of_the_pairs(arguments, method):
-    batch = next(iter(command.build_trainer(plan_of(arguments(method))).get_train_dataloader()))
+    batch = next(iter(command.build_trainer(settings_of(arguments(method))).get_train_dataloader()))
     if method == "dpo":
         ids, attention, mask = batch["input_ids"], batch["attention_mask"], batch["completion_mask"]
     else:
@@ -89,7 +92,7 @@ def test_a_batch_holds_exactly_the_tokens_of_the_pairs(arguments, method):
 
 
 def test_a_batch_of_kto_holds_exactly_the_tokens_and_other_rows_for_its_kl_term(arguments):
-    loader = command.build_trainer(plan_of(arguments("kto"))).get_train_dataloader()
+    loader = command.build_trainer(settings_of(arguments("kto"))).get_train_dataloader()
     found = []
     for batch in loader:
         rows = [learnt(*row) for row in zip(batch["input_ids"], batch["completion_mask"], strict=True)]
@@ -125,7 +128,7 @@ def test_dpo_starts_at_the_reference(arguments, tmp_path):
 
 def test_simpo_is_the_papers_loss(arguments):
     # Length-averaged log-probs, target margin, no likelihood term.
-    trainer = command.build_trainer(plan_of(arguments("simpo", "beta=2.5", "simpo_gamma=1.5")))
+    trainer = command.build_trainer(settings_of(arguments("simpo", "beta=2.5", "simpo_gamma=1.5")))
     batch = next(iter(trainer.get_train_dataloader()))
     with torch.no_grad():
         loss, _ = trainer.get_batch_loss_metrics(trainer.model, batch)
@@ -163,18 +166,18 @@ def test_a_training_that_broke_off_goes_on_from_its_checkpoint(arguments, tmp_pa
 
 
 def test_what_is_too_long_is_cut_and_counted(arguments, capsys):
-    plan = plan_of(arguments("dpo", "max_length=4"))
-    assert (plan.dropped, plan.cut) == (1, 3)
-    assert plan.columns["prompt_ids"] == [[97, 256, 226], [32], [33, 34]]
-    assert plan.columns["chosen_ids"] == [[65], [7, 256], [35, 256]]
-    assert plan_of(arguments("dpo")).args.max_length == 9  # nothing is cut unless asked for
+    settings = settings_of(arguments("dpo", "max_length=4"))
+    assert (settings.dropped, settings.cut) == (1, 3)
+    assert settings.columns["prompt_ids"] == [[97, 256, 226], [32], [33, 34]]
+    assert settings.columns["chosen_ids"] == [[65], [7, 256], [35, 256]]
+    assert settings_of(arguments("dpo")).args.max_length == 9  # nothing is cut unless asked for
     assert command.main(arguments("dpo", "max_length=4", "max_steps=1")) == 0
     assert "1 rows dropped, 3 continuations cut" in capsys.readouterr().err
 
 
 def test_evaluation_rows_are_prepared_alike(arguments, pairs):
-    plan = plan_of([*arguments("dpo", "eval_strategy=steps"), "--eval-pairs", str(pairs)])
-    batch = next(iter(command.build_trainer(plan).get_eval_dataloader()))
+    settings = settings_of([*arguments("dpo", "eval_strategy=steps"), "--eval-pairs", str(pairs)])
+    batch = next(iter(command.build_trainer(settings).get_eval_dataloader()))
     assert batch["input_ids"].shape[0] == 2 * len(PAIRS)
 
 
@@ -185,6 +188,10 @@ WRONG = [
     (["output_dir=x"], "output_dir=x: give it as --out"),
     (["model_name_or_path=x"], "model_name_or_path=x: give it as --model"),
     (["max_length=1"], "max_length=1: no prompt is shorter; the longest row has 9 tokens"),
+    (["resume_from_checkpoint=true"], "resume_from_checkpoint=true: --out="),
+    (["resume_from_checkpoint=True"], "has no checkpoint; leave it out to start anew"),
+    (["resume_from_checkpoint=nowhere"], "resume_from_checkpoint=nowhere: no trainer_state.json there; give true"),
+    (["lora_target_modules=[q_proj"], "lora_target_modules=[q_proj: must be a list in brackets"),
     (["--merge"], "--merge: there is no adapter to merge"),
     (["--model", "./nowhere"], "--model=./nowhere: no such folder"),
     (["--pairs", "nowhere.parquet"], "--pairs=nowhere.parquet: nowhere.parquet is not a readable parquet file"),
@@ -194,7 +201,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("options", "said"), WRONG)
 def test_errors_name_the_key_before_a_model_is_loaded(arguments, monkeypatch, capsys, options, said):
-    def no_model(plan):
+    def no_model(settings):
         raise AssertionError("must not be reached")
 
     monkeypatch.setattr(command, "build_trainer", no_model)
@@ -219,3 +226,58 @@ def test_pairs_of_another_kind_are_refused(arguments, pairs, capsys):
     pq.write_table(pa.Table.from_pylist(PAIRS).slice(0, 0), pairs / "pairs.parquet")
     assert command.main(arguments("dpo")) == 1
     assert "has no rows" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["dpo", "simpo", "orpo", "kto"])
+@pytest.mark.parametrize("shape", ["llama3", "r1_distill"])
+def test_a_tokenizer_that_adds_a_begin_token_adds_none_to_a_batch(arguments, tiny_run, tmp_path, shape, method):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_run / "model", folder)
+    for file in folder.glob("*token*"):
+        file.unlink()
+    tokenizer_of(shape).save_pretrained(folder)
+    batch = next(iter(command.build_trainer(settings_of(arguments(method, model=folder))).get_train_dataloader()))
+    if method in ("dpo", "kto"):
+        rows = zip(batch["input_ids"], batch["attention_mask"], strict=True)
+    else:
+        rows = zip(batch["chosen_input_ids"], batch["chosen_attention_mask"], strict=True)
+    found = {tuple(token for token, kept in zip(*map(list, row), strict=True) if kept) for row in rows}
+    given = {tuple(row["prompt_ids"] + row["completion_ids"]) for row in SINGLES}
+    assert found and {tuple(map(int, row)) for row in found} <= given
+
+
+KTO_REFUSES = [
+    (["per_device_train_batch_size=1"], "per_device_train_batch_size=1: KTO needs at least 2"),
+    (["train_sampling_strategy=random"], "train_sampling_strategy=random: KTO needs sequential"),
+]
+
+
+@pytest.mark.parametrize(("options", "said"), KTO_REFUSES)
+def test_what_trls_kto_refuses_is_refused_before_a_model_is_loaded(arguments, monkeypatch, capsys, options, said):
+    def no_model(settings):
+        raise AssertionError("must not be reached")
+
+    monkeypatch.setattr(command, "build_trainer", no_model)
+    assert command.main(arguments("kto", *options)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"verl_gpo: {said}") and error.count("\n") == 1
+    settings_of(arguments("kto", *options, "loss_type=apo_zero_unpaired"))  # it has no KL term
+    settings_of(arguments("dpo", "per_device_train_batch_size=1"))
+
+
+@pytest.mark.parametrize(("options", "said"), KTO_REFUSES)
+def test_trl_does_refuse_it(arguments, monkeypatch, options, said):
+    monkeypatch.setattr(train_settings, "_check_batches", lambda method, config: None)
+    with pytest.raises(ValueError, match="KL"):
+        command.build_trainer(settings_of(arguments("kto", *options)))
+
+
+def test_an_incomplete_checkpoint_is_named_and_false_is_none(arguments, tmp_path, capsys):
+    (tmp_path / "out" / "checkpoint-2").mkdir(parents=True)
+    assert command.main(arguments("dpo", "resume_from_checkpoint=true")) == 1
+    assert "checkpoint-2 is not complete, it has no trainer_state.json; remove it" in capsys.readouterr().err
+    (tmp_path / "out" / "checkpoint-2" / "trainer_state.json").write_text("{}")
+    found = str(tmp_path / "out" / "checkpoint-2")
+    assert settings_of(arguments("dpo", "resume_from_checkpoint=true")).resume == found
+    assert settings_of(arguments("dpo", f"resume_from_checkpoint={found}")).resume == found
+    assert settings_of(arguments("dpo", "resume_from_checkpoint=false")).resume is None

@@ -85,7 +85,7 @@ def test_reentry_rows_have_their_own_baseline_and_weight():
     config = algorithm(normalize=False, reentry_weight=0.5)
     data = compute_advantage_for_multi_trajectories(data, batch_keys=keys, adv_estimator="gpo", config=config)
     advantages = data.batch["advantages"]
-    # Roots: mean .25, so .75 and -.25. Branches: mean .5, so +-.5, times the weight .5. One alone has no baseline: 0.
+    # Roots: mean .25, so .75 and -.25. Re-entry rows: mean .5, so +-.5, times the weight .5. One alone: 0.
     assert advantages[:4, -1].tolist() == [0.75, -0.25, -0.25, -0.25]
     assert advantages[4].tolist() == [0.0, 0.0, 0.25, 0.25, 0.25]
     assert advantages[5].tolist() == [0.0, 0.0, -0.25, -0.25, -0.25]
@@ -93,7 +93,7 @@ def test_reentry_rows_have_their_own_baseline_and_weight():
     assert torch.equal(data.batch["returns"], advantages)
 
 
-def test_roots_are_what_they_are_without_their_branches():
+def test_roots_are_what_they_are_without_their_reentry_rows():
     rewards, mask, uids = hand_made()
     together, _ = protocol(rewards, mask, uids)
     alone, _ = protocol(rewards[:4], mask[:4], uids[:4])

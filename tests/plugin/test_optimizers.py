@@ -13,8 +13,8 @@ from verl_gpo.core.advantage import reentry_uid
 from verl_gpo.plugin.estimators import BASES, needs_group
 
 LENGTH, PREFIX = 4, 2
-BRANCH = reentry_uid("p", 0, 2)
-ROOTS, BRANCHES, LONE, PADDING = slice(0, 4), slice(4, 6), 6, slice(7, 9)
+REENTRY = reentry_uid("p", 0, 2)
+ROOTS, REENTRIES, LONE, PADDING = slice(0, 4), slice(4, 6), 6, slice(7, 9)
 
 
 def batch():
@@ -24,7 +24,7 @@ def batch():
     mask = torch.ones(9, LENGTH)
     mask[4:7, :PREFIX] = 0
     mask[7:] = 0
-    uids = ["p"] * 4 + [BRANCH] * 2 + [reentry_uid("p", 1, 3)] + ["pad"] * 2
+    uids = ["p"] * 4 + [REENTRY] * 2 + [reentry_uid("p", 1, 3)] + ["pad"] * 2
     return rewards, mask, np.array(uids, dtype=object)
 
 
@@ -40,9 +40,9 @@ def estimate(estimator, values=None, **settings):
     return data.batch["advantages"], data.batch["returns"]
 
 
-#: Outcome advantage of the roots and of the branches, by hand, before whatever the estimator does to the whole batch.
+#: Outcome advantage of root rows and of re-entry rows, by hand, before what the estimator does to the whole batch.
 BY_HAND = {
-    # (R - mean) / std: roots mean 1/4, std 1/2; branches mean 1/2, std sqrt(1/2).
+    # (R - mean) / std: roots mean 1/4, std 1/2; re-entry rows mean 1/2, std sqrt(1/2).
     "grpo": ([1.5, -0.5, -0.5, -0.5], [0.5 / 0.5**0.5, -0.5 / 0.5**0.5]),
     # R less the mean of the others.
     "rloo": ([1.0, -1 / 3, -1 / 3, -1 / 3], [1.0, -1.0]),
@@ -54,11 +54,11 @@ BY_HAND = {
 @pytest.mark.parametrize("estimator", BY_HAND)
 @pytest.mark.parametrize("base", [False, True])
 def test_group_estimators_compare_within_the_reset_state(estimator, base):
-    """By the branch's uid alone, in verl's own estimator; and the same through ``gpo``."""
+    """By the uid of the re-entry rows alone, in verl's own estimator; and the same through ``gpo``."""
     advantages, _ = estimate("gpo", base_estimator=estimator) if base else estimate(estimator)
-    for rows, expected in zip((ROOTS, BRANCHES), BY_HAND[estimator], strict=True):
+    for rows, expected in zip((ROOTS, REENTRIES), BY_HAND[estimator], strict=True):
         assert advantages[rows, -1].tolist() == pytest.approx(expected, abs=1e-4)
-    assert not advantages[BRANCHES, :PREFIX].any()
+    assert not advantages[REENTRIES, :PREFIX].any()
     # verl's opo divides by the tokens of a group, and padding has none; the loss leaves what is masked alone.
     assert not advantages[PADDING].nan_to_num().any() and (not base or not advantages.isnan().any())
     # A row that is alone keeps its whole reward in verl's, as if its baseline were 0. Through gpo it has none.
@@ -66,7 +66,7 @@ def test_group_estimators_compare_within_the_reset_state(estimator, base):
 
 
 @pytest.mark.parametrize("base", BASES)
-def test_roots_get_what_they_get_without_branches(base):
+def test_roots_get_what_they_get_without_reentry_rows(base):
     both, _ = estimate("gpo", base_estimator=base, reentry_weight=2.0)
     rewards, mask, uids = (values[ROOTS] for values in batch())
     if base == "grpo":
@@ -77,17 +77,17 @@ def test_roots_get_what_they_get_without_branches(base):
             token_level_rewards=rewards, response_mask=mask, index=uids, config=config
         )
     assert torch.equal(both[ROOTS], alone)
-    assert both[BRANCHES].abs().max() > 0 and not both[BRANCHES, :PREFIX].any()
+    assert both[REENTRIES].abs().max() > 0 and not both[REENTRIES, :PREFIX].any()
 
 
 def test_reinforce_plus_plus_has_no_common_baseline():
-    """Whitened apart: roots 1 0 0 0 and branches 1 0 1 each have mean 0 and unit variance over their own tokens."""
+    """Whitened apart: root rows 1 0 0 0 and re-entry rows 1 0 1 each have mean 0 and variance 1 over their tokens."""
     advantages, _ = estimate("gpo", base_estimator="reinforce_plus_plus")
     _, mask, _ = batch()
     for rows in (ROOTS, slice(4, 7)):
         tokens = advantages[rows][mask[rows].bool()]
         assert tokens.mean().item() == pytest.approx(0, abs=1e-5) and tokens.var().item() == pytest.approx(1, abs=1e-3)
-    # A single rollout is whitened with the other branches; it is not without a baseline.
+    # A single rollout is whitened with the other re-entry rows; it is not without a baseline.
     assert advantages[LONE, -1] == advantages[4, -1] > 0
     # verl's own takes one mean from all of them, 3/7 over outcomes; that is what is refused at start.
     stock, _ = estimate("reinforce_plus_plus")
@@ -97,10 +97,10 @@ def test_reinforce_plus_plus_has_no_common_baseline():
 def test_weights_apply_to_every_base():
     once, _ = estimate("gpo", base_estimator="rloo")
     twice, _ = estimate("gpo", base_estimator="rloo", reentry_weight=2.0)
-    assert torch.equal(twice[ROOTS], once[ROOTS]) and torch.equal(twice[BRANCHES], 2 * once[BRANCHES])
+    assert torch.equal(twice[ROOTS], once[ROOTS]) and torch.equal(twice[REENTRIES], 2 * once[REENTRIES])
 
 
-def test_gae_values_a_branch_from_its_reset_state():
+def test_gae_values_a_reentry_row_from_its_reset_state():
     """gamma = .9, lambda = .5, by hand on a row whose first two tokens are its kept prefix.
 
     The critic says .2 .4 .5 .6 before each token, and the reward 1 comes with the last. Behind the prefix

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from tensordict import TensorDict
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
-from verl_gpo.plugin.observe.metrics import BRANCH_TAG, TAG
+from verl_gpo.plugin.observe.metrics import REENTRY_TAG, TAG
 from verl_gpo.plugin.observe.trackers import Trackers
 from verl_gpo.plugin.replay_buffer import GPOReplayBuffer, GPOReplayBufferAsync, build_replay_buffer, trainer_config
 
@@ -57,6 +57,7 @@ def record(failed):
         "rollout_seconds": 1.0,
         "skipped": None,
         "failed": failed,
+        "unscored": 0,
     }
 
 
@@ -130,7 +131,7 @@ def configured(rows):
     ("rows", "mini_batch", "optimizer_steps"), [("widened", 3, 1.0), ("added", 2, 2.0), ("matched", 2, 2.0)]
 )
 def test_the_trainers_mini_batches_fit_the_rows_before_it_reads_them(queue, rows, mini_batch, optimizer_steps):
-    queue.rows["p_2_0"] = {"status": "success", "seq_len": 9, BRANCH_TAG: True}
+    queue.rows["p_2_0"] = {"status": "success", "seq_len": 9, REENTRY_TAG: True}
     config = configured(rows)
     buffer = build(config=config, poll_interval=0.0, mini_batch_size=2, rollout_n=2)
     _, metrics = buffer.sample(1, "train", 2)
@@ -159,7 +160,7 @@ FILTER = {"filter_groups": {"enable": True, "metric": "reward", "max_inflight_ge
 @pytest.fixture
 def rewards(queue, monkeypatch):
     """p's roots are both wrong and its re-entry rollout is right; q's roots differ."""
-    queue.rows["p_2_0"] = {"status": "success", "seq_len": 9, BRANCH_TAG: True}
+    queue.rows["p_2_0"] = {"status": "success", "seq_len": 9, REENTRY_TAG: True}
     known = {"p_0_0": 0.0, "p_1_0": 0.0, "p_2_0": 1.0, "q_0_0": 1.0, "q_1_0": 0.0}
 
     def get(keys, partition_id, select_fields):

@@ -17,7 +17,7 @@ from tensordict import NonTensorStack
 from verl.workers.rollout.replica import TokenOutput
 
 from verl_gpo.core.advantage import reentry_uid
-from verl_gpo.plugin.observe.metrics import BRANCH_TAG, TAG, step_metrics
+from verl_gpo.plugin.observe.metrics import REENTRY_TAG, TAG, step_metrics
 from verl_gpo.plugin.worker import ReentryWorker
 
 END = 257
@@ -183,7 +183,7 @@ class Run:
     def metrics(self):
         return step_metrics([self.record])
 
-    def branches(self):
+    def reentry_rows(self):
         return {key: row for key, row in self.queue.rows().items() if int(key.split("_")[1]) >= N}
 
     def only_roots_are_left(self):
@@ -228,8 +228,8 @@ def test_rows_of_a_prompt(start):
     assert len(run.reward.scored) == N + 3 * N_MC + N_REENTRY  # and no row is scored twice
 
 
-def test_a_branch_is_prefix_and_continuation(start):
-    rows = start().prompt().branches()
+def test_a_reentry_row_is_prefix_and_continuation(start):
+    rows = start().prompt().reentry_rows()
     continuations = [ids(text) for text in ("= 5", "x\n= 6", "= 5")]
     assert [row["responses"].tolist() for row in rows.values()] == [PREFIX + tokens for tokens in continuations]
     for row, tokens in zip(rows.values(), continuations, strict=True):
@@ -239,12 +239,12 @@ def test_a_branch_is_prefix_and_continuation(start):
         assert row["position_ids"].tolist() == list(range(len(row["input_ids"])))
 
 
-def test_log_probs_of_a_branch_are_the_prefix_ones_then_its_own(start):
+def test_log_probs_of_a_reentry_row_are_the_prefix_ones_then_its_own(start):
     run = start().prompt()
     anchor = run.queue.columns["p_0_0"]["rollout_log_probs"]
     assert len(anchor) == len(ids(ANCHOR)) and len(set(anchor.tolist())) == len(anchor)
     seen = set()
-    for row in run.branches().values():
+    for row in run.reentry_rows().values():
         log_probs = row["rollout_log_probs"]
         assert len(log_probs) == len(row["responses"])
         assert torch.equal(log_probs[: len(PREFIX)], anchor[: len(PREFIX)])
@@ -254,8 +254,8 @@ def test_log_probs_of_a_branch_are_the_prefix_ones_then_its_own(start):
         seen |= set(own)
 
 
-def test_reward_of_a_branch_stands_on_its_last_token(start):
-    for row, reward in zip(start().prompt().branches().values(), (1.0, 0.0, 1.0), strict=True):
+def test_reward_of_a_reentry_row_stands_on_its_last_token(start):
+    for row, reward in zip(start().prompt().reentry_rows().values(), (1.0, 0.0, 1.0), strict=True):
         assert row["rm_scores"].tolist() == [0.0] * (len(row["responses"]) - 1) + [reward]
         assert row["extra_fields"]["reward_extra_info"] == {"acc": reward}
 
@@ -263,16 +263,16 @@ def test_reward_of_a_branch_stands_on_its_last_token(start):
 def test_all_rows_have_the_same_columns_and_tags(start):
     run = start().prompt()
     assert len({frozenset(row) for row in run.queue.rows().values()}) == 1
-    assert len({frozenset(run.queue.tags[key]) - {TAG, BRANCH_TAG} for key in run.queue.rows()}) == 1
-    assert [BRANCH_TAG in run.queue.tags[f"p_{session}_0"] for session in range(5)] == [False] * 2 + [True] * 3
+    assert len({frozenset(run.queue.tags[key]) - {TAG, REENTRY_TAG} for key in run.queue.rows()}) == 1
+    assert [REENTRY_TAG in run.queue.tags[f"p_{session}_0"] for session in range(5)] == [False] * 2 + [True] * 3
     extra = {frozenset(row["extra_fields"]) for row in run.queue.rows().values()}
     assert len(extra) == 1, extra
     assert {"rollout_log_probs", "rm_scores", "uid", "raw_prompt", "data_source"} <= set(run.queue.columns["p_0_0"])
 
 
-def test_tags_of_a_branch_tell_its_own_lengths(start):
+def test_tags_of_a_reentry_row_tell_its_own_lengths(start):
     run = start().prompt()
-    for key, row in run.branches().items():
+    for key, row in run.reentry_rows().items():
         tag = run.queue.tags[key]
         assert (tag["status"], tag["global_steps"]) == ("success", 3)
         assert (tag["prompt_len"], tag["response_len"]) == (len(row["prompts"]), len(row["responses"]))
@@ -280,7 +280,7 @@ def test_tags_of_a_branch_tell_its_own_lengths(start):
         assert (tag["min_global_steps"], tag["max_global_steps"]) == (3, 3)
 
 
-def test_the_prompt_is_finished_after_its_branches_are_complete(start):
+def test_the_prompt_is_finished_after_its_reentry_rows_are_complete(start):
     log = start().prompt().queue.log
     finished = log.index(("p", {"status": "finished"}))
     assert finished == len(log) - 1 and log[0] == ("p", {"status": "running"})
@@ -298,8 +298,8 @@ def test_anchors_that_agree_up_to_the_reset_state_share_its_group(start):
     run = start("algorithm.gpo.anchors=2")
     run.client.answer = answer
     # V = 1 0 1 .. in both: both are reset to "aaaa", which is valued once.
-    branches = run.prompt().branches()
-    assert [row["uid"] for row in branches.values()] == [RESET_UID] * N_REENTRY
+    reentered = run.prompt().reentry_rows()
+    assert [row["uid"] for row in reentered.values()] == [RESET_UID] * N_REENTRY
     assert len(run.client.of("aaaa\n")) == N_MC + N_REENTRY
 
 
@@ -346,13 +346,13 @@ def test_under_full_determinism_each_request_has_its_own_id_and_seed(start):
 def test_the_record_counts_what_was_done(start):
     record = start().prompt().record
     assert record["root_rewards"] == [1.0, 0.0] and record["root_tokens"] == len(ids(ANCHOR)) + len(ids(WRONG))
-    assert record["branch_rewards"] == record["branch_accuracies"] == [1.0, 0.0, 1.0]
+    assert record["reentry_rewards"] == record["reentry_accuracies"] == [1.0, 0.0, 1.0]
     assert record["steps"] == [4] and [critical[:3] for critical in record["critical"]] == [(1, 4, 1.0)]
     assert 0.0 < record["critical"][0][3] < 1.0  # two continuations a state leave room for doubt
     assert (record["skipped"], record["failed"]) == (None, False)
-    value, reenter = record["usage"]["value"], record["usage"]["reenter"]
+    value, reentry = record["usage"]["value"], record["usage"]["reentry"]
     assert (value["requests"], value["tokens"]) == (6, 6 * 4)  # "= 5" and the end token
-    assert (reenter["requests"], reenter["tokens"]) == (3, 4 + 6 + 4)
+    assert (reentry["requests"], reentry["tokens"]) == (3, 4 + 6 + 4)
     assert 0.4 < value["cached_tokens"] / value["context_tokens"] <= 0.5  # half of each, rounded down
 
 
@@ -368,8 +368,8 @@ def test_the_record_stands_on_the_first_root_row_alone(start):
 def test_reuse_stores_the_continuations_that_valued_the_reset_state(start):
     run = start("algorithm.gpo.learn_from=reuse").prompt()
     # V = .5 0 1 1 | 1: reset to "aaaa", whose two continuations were both wrong.
-    assert [row["rm_scores"][-1].item() for row in run.branches().values()] == [0.0] * N_MC
-    assert {row["uid"] for row in run.branches().values()} == {RESET_UID}
+    assert [row["rm_scores"][-1].item() for row in run.reentry_rows().values()] == [0.0] * N_MC
+    assert {row["uid"] for row in run.reentry_rows().values()} == {RESET_UID}
     assert len(run.client.requests) == N + 3 * N_MC  # nothing was drawn for it
     assert run.metrics["gpo/tokens/learnt_share"] == (2 * 4) / (6 * 4)
 
@@ -381,36 +381,39 @@ def test_a_field_of_that_name_that_holds_something_else_is_no_given_step(start, 
 
 
 def test_a_given_step_is_reset_to_without_a_search(start):
-    run = start("algorithm.gpo.search=given").prompt(extra_info={"hard_steps": [1], "index": 4})
-    assert {row["uid"] for row in run.branches().values()} == {RESET_UID}
+    run = start("algorithm.gpo.search=given", "algorithm.gpo.n_mc=null").prompt(
+        extra_info={"hard_steps": [1], "index": 4}
+    )
+    assert {row["uid"] for row in run.reentry_rows().values()} == {RESET_UID}
     assert run.metrics["gpo/requests/value"] == 0 and run.metrics["gpo/critical/given"] == 1.0
-    assert len(run.branches()) == N_REENTRY
-    nothing = start("algorithm.gpo.search=given").prompt()
-    assert nothing.branches() == {} and nothing.metrics["gpo/critical/found"] == 0
+    assert len(run.reentry_rows()) == N_REENTRY
+    nothing = start("algorithm.gpo.search=given", "algorithm.gpo.n_mc=null").prompt()
+    assert nothing.reentry_rows() == {} and nothing.metrics["gpo/critical/found"] == 0
 
 
 def test_all_stores_every_valued_state_as_a_group_of_its_own(start):
     run = start("algorithm.gpo.learn_from=all").prompt()
-    groups = Counter(row["uid"] for row in run.branches().values())
+    groups = Counter(row["uid"] for row in run.reentry_rows().values())
     assert groups == {reentry_uid("p", 0, k): N_MC for k in (1, 2, 3)}
     assert run.metrics["gpo/tokens/learnt_share"] == 1.0
-    for row in run.branches().values():
+    for row in run.reentry_rows().values():
         kept = {1: 5, 2: 10, 3: 15}[int(row["uid"].rpartition(".")[2])]
         assert row["response_mask"].tolist()[:kept] == [0] * kept and all(row["response_mask"].tolist()[kept:])
 
 
 def test_a_steps_budget_is_shared_out_and_starts_anew_each_step(start):
     run = start("algorithm.gpo.step_token_budget=9", "actor_rollout_ref.rollout.agent.num_workers=3")
-    budget = run.worker._budget_of(1)
-    assert budget.limit == 3  # of 9 tokens for three workers
-    budget.spend(3)
-    assert run.worker._budget_of(1) is budget and budget.effort == "none"
-    assert run.worker._budget_of(2).effort == "search"
+    account = run.worker._account_of(1)
+    assert account.limit == 3  # of 9 tokens for three workers
+    account.settle(0, 3)
+    # Two steps are in flight: each has its own, whoever asks in between.
+    assert run.worker._account_of(2).effort == "search"
+    assert run.worker._account_of(1) is account and account.effort == "none"
 
 
 def test_a_spent_budget_leaves_the_roots(start):
     run = start("algorithm.gpo.step_token_budget=9")
-    run.worker._budget_of(3).spend(9)
+    run.worker._account_of(3).settle(0, 9)
     run.prompt()
     assert run.only_roots_are_left() and run.record["skipped"] == "step_token_budget"
 
@@ -427,9 +430,9 @@ def uids_of(run):
 
 def test_matched_rows_are_as_many_as_without_reentry(start):
     run = start(*MATCHED).prompt()
-    # Branches keep clear of the roots' sessions.
+    # Re-entry rollouts keep clear of the roots' sessions.
     assert uids_of(run) == {"p_0_0": "p", "p_1_0": "p", **{f"p_{i}_0": RESET_UID for i in (5, 6, 7)}}
-    assert run.metrics["gpo/rollouts/root"] == 2.0 and run.metrics["gpo/rollouts/branch"] == 3.0
+    assert run.metrics["gpo/rollouts/root"] == 2.0 and run.metrics["gpo/rollouts/reentry"] == 3.0
 
 
 def test_without_critical_step_further_roots_take_the_place(start):
@@ -438,7 +441,7 @@ def test_without_critical_step_further_roots_take_the_place(start):
     run.prompt()
     assert uids_of(run) == {f"p_{i}_0": "p" for i in range(5)}
     assert run.queue.tags["p"]["status"] == "finished"
-    assert run.metrics["gpo/rollouts/root"] == 5.0 and run.metrics["gpo/rollouts/branch"] == 0.0
+    assert run.metrics["gpo/rollouts/root"] == 5.0 and run.metrics["gpo/rollouts/reentry"] == 0.0
     assert run.record["root_tokens"] == 5 * len(ids(WRONG))  # further roots count
     finished = [key for key, tag in run.queue.log if tag.get("status") == "finished"]
     assert finished == ["p"] and run.queue.log[-1][0] == "p"  # nothing is written after the prompt is finished
@@ -454,16 +457,16 @@ def test_what_reentry_lacks_is_filled_with_roots(start, lost):
         run.client, state, min(number, 1) if not state else number
     )
     run.prompt()
-    roots, branches = (3, 2) if lost == 1 else (5, 0)
-    assert sorted(uids_of(run).values()) == sorted(["p"] * roots + [RESET_UID] * branches)
-    assert run.metrics["gpo/rollouts/branch"] == branches and run.metrics["gpo/rollouts/root"] == roots
+    roots, reentered = (3, 2) if lost == 1 else (5, 0)
+    assert sorted(uids_of(run).values()) == sorted(["p"] * roots + [RESET_UID] * reentered)
+    assert run.metrics["gpo/rollouts/reentry"] == reentered and run.metrics["gpo/rollouts/root"] == roots
 
 
 def test_a_critic_needs_no_second_rollout(start):
     run = start("algorithm.adv_estimator=gae")
     run.client.fail = lambda state, number: ConnectionError("lost") if state == "aaaa\n" and number > N_MC else None
     run.prompt()
-    assert [row["uid"] for row in run.branches().values()] == [RESET_UID]
+    assert [row["uid"] for row in run.reentry_rows().values()] == [RESET_UID]
 
 
 def test_no_more_than_the_reserved_rows(start):
@@ -508,7 +511,7 @@ def test_a_group_that_verl_will_drop_is_not_searched(start, metric):
     run.prompt()
     assert run.only_roots_are_left() and len(run.client.requests) == N
     assert run.record["skipped"] == "filter_groups"
-    assert len(start(*on).prompt().branches()) == N_REENTRY  # a mixed group is
+    assert len(start(*on).prompt().reentry_rows()) == N_REENTRY  # a mixed group is
 
 
 # -------------------------------------------------------------------------------------------- what is left alone
@@ -536,12 +539,12 @@ def test_a_greedy_baseline_is_left_alone(start):
 
 def test_a_prompt_may_have_a_group_size_of_its_own(start):
     run = start().prompt(__rollout_n__=3)
-    # V(s_0) = 1/3 and the same critical step; the branches are the sessions 3, 4 and 5.
+    # V(s_0) = 1/3 and the same critical step; the re-entry rollouts are the sessions 3, 4 and 5.
     assert sorted(run.queue.rows()) == [f"p_{session}_0" for session in range(3 + N_REENTRY)]
     assert [run.queue.columns[f"p_{i}_0"]["uid"] for i in range(6)] == ["p"] * 3 + [RESET_UID] * 3
 
 
-def test_a_group_without_critical_step_has_no_branches(start):
+def test_a_group_without_critical_step_has_no_reentry_rows(start):
     run = start()
     run.client.answer = lambda state, number: "= 6" if state else WRONG
     run.prompt()
@@ -553,7 +556,7 @@ def test_without_log_probs_no_row_has_them(start):
     run = start()
     run.client.log_probs = False
     run.prompt()
-    assert len(run.branches()) == N_REENTRY
+    assert len(run.reentry_rows()) == N_REENTRY
     assert not any("rollout_log_probs" in row for row in run.queue.rows().values())
 
 
@@ -589,19 +592,18 @@ LOST = {
     "raises": ConnectionError("lost"),
     "aborted": TokenOutput(token_ids=[65], stop_reason="aborted"),
     "empty": TokenOutput(token_ids=[], stop_reason="completed"),
-    "late": 30.0,
 }
 
 
 @pytest.mark.parametrize("how", LOST)
 def test_a_lost_continuation_costs_its_estimate_only(start, how):
-    run = start("algorithm.gpo.request_timeout=3")
+    run = start()
     # One of the two values of s_2 and one of the three re-entry rollouts are lost.
     lost = {("aaaa\nbbbb\n", 1), ("aaaa\n", N_MC + 1)}
     run.client.fail = lambda state, number: LOST[how] if (state, number) in lost else None
     run.prompt()
     assert sorted(run.queue.rows()) == ["p_0_0", "p_1_0", "p_2_0", "p_3_0"]
-    assert run.record["branch_rewards"] == [1.0, 1.0] and run.record["critical"][0][:3] == (1, 4, 1.0)
+    assert run.record["reentry_rewards"] == [1.0, 1.0] and run.record["critical"][0][:3] == (1, 4, 1.0)
     assert run.metrics["gpo/failures/sampling"] == 2.0 and run.metrics["gpo/failures/scoring"] == 0.0
     assert (run.metrics["gpo/prompts/failed"], run.queue.tags["p"]["status"]) == (0.0, "finished")
 
@@ -618,13 +620,13 @@ def test_a_lost_reward_costs_its_estimate_only(start):
     run = start()
     run.reward.fail = lambda text: "x\n" in text  # the second re-entry rollout's
     run.prompt()
-    assert [row["rm_scores"][-1].item() for row in run.branches().values()] == [1.0, 1.0]
+    assert [row["rm_scores"][-1].item() for row in run.reentry_rows().values()] == [1.0, 1.0]
     assert run.metrics["gpo/failures/scoring"] == 1.0 and run.metrics["gpo/failures/sampling"] == 0.0
-    assert run.record["usage"]["reenter"]["tokens"] == 4 + 6 + 4  # it was generated all the same
+    assert run.record["usage"]["reentry"]["tokens"] == 4 + 6 + 4  # it was generated all the same
 
 
 def test_a_reward_that_never_comes_is_given_up(start):
-    run = start("algorithm.gpo.request_timeout=3")
+    run = start("algorithm.gpo.reward_timeout=3")
     remote = run.reward.remote
 
     async def slow(data):
@@ -643,8 +645,8 @@ def test_a_queue_that_fails_leaves_the_roots(start, what):
     run = start()
 
     def fails(keys, names):
-        branch = int(keys[0].split("_")[1]) >= N
-        return branch and (names == ["uid"] if what == "group ids" else keys == [f"p_{N + 1}_0"])
+        reentry = int(keys[0].split("_")[1]) >= N
+        return reentry and (names == ["uid"] if what == "group ids" else keys == [f"p_{N + 1}_0"])
 
     run.queue.fail_on = fails
     run.prompt()
@@ -661,7 +663,7 @@ def test_an_engine_that_fails_leaves_the_roots(start):
     async def broken(*args, **kwargs):
         raise ZeroDivisionError
 
-    run.worker._engine.run = broken
+    run.worker._procedure.run = broken
     run.prompt()
     assert run.only_roots_are_left() and run.record["failed"] is True
 
@@ -695,7 +697,7 @@ def test_metrics_that_cannot_be_written_cost_nothing_else(start, monkeypatch):
 
     monkeypatch.setattr(tq, "async_kv_put", refuse_records)
     run.prompt()
-    assert len(run.branches()) == N_REENTRY and run.queue.tags["p"]["status"] == "finished"
+    assert len(run.reentry_rows()) == N_REENTRY and run.queue.tags["p"]["status"] == "finished"
 
 
 def test_prompts_do_not_mix(start):

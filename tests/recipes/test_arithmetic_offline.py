@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.conftest import REPOSITORY
-from verl_gpo.offline import plan, train_plan
+from verl_gpo.offline import build_settings, train_settings
 
 SCRIPT = REPOSITORY / "recipes" / "arithmetic" / "offline.sh"
 # Stands in for Python: writes down the arguments, and does nothing else.
@@ -40,7 +40,7 @@ def commands(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["gpo", "random", "plain"])
-@pytest.mark.parametrize("algo", list(train_plan.METHODS))
+@pytest.mark.parametrize("algo", list(train_settings.METHODS))
 def test_the_command_lines_fit(commands, algo, method):
     called, result = commands("beta=0.7", ALGO=algo, METHOD=method, SEED="3", TOKENS="1000", STEPS="5")
     assert result.returncode == 0, result.stderr
@@ -55,10 +55,10 @@ def test_the_command_lines_fit(commands, algo, method):
     marks = [position for position, argument in enumerate(checked) if argument == "--"]
     assert checked[marks[0] + 1 : marks[1]] == called["verl_gpo.offline.build"]
     assert checked[marks[1] + 1 :] == called["verl_gpo.offline.train"]
-    build = plan.parse_args(called["verl_gpo.offline.build"])
+    build = build_settings.parse_args(called["verl_gpo.offline.build"])
     assert (build.method, build.token_budget, build.seed) == (method, "1000", 3)
     assert build.gpo == ["preset=paper", "min_step_tokens=3"]
-    train = train_plan.parse_args(called["verl_gpo.offline.train"])
+    train = train_settings.parse_args(called["verl_gpo.offline.train"])
     assert train.method == algo and str(train.pairs) == str(build.out)
     assert {"max_steps=5", "seed=3", "beta=0.7"} <= set(train.trl)
     evaluation = called["verl_gpo.evaluation"]

@@ -1,6 +1,7 @@
 """Several nodes: what the Slurm and the job scripts start, with stand-ins for Slurm's and Ray's commands."""
 
 import os
+import shlex
 import subprocess
 
 import pytest
@@ -9,22 +10,31 @@ from tests.conftest import REPOSITORY
 
 FOLDER = REPOSITORY / "recipes" / "math"
 
-# srun runs its command here: once for each task, as Slurm would on each node; --nodelist is one node.
+# srun runs its command here: once for each task, as Slurm would on each node; --nodelist is one node. As since Slurm
+# 22.05, a task has one CPU unless srun itself is told otherwise.
 SRUN = """#!/usr/bin/env bash
-tasks=1
+tasks=1 cpus=1
 while [[ ${1:-} == --* ]]; do
-    case $1 in --ntasks=*) tasks=${1#*=} ;; esac
+    case $1 in
+    --ntasks=*) tasks=${1#*=} ;;
+    --cpus-per-task=*) cpus=${1#*=} ;;
+    esac
     shift
 done
+export SLURM_CPUS_PER_TASK=$cpus
+echo "srun $cpus CPUs: $1" >>"$LOG"
 for ((rank = 0; rank < tasks; rank++)); do SLURM_PROCID=$rank "$@" & done
 wait
 """
 STAND_INS = {
     "srun": SRUN,
     "scontrol": "#!/bin/sh\nprintf 'node1\\nnode2\\n'\n",
-    "hostname": "#!/bin/sh\necho '10.0.0.1 fd00::1 '\n",
+    "hostname": '#!/bin/sh\necho "${ADDRESSES-10.0.0.1 fd00::1 }"\n',
     "sleep": "#!/bin/sh\n",
-    "ray": '#!/bin/sh\necho "ray $*" >>"$LOG"\n',
+    # Each of Ray's nodes writes down by what token it would be known, and who may read it.
+    "ray": '#!/bin/sh\necho "ray $*" >>"$LOG"\n[ "$1" = start ] || exit 0\n'
+    "f=${RAY_AUTH_TOKEN_PATH:-/dev/null}\n"
+    'echo "auth $RAY_AUTH_MODE $(stat -c %a "$f") $(cat "$f")" >>"$LOG"\n',
     # The wait for the nodes reads its program from standard input; the launcher is asked what it would run.
     "python": '#!/bin/sh\n[ "$1" = - ] && { cat >/dev/null; echo "wait for $2" >>"$LOG"; exit; }\n'
     'echo "at $RAY_ADDRESS: python $*" >>"$LOG"\n',
@@ -69,6 +79,9 @@ def test_slurm_starts_ray_on_each_node_and_the_launcher_on_the_first(cluster):
         f"ray start --address=10.0.0.1:6379 {has}",
         f"ray start --head --node-ip-address=10.0.0.1 --port=6379 {has}",
     ]
+    # The steps that hold Ray and the launcher have the job's CPUs; to ask for an address takes one.
+    steps = sorted(line for line in lines if line.startswith("srun"))
+    assert steps == ["srun 1 CPUs: hostname", "srun 64 CPUs: bash", "srun 64 CPUs: bash"]
     assert "wait for 2" in lines
     training = lines[-1]
     assert training.startswith("at 10.0.0.1:6379: python -m verl.trainer.main_ppo")
@@ -76,6 +89,60 @@ def test_slurm_starts_ray_on_each_node_and_the_launcher_on_the_first(cluster):
         assert part in training
     # The metrics are written on whichever node the trainer runs.
     assert f"env_vars.VERL_FILE_LOGGER_PATH='{environment['OUT_DIR']}/metrics.jsonl'" in training
+
+
+def tokens(log):
+    """``(mode, permissions of the file, token)`` of each of Ray's nodes."""
+    return [line.split(" ")[1:] for line in log.read_text().splitlines() if line.startswith("auth")]
+
+
+def test_the_nodes_of_a_job_share_a_token_that_only_its_owner_reads(cluster):
+    environment, log = cluster
+    seen = set()
+    for _ in range(2):
+        log.unlink(missing_ok=True)
+        result = run("slurm.sh", environment=environment)
+        assert result.returncode == 0, result.stderr
+        first, second = tokens(log)
+        assert first == second and first[:2] == ["token", "600"]
+        assert len(first[2]) == 64 and set(first[2]) <= set("0123456789abcdef")
+        assert first[2] not in result.stdout + result.stderr
+        seen.add(first[2])
+    assert len(seen) == 2  # another job, another token
+    assert list((REPOSITORY / "outputs").glob("ray-token-*")) == []
+
+
+def test_a_token_of_the_users_is_taken_and_kept(cluster, tmp_path):
+    environment, log = cluster
+    mine = tmp_path / "mine"
+    mine.write_text("0123")
+    result = run("slurm.sh", environment={**environment, "RAY_AUTH_TOKEN_PATH": str(mine)})
+    assert result.returncode == 0, result.stderr
+    assert [node[::2] for node in tokens(log)] == [["token", "0123"]] * 2 and mine.exists()
+
+
+def test_ray_can_do_without_a_token(cluster):
+    environment, log = cluster
+    result = run("slurm.sh", environment={**environment, "RAY_AUTH_MODE": "disabled"})
+    assert result.returncode == 0, result.stderr
+    assert [(mode, token) for mode, _, token in tokens(log)] == [("disabled", "")] * 2
+
+
+def test_the_head_is_found_behind_ipv6_addresses(cluster):
+    environment, log = cluster
+    result = run("slurm.sh", environment={**environment, "ADDRESSES": "fd00::1 2001:db8::7 10.0.0.9 172.17.0.1 "})
+    assert result.returncode == 0, result.stderr
+    assert "ray start --head --node-ip-address=10.0.0.9 --port=6379" in log.read_text()
+
+
+def test_a_head_without_ipv4_is_told(cluster):
+    environment, log = cluster
+    result = run("slurm.sh", environment={**environment, "ADDRESSES": "fd00::1 "})
+    assert result.returncode == 2
+    assert "HEAD_IP: node1 has no IPv4 address among 'fd00::1 '" in result.stderr
+    assert "ray" not in log.read_text()
+    result = run("slurm.sh", environment={**environment, "ADDRESSES": "fd00::1 ", "HEAD_IP": "10.1.1.1"})
+    assert result.returncode == 0 and "--node-ip-address=10.1.1.1" in log.read_text()
 
 
 def test_slurm_says_what_environment_is_missing(cluster):
@@ -112,3 +179,20 @@ def test_a_job_takes_its_settings_along(cluster):
         "ray job submit --address=http://head:8265 --no-wait -- env NNODES=4 SETUP=qwen3_4b_dapo"
     )
     assert "METHOD=plain" in submitted and submitted.rstrip().endswith(f"launch {REPOSITORY} data.seed=1")
+
+
+def test_the_command_that_a_dry_run_prints_can_be_pasted(cluster):
+    environment, log = cluster
+    given = {**environment, "NNODES": "2", "MODEL": "/models/with space"}
+    result = run("submit.sh", "trainer.logger=[console, file]", environment={**given, "DRY_RUN": "1"})
+    assert result.returncode == 0, result.stderr
+    printed = result.stdout.partition("would run:\n")[2].strip()
+    assert printed
+    log.unlink()
+    pasted = subprocess.run(["bash", "-c", printed], env=environment, capture_output=True, text=True, timeout=60)
+    assert pasted.returncode == 0, pasted.stderr
+    from_paste = log.read_text()
+    log.unlink()
+    assert run("submit.sh", "trainer.logger=[console, file]", environment=given).returncode == 0
+    assert log.read_text() == from_paste
+    assert shlex.split(printed)[-1] == "trainer.logger=[console, file]" and "MODEL=/models/with space" in from_paste

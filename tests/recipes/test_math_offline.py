@@ -30,7 +30,7 @@ def launched(tmp_path):
         python.chmod(0o755)
         given = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHON": str(python), **environment}
         command = ["bash", str(SCRIPT), *arguments]
-        result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=given, timeout=60)
+        result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=given, timeout=300)
         return result, [json.loads(line) for line in result.stdout.splitlines()]
 
     return run
@@ -98,13 +98,13 @@ def test_kto_has_other_prompts_beside_each(launched):
 
 
 def test_a_pattern_reaches_the_build_as_it_was_written(launched):
-    from verl_gpo.offline import plan
+    from verl_gpo.offline import build_settings
 
     pattern = r"(?<=[.!?]) |\n\n"
     _, calls = launched(GPO=f"splitter=regex splitter_option='{pattern}' max_steps=8")
     build = next(call for call in calls if call[1] == "verl_gpo.offline.build")
     assert f"splitter_option={pattern}" in build
-    assert plan._config(plan.parse_args(build[2:]))[1].splitter_option == pattern
+    assert build_settings._config(build_settings.parse_args(build[2:]))[1].splitter_option == pattern
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,33 @@ def test_a_pattern_reaches_the_build_as_it_was_written(launched):
 def test_what_cannot_be_is_refused_by_name(launched, name, value, said):
     result, calls = launched(**{name: value})
     assert result.returncode == 2 and not calls and result.stderr == f"{name}={value}: {said}\n"
+
+
+#: Runs the check, and writes down all else.
+CHECKER = """#!{python}
+import json, os, sys
+if sys.argv[2] == "verl_gpo.plan.offline":
+    os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+print(json.dumps(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("dry_run", ["0", "1"])
+def test_what_trl_refuses_is_refused_before_the_build(launched, monkeypatch, dry_run):
+    monkeypatch.setattr(sys.modules[__name__], "RECORDER", CHECKER)
+    environment = {"ALGO": "kto", "DRY_RUN": dry_run, "PYTHONPATH": str(REPOSITORY)}
+    result, calls = launched("per_device_train_batch_size=1", **environment)
+    assert result.returncode == 1 and calls == []
+    said = [line for line in result.stderr.splitlines() if not line.startswith("+")]
+    assert len(said) == 1 and said[0].startswith("verl_gpo: per_device_train_batch_size=1: KTO needs at least 2")
+
+
+def test_a_run_begins_with_the_check_and_goes_on(launched, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "RECORDER", CHECKER)
+    result, calls = launched(ALGO="kto", N_GPUS="1", PYTHONPATH=str(REPOSITORY))
+    assert result.returncode == 0, result.stderr
+    assert [call[1] for call in calls] == ["verl_gpo.offline.build", "verl_gpo.offline.train"]
+    assert "per_device_train_batch_size=2" in calls[1]
 
 
 @pytest.mark.parametrize("name", ["ALGO", "METHOD"])

@@ -9,7 +9,7 @@ import random
 from recipes.arithmetic.reward import compute_score
 from recipes.arithmetic.task import ArithmeticSpec, generate_problems, parse_problem, sample_solution, true_values
 from verl_gpo.config import GPOConfig
-from verl_gpo.core.reentry import ReentryEngine
+from verl_gpo.core.reentry import ReentryProcedure
 from verl_gpo.core.types import Continuation, ScoredContinuation, Trajectory
 from verl_gpo.traces.record import trace_record
 
@@ -37,7 +37,7 @@ class Policy:
     def __init__(self, problem):
         self.problem = problem
 
-    async def sample(self, prefix, max_tokens, seed):
+    async def sample(self, prefix, max_tokens, seed, lane=0):
         rng = random.Random(seed)
         done = decode(prefix).splitlines()
         state = tuple(map(int, done[-1][2:])) if done else self.problem.start
@@ -59,7 +59,7 @@ def records(count, seed=0, prompts_a_step=8, **settings):
     """``count`` records, eight prompts a training step."""
     settings = {"n_mc": 6, "rule": RULE, "anchor_outcome": "any", **settings}
     config = GPOConfig.from_mapping(settings)
-    engine = ReentryEngine(config, lines, 200)
+    engine = ReentryProcedure(config, lines, 200)
     made = []
     for number, problem in enumerate(generate_problems(ArithmeticSpec(), count, seed)):
         rng, policy = random.Random(f"{seed}/{number}"), Policy(problem)

@@ -58,6 +58,6 @@ def test_settings_columns_and_names_exist():
         "critical": None,
         "states": [],
         "steps": [],
-        "usage": {p: {"tokens": 0, "seconds": 0} for p in ("value", "reenter")},
+        "usage": {p: {"tokens": 0, "seconds": 0} for p in ("value", "reentry")},
     }
     assert all(f"`{column}`" in PAGE for column in (*_numbers(row), "solved", "reentered"))

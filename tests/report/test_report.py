@@ -16,17 +16,17 @@ TRAINED = {
     2: {"gpo/tokens/root": 120.0, "gpo/tokens/value": 200.0, "gpo/tokens/reentry": 60.0, "timing_s/step": 2.0},
     3: {"gpo/tokens/root": 80.0, "gpo/tokens/value": 100.0, "gpo/tokens/reentry": 0.0, "timing_s/step": 4.0},
 }
-for metrics, root, branch, found, failed in zip(
+for metrics, root, reentry, found, failed in zip(
     TRAINED.values(), (8.0, 8.0, 8.0), (4.0, 4.0, 0.0), (1.0, 1.0, 0.0), (2.0, 0.0, 1.0), strict=True
 ):
-    metrics |= {"gpo/rollouts/root": root, "gpo/rollouts/reentry": branch, "gpo/critical/found": found}
+    metrics |= {"gpo/rollouts/root": root, "gpo/rollouts/reentry": reentry, "gpo/critical/found": found}
     metrics |= {"gpo/failures/sampling": failed, "gpo/failures/scoring": 1.0, "gpo/accuracy/root": 0.5}
 TRAINED[1]["gpo/accuracy/reentry"] = 0.25
 # Of 9 s: sampling and scoring 1 + 2 + 1, optimizing .5 + 2.5, 2 s are neither. Of 2 s and of 4 s it is half a second.
 for metrics, phases, update in zip(
     TRAINED.values(), ((1.0, 2.0, 1.0), (0.5, 0.25, 0.25), (1.0, 1.0, 0.0)), (2.5, 0.0, 1.0), strict=True
 ):
-    metrics |= {f"gpo/seconds/{name}": s for name, s in zip(("rollout", "value", "reenter"), phases, strict=True)}
+    metrics |= {f"gpo/seconds/{name}": s for name, s in zip(("rollout", "value", "reentry"), phases, strict=True)}
     metrics |= {"timing_s/old_log_prob": 0.5, "timing_s/update_actor": update, "timing_s/gen": 99.0}
 
 
@@ -215,8 +215,8 @@ def log(step, **data):
 log(1, **{"timing_s/step": 30.0})
 enter(step=1, done=4)  # what is left of the step before is not shown
 enter(step=2, rollout=3, done=1)
-enter(step=2, value=2, reenter=1, done=1)
-enter(step=2, reenter=1, done=3)
+enter(step=2, value=2, reentry=1, done=1)
+enter(step=2, reentry=1, done=3)
 enter(step=2, done=4)
 log(2, **{"timing_s/step": 6.0})
 """

@@ -113,7 +113,7 @@ def test_committed_runs_have_every_figure_of_a_single_seed():
         "Validation accuracy against seconds",
         "Tokens by purpose",
         "Seconds by phase",
-        "Root and branch accuracy",
+        "Root and re-entry accuracy",
         "Position of the critical step",
         "Prefix cache hits",
     } <= set(figures)

@@ -92,7 +92,7 @@ def prompt(global_step, anchors, **about):
         "uid": "u",
         "global_step": global_step,
         "prompt": "p",
-        "usage": {"value": usage, "reenter": {**usage, "tokens": 4, "seconds": 0.5}},
+        "usage": {"value": usage, "reentry": {**usage, "tokens": 4, "seconds": 0.5}},
         "anchors": anchors,
         **about,
     }
@@ -123,9 +123,9 @@ def test_the_frame_by_hand(tmp_path):
     found = frame.iloc[1]
     assert (found.n_steps, found.critical_step, found.position) == (5, 1, 0.25)
     assert (found.critical_advantage, found.confidence) == (0.5, 0.75)
-    assert found.branch_reward == pytest.approx(2 / 3)
-    assert (found.value_tokens, found.reenter_tokens, found.seconds) == (10, 4, 2.0)
-    assert pandas.isna(frame.iloc[0].critical_step) and pandas.isna(frame.iloc[0].branch_reward)
+    assert found.reentry_reward == pytest.approx(2 / 3)
+    assert (found.value_tokens, found.reentry_tokens, found.seconds) == (10, 4, 2.0)
+    assert pandas.isna(frame.iloc[0].critical_step) and pandas.isna(frame.iloc[0].reentry_reward)
     assert list(frame["hit"]) == [0.0, 1.0, 1.0]  # to abstain where there is no critical step is right
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.report.arithmetic import records
 from verl_gpo.core.critical import CriticalStep
-from verl_gpo.core.learn import BranchGroup
+from verl_gpo.core.learn import ReentryGroup
 from verl_gpo.core.result import GroupResult, Reentry
 from verl_gpo.core.types import Continuation, ScoredContinuation, Trajectory
 from verl_gpo.core.values import UNKNOWN, group_value, monte_carlo_value, observed_value
@@ -34,7 +34,7 @@ REENTRY = Reentry(
     (3, 6, 8),
     (group_value([1.0, 0.0]), monte_carlo_value(VALUED), UNKNOWN, observed_value(1.0)),
     CriticalStep(1, 0.25, math.nan),
-    (BranchGroup(1, tuple(b"ab\n"), FRESH, True),),
+    (ReentryGroup(1, tuple(b"ab\n"), FRESH, True),),
 )
 
 
@@ -79,7 +79,7 @@ def test_learnt_is_what_became_a_row():
 
 
 def test_a_continuation_that_is_valued_and_learnt_from_stands_there_once():
-    reused = Reentry(0, REENTRY.ends, REENTRY.values, REENTRY.critical, (BranchGroup(1, (97,), VALUED, True),))
+    reused = Reentry(0, REENTRY.ends, REENTRY.values, REENTRY.critical, (ReentryGroup(1, (97,), VALUED, True),))
     states = trace_record(ROOTS, GroupResult([reused]), decode, "p")["anchors"][0]["states"]
     assert [(c["valued"], c["learnt"]) for c in states[1]["continuations"]] == [(True, True)] * 2
 
@@ -118,7 +118,7 @@ def test_records_of_the_engine_are_what_the_schema_says():
     seen = set()
     for record in made:
         for path, value in paths(record):
-            path = re.sub(r"usage\.(value|reenter)\b", "usage.*", path)
+            path = re.sub(r"usage\.(value|reentry)\b", "usage.*", path)
             if path == "usage.*":
                 continue
             kind, _ = FIELDS[path]  # nothing that is not documented

@@ -12,17 +12,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..config import BLOCK, ConfigError, GPOConfig
 from ..core.segment.steps import configured_splitter
-from ..inference.settings import read_settings
-from ..inference.task import FunctionScorer, Prompt, load_reward, read_prompts
-from .pool import PooledResponse, collect, pool_prompt
+from ..inference.fingerprint import identified_reward
+from ..inference.launch import print_failures
+from ..inference.model import identify
+from ..inference.settings import add_template_option, read_settings, read_template
+from ..inference.task import FunctionScorer, Prompt, UnusablePrompt, check_reward, read_prompts
+from .pool import PooledResponse, check_pool, collect, pool_prompt
 from .replay import pooled_case
 from .report import RUNGS, ladder, measure, write
 
@@ -37,6 +41,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", required=True, help="parquet file in verl's schema")
     parser.add_argument("--reward", required=True, help="FILE.py or FILE.py:FUNCTION, as verl's custom reward function")
     parser.add_argument("--out", type=Path, required=True, help="folder for the pool and the results")
+    add_template_option(parser)
     parser.add_argument("--responses", type=int, default=32, help="responses to calibrate on")
     parser.add_argument("--roots", type=int, default=8, help="rollouts of each group")
     parser.add_argument("--reference", type=int, default=64, help="continuations at each state")
@@ -57,12 +62,19 @@ def _check(args: argparse.Namespace) -> tuple[dict, list[str]]:
     for key, least in (("responses", 1), ("roots", 1), ("reference", 4), ("repeats", 1), ("response_length", 2)):
         if getattr(args, key) < least:
             raise ValueError(f"--{key.replace('_', '-')}={getattr(args, key)}: must be at least {least}")
+    if not args.temperature > 0:
+        raise ValueError(f"--temperature={args.temperature}: must be above 0, or all continuations of a state agree")
+    if not 0 < args.top_p <= 1:
+        raise ValueError(f"--top-p={args.top_p}: must be above 0 and at most 1")
+    if args.max_model_len is not None and args.max_model_len < 1:
+        raise ValueError(f"--max-model-len={args.max_model_len}: must be at least 1")
     if not 0 <= args.hit_rate <= 1:
         raise ValueError(f"--hit-rate={args.hit_rate}: must be a number from 0 to 1")
     strategies = args.strategies.split(",")
     for strategy in strategies:
         if strategy not in RUNGS:
             raise ValueError(f"--strategies={strategy}: must be of {', '.join(RUNGS)}")
+    read_settings(args.engine)  # better now than when the engine starts
     shared = read_settings(args.gpo)
     if shared.get("rule") == "random":
         raise ConfigError(f"{BLOCK}.rule", "random", "must be another for a calibration: chance has no hit rate")
@@ -75,19 +87,40 @@ def _check(args: argparse.Namespace) -> tuple[dict, list[str]]:
     return shared, strategies
 
 
-async def _collect(args: argparse.Namespace, config: GPOConfig, prompts: list[Prompt], reward, console: Console):
-    from ..inference.engine import VLLMEngine, VLLMSampler
+def build_engine(args: argparse.Namespace, seed: int) -> Any:
+    """The engine, a :class:`~verl_gpo.inference.engine.VLLMEngine`."""
+    from ..inference.engine import VLLMEngine
 
     options = {"max_model_len": args.max_model_len, **read_settings(args.engine)}
-    engine = VLLMEngine(args.model, temperature=args.temperature, top_p=args.top_p, seed=config.seed, **options)
+    return VLLMEngine(args.model, temperature=args.temperature, top_p=args.top_p, seed=seed, **options)
+
+
+async def _collect(
+    args: argparse.Namespace,
+    config: GPOConfig,
+    template: dict[str, Any],
+    prompts: list[Prompt],
+    reward: Callable[..., Any],
+    console: Console,
+) -> tuple[list[PooledResponse], list[str]]:
+    """The pool, and a line for each prompt that the engine cannot be given."""
+    from ..inference.engine import VLLMSampler, usable_ids
+
+    left_out: list[str] = []
+    engine = build_engine(args, config.seed)
     try:
         splitter = configured_splitter(config, engine.decode)
 
         async def pool_one(index: int) -> PooledResponse | None:
             prompt = prompts[index]
+            try:
+                prompt_ids = usable_ids(engine, prompt, template)
+            except UnusablePrompt as error:
+                left_out.append(f"warning: row {index} is left out: {error}")
+                return None
             return await pool_prompt(
                 index,
-                VLLMSampler(engine, prompt.token_ids(engine.tokenizer)),
+                VLLMSampler(engine, prompt_ids),
                 FunctionScorer(reward, engine.tokenizer, prompt),
                 splitter,
                 args.response_length,
@@ -100,15 +133,40 @@ async def _collect(args: argparse.Namespace, config: GPOConfig, prompts: list[Pr
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:
             task = progress.add_task("responses", total=args.responses)
-            return await collect(
+            pool = await collect(
                 args.out / "pool.jsonl",
                 range(len(prompts)),
                 pool_one,
                 args.responses,
                 progress=lambda done: progress.update(task, completed=done),
             )
+        return pool, left_out
     finally:
         engine.shutdown()
+
+
+def _prompts(args: argparse.Namespace) -> list[Prompt]:
+    try:
+        prompts = read_prompts(args.data)
+    except ValueError as error:
+        raise ValueError(f"--{error}") from error
+    if not prompts:
+        raise ValueError(f"--data={args.data}: has no rows")
+    return prompts
+
+
+def _drawn_with(
+    args: argparse.Namespace, config: GPOConfig, identity: dict[str, str], template: dict[str, Any]
+) -> dict[str, Any]:
+    """What a pooled response depends on besides its prompt, by name."""
+    options = ("roots", "reference", "response_length", "max_model_len", "temperature", "top_p")
+    keys = ("splitter", "splitter_option", "min_step_tokens", "max_steps", "anchor_outcome", "solved_reward", "seed")
+    return {
+        **identity,
+        **{key: getattr(args, key) for key in options},
+        **{key: getattr(config, key) for key in keys},
+        "apply_chat_template_kwargs": template,
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -116,12 +174,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(stderr=False)
     try:
         shared, strategies = _check(args)
-        prompts, reward = read_prompts(args.data), load_reward(args.reward)
+        template, identity = read_template(args.template), identify(args.model)
+        config = GPOConfig.from_mapping(shared)
+        reward, reward_id = identified_reward(args.reward)
+        prompts = _prompts(args)
+        try:
+            check_reward(reward, prompts)
+        except ValueError as error:
+            raise ValueError(f"--reward={args.reward}: {error}") from error
+        check_pool(args.out, _drawn_with(args, config, {**identity, "reward": reward_id}, template))
     except (ConfigError, ValueError) as error:
-        print(f"verl_gpo: {error}", file=sys.stderr)
+        print(f"verl_gpo: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     config = GPOConfig.from_mapping(shared, refuse_unread=False)
-    pool = asyncio.run(_collect(args, config, prompts, reward, console))
+    pool, left_out = asyncio.run(_collect(args, config, template, prompts, reward, console))
+    print_failures(left_out, "rows left out")
     if not pool:
         print(f"verl_gpo: data={args.data!r}: no prompt gave a response of two steps or more", file=sys.stderr)
         return 1

@@ -82,7 +82,7 @@ class CurvePolicy:
     def __init__(self, values: np.ndarray, rng: random.Random):
         self._values, self._rng = values, rng
 
-    async def sample(self, prefix: Tokens, max_tokens: int, seed: int) -> Continuation:
+    async def sample(self, prefix: Tokens, max_tokens: int, seed: int, lane: int = 0) -> Continuation:
         steps = len(self._values) - 1
         return Continuation((0,) * (steps * TOKENS_PER_STEP - len(prefix)))
 

@@ -12,9 +12,12 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..core.anchors import choose_anchors
 from ..core.types import Sampler, SamplingError, Scorer, ScoringError, Splitter, Tokens, Trajectory
+from ..inference import jsonl
+from ..inference.fingerprint import refuse
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,24 @@ def read_pool(path: Path) -> list[PooledResponse]:
         except json.JSONDecodeError:
             break
     return responses
+
+
+def check_pool(out: Path, drawn_with: dict[str, Any]) -> None:
+    """Refuse to mix responses of different settings in one folder, and write down what these are drawn with.
+
+    A folder without ``run.json`` takes the settings of its next call.
+
+    Raises:
+        ValueError: names what differs, there and here.
+    """
+    file = out / "run.json"
+    if file.is_file():
+        try:
+            there = json.loads(file.read_text(encoding="utf-8"))["settings"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{file}: cannot be read ({error})") from error
+        refuse(out, there, drawn_with, "responses")
+    jsonl.replace(file, [json.dumps({"settings": drawn_with}, indent=1) + "\n"])
 
 
 async def pool_prompt(

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..config import GPOConfig
 from ..core.critical import RULES
-from ..core.reentry import ReentryEngine
+from ..core.reentry import ReentryProcedure
 from ..core.types import Continuation, Sampler, SamplingError, ScoredContinuation, Scorer, Tokens, Trajectory
 from ..statistics import wilson_interval
 from .pool import PooledResponse
@@ -95,7 +95,7 @@ class Outcome:
         extra_tokens: spent on rollouts after the choice.
         learnt: share of all tokens drawn, re-entry included, that are learnt from.
         abstained: searches, of all, that chose nothing. They are in no other list but tokens and requests.
-        engine_seconds: computed by the engine itself.
+        cpu_seconds: computed by the engine itself.
         bias: mean reward of the group that is learnt from less the true value of its state.
     """
 
@@ -108,7 +108,7 @@ class Outcome:
     learnt: list[float] = field(default_factory=list)
     bias: list[float] = field(default_factory=list)
     abstained: int = 0
-    engine_seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
     def summary(self) -> dict[str, float]:
         """Means, the hit rate's 95 % Wilson interval, and the expected calibration error of the confidence."""
@@ -132,7 +132,7 @@ class Outcome:
             "extra_tokens": _mean(self.extra_tokens),
             "learnt_share": _mean(self.learnt),
             "bias": _mean(self.bias),
-            "engine_ms": 1000 * self.engine_seconds / searches,
+            "engine_ms": 1000 * self.cpu_seconds / searches,
         }
 
     def by_confidence(self, thresholds: Sequence[float] = THRESHOLDS) -> list[dict[str, float]]:
@@ -178,7 +178,7 @@ class PoolPolicy:
         self._at = {end: k for k, end in enumerate(response.ends[:-1])}
         self._decks: dict[int, list[tuple[int, float]]] = {}
 
-    async def sample(self, prefix: Tokens, max_tokens: int, seed: int) -> Continuation:
+    async def sample(self, prefix: Tokens, max_tokens: int, seed: int, lane: int = 0) -> Continuation:
         deck = self._decks.setdefault(len(prefix), [])
         if not deck:
             deck.extend(self._draws(len(prefix)))
@@ -222,16 +222,16 @@ def replay(
 
 
 async def _search(config: GPOConfig, case: Case, name: str, tolerance: float, outcome: Outcome) -> None:
-    engine = ReentryEngine(config, lambda token_ids, log_probs=None: list(case.ends), case.response_length)
+    engine = ReentryProcedure(config, lambda token_ids, log_probs=None: list(case.ends), case.response_length)
     policy = case.policy(random.Random(name))
     result = await engine.run([case.root, *case.others], policy, policy, name)
     (reentry,) = result.reentries
-    value, reenter = result.usage["value"], result.usage["reenter"]
+    value, reentry = result.usage["value"], result.usage["reentry"]
     outcome.tokens.append(value.tokens)
     outcome.requests.append(value.requests)
-    outcome.engine_seconds += result.engine_seconds
-    outcome.extra_tokens.append(reenter.tokens)
-    drawn = value.tokens + reenter.tokens
+    outcome.cpu_seconds += result.cpu_seconds
+    outcome.extra_tokens.append(reentry.tokens)
+    drawn = value.tokens + reentry.tokens
     if drawn:
         outcome.learnt.append(sum(len(r.continuation.token_ids) for r in reentry.rollouts) / drawn)
     for group in reentry.groups:

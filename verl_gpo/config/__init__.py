@@ -1,6 +1,7 @@
 """Every choice of GPO's own, validated once. A leaf: it imports nothing of the package, and the standard library only.
 
-- :mod:`~verl_gpo.config.gpo`        ``GPOConfig``, one frozen dataclass
+- :mod:`~verl_gpo.config.settings`   the settings, a field each
+- :mod:`~verl_gpo.config.gpo`        ``GPOConfig``, which reads and validates them
 - :mod:`~verl_gpo.config.names`      the names that settings may have, and the presets, as data
 - :mod:`~verl_gpo.config.splitters`  the names of the splitters, and their options
 - :mod:`~verl_gpo.config.option`     what a setting is: default, what it may hold, help, who reads it and when

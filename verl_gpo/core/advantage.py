@@ -7,32 +7,33 @@ root rows are compared with root rows only.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import torch
 
-#: Separates a prompt's uid from the name of a reset state. verl's keys forbid ``_`` in a uid.
-_SEPARATOR = "@"
+#: Ends the group id of a reset state. verl's keys forbid ``_`` in a uid, so there is none in it.
+_RESET_STATE = re.compile(r"@gpo\.\d+\.\d+$")
 
 
 def reentry_uid(prompt_uid: str, anchor: int, state: int) -> str:
     """Group id of the rollouts from state ``s_state`` of response ``anchor`` to the prompt ``prompt_uid``."""
-    return f"{prompt_uid}{_SEPARATOR}{anchor}.{state}"
+    return f"{prompt_uid}@gpo.{anchor}.{state}"
 
 
-def is_reentry_uid(uid: str) -> bool:
-    """Whether a group id belongs to rollouts from a reset state."""
-    return _SEPARATOR in uid
+def is_reentry_uid(uid: Hashable) -> bool:
+    """Whether a group id belongs to rollouts from a reset state. Prompts may have any: numbers, or texts with ``@``."""
+    return isinstance(uid, str) and _RESET_STATE.search(uid) is not None
 
 
-def is_alone(uids_B: Sequence[str]) -> list[bool]:
+def is_alone(uids_B: Sequence[Hashable]) -> list[bool]:
     """Which re-entry rows are the only ones of their group, and so have no baseline. Shape ``(rows,)``."""
     counts = Counter(uids_B)
     return [is_reentry_uid(uid) and counts[uid] == 1 for uid in uids_B]
 
 
-def reentry_weights(uids_B: Sequence[str], reentry_weight: float) -> torch.Tensor:
+def reentry_weights(uids_B: Sequence[Hashable], reentry_weight: float) -> torch.Tensor:
     """Factor on each row's advantages: 1 on roots, the weight on re-entry rows. Shape ``(rows,)``."""
     return torch.tensor([reentry_weight if is_reentry_uid(uid) else 1.0 for uid in uids_B])
 
@@ -56,7 +57,7 @@ def exponential_advantages(advantages_G: torch.Tensor, beta: float) -> torch.Ten
 def group_advantages(
     rewards_BT: torch.Tensor,
     mask_BT: torch.Tensor,
-    uids_B: Sequence[str],
+    uids_B: Sequence[Hashable],
     normalize_by_std: bool = True,
     reentry_weight: float = 1.0,
     exp_beta: float = 0.0,
@@ -85,7 +86,7 @@ def group_advantages(
     """
     outcomes_B = rewards_BT.sum(dim=-1)
     advantages_B = torch.zeros_like(outcomes_B)
-    groups: dict[str, list[int]] = defaultdict(list)
+    groups: dict[Hashable, list[int]] = defaultdict(list)
     for row, uid in enumerate(uids_B):
         groups[uid].append(row)
     for uid, rows in groups.items():
@@ -98,6 +99,8 @@ def group_advantages(
         else:
             mean, std = torch.zeros_like(outcomes[0]), torch.ones_like(outcomes[0])
         advantages = outcomes - mean
+        if is_reentry_uid(uid) and bool((outcomes == outcomes[0]).all()):
+            continue  # rounding of the mean would leave a gradient where nothing differs
         if exp_beta and is_reentry_uid(uid):
             advantages = exponential_advantages(advantages, exp_beta)
         elif normalize_by_std:

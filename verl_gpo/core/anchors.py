@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from .types import Trajectory
@@ -46,6 +47,8 @@ def choose_anchors(roots_N: Sequence[Trajectory], count: int, outcome: str, solv
     seen: set[tuple[int, ...]] = set()
     anchors = []
     for index, root in enumerate(roots_N):
+        if not math.isfinite(root.reward):
+            continue  # nothing is known of what it came to
         if ANCHOR_OUTCOMES[outcome](root.reward >= solved_reward) and root.token_ids not in seen:
             seen.add(root.token_ids)
             anchors.append(index)

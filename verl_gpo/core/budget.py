@@ -1,4 +1,8 @@
-"""What a prompt and a training step may spend, and what is given up first when it runs out."""
+"""What a prompt and a training step may spend, and what is given up first when it runs out.
+
+Tokens are reserved when requests are planned and settled when they have come back, so that prompts that overlap see
+each other's plans and not only what has been completed.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +12,26 @@ import math
 _SEARCH_SHARE = 0.8
 
 
-class TokenBudget:
-    """Tokens that may be generated besides the root rollouts; 0 is no limit.
+class Account:
+    """Tokens that may be generated besides the root rollouts.
+
+    >>> step = Account(1000)
+    >>> prompt = Account(400, step)
+    >>> prompt.reserve(300); prompt.left, step.left
+    (100, 700)
+    >>> prompt.settle(300, 180); prompt.left, step.left
+    (220, 820)
 
     Args:
-        limit: the budget.
-        parent: a wider budget that the same tokens count against.
+        limit: the budget; 0 for none.
+        parent: a wider account that the same tokens count against.
     """
 
-    def __init__(self, limit: int = 0, parent: TokenBudget | None = None):
+    def __init__(self, limit: float = 0, parent: Account | None = None):
         self.limit = limit
-        self.spent = 0
+        self.spent = 0.0
+        self.reserved = 0.0
         self._parent = parent
-
-    @property
-    def left(self) -> float:
-        """Tokens that may still be spent; never below 0."""
-        own = max(self.limit - self.spent, 0) if self.limit else math.inf
-        return min(own, self._parent.left) if self._parent else own
-
-    def spend(self, tokens: int) -> None:
-        self.spent += tokens
-        if self._parent:
-            self._parent.spend(tokens)
 
     @property
     def effort(self) -> str:
@@ -40,6 +41,26 @@ class TokenBudget:
         (no Monte Carlo; the critical step is the most probable one by what is free), from 100 % on ``none``
         (root rollouts only).
         """
-        if not self.limit or self.spent < _SEARCH_SHARE * self.limit:
+        taken = self.spent + self.reserved
+        if not self.limit or taken < _SEARCH_SHARE * self.limit:
             return "search"
-        return "propose" if self.spent < self.limit else "none"
+        return "propose" if taken < self.limit else "none"
+
+    @property
+    def left(self) -> float:
+        """Tokens that may still be reserved; never below 0, infinite without a limit."""
+        own = max(self.limit - self.spent - self.reserved, 0) if self.limit else math.inf
+        return min(own, self._parent.left) if self._parent else own
+
+    def reserve(self, tokens: float) -> None:
+        """Set tokens aside for what has been planned. It is for the caller to look at :attr:`left` first."""
+        self.reserved += tokens
+        if self._parent:
+            self._parent.reserve(tokens)
+
+    def settle(self, reserved: float, spent: float) -> None:
+        """Give back what was reserved for a request, and note what it has cost."""
+        self.reserved -= reserved
+        self.spent += spent
+        if self._parent:
+            self._parent.settle(reserved, spent)

@@ -20,7 +20,7 @@ class Cost:
         value_tokens: of the Monte Carlo continuations; for ``adaptive`` and ``propose``, which stop early, at most.
         reentry_tokens: of rollouts after the choice.
         requests: continuations and rollouts besides the roots.
-        root_rows, branch_rows: rows of the batch that the optimizer sees.
+        root_rows, reentry_rows: rows of the batch that the optimizer sees.
     """
 
     plain_tokens: float
@@ -29,7 +29,7 @@ class Cost:
     reentry_tokens: float
     requests: float
     root_rows: float
-    branch_rows: float
+    reentry_rows: float
 
     @property
     def multiple(self) -> float:
@@ -77,5 +77,5 @@ def expected_cost(
         reentry_tokens=anchors * learnt.after * typical,
         requests=anchors * (drawn + learnt.after),
         root_rows=root_rows,
-        branch_rows=reentry_rows,
+        reentry_rows=reentry_rows,
     )

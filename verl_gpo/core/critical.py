@@ -22,6 +22,10 @@ RULES: dict[str, Callable | None] = {
 }
 
 
+#: Differences of means that are nearer than this are equal but for rounding.
+_EQUAL = 1e-9
+
+
 @dataclass(frozen=True)
 class CriticalStep:
     """The chosen step ``m``.
@@ -106,11 +110,12 @@ def select_critical_step(
         rule: a key of :data:`RULES`.
         min_advantage: the importance of the chosen step has to exceed it. At 0 a response whose values never move has
             no critical step. Without effect on ``random``.
-        rng: source of ``random``'s choice.
+        rng: source of ``random``'s choice, and of the choice among equals. Means of few rewards are often equal, and
+            the first of equals is the reset that costs most.
         eligible_K: steps that may be chosen; None for all.
 
     Returns:
-        The step, the first of equals; None when no step qualifies.
+        The step; None when no step qualifies.
     """
     importance = RULES[rule]
     steps = [k for k in range(len(advantages_K)) if eligible_K is None or eligible_K[k]]
@@ -122,7 +127,8 @@ def select_critical_step(
     steps = [k for k in steps if not math.isnan(advantages_K[k])]
     if not steps:
         return None
-    best = max(steps, key=lambda k: importance(advantages_K[k]))
-    if importance(advantages_K[best]) <= min_advantage:
+    most = max(importance(advantages_K[k]) for k in steps)
+    if most <= min_advantage:
         return None
+    best = (rng or random.Random(0)).choice([k for k in steps if importance(advantages_K[k]) > most - _EQUAL])
     return CriticalStep(best, advantages_K[best])

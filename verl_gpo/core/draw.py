@@ -1,29 +1,76 @@
-"""Draws continuations through the Protocols, bounds how many are in flight, and keeps the books."""
+"""Draws continuations through the Protocols, in the order that the scheduler grants, and keeps the books."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from array import array
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
-from .budget import TokenBudget
-from .types import Sampler, SamplingError, ScoredContinuation, Scorer, ScoringError, Tokens
+from .budget import Account
+from .scheduler import Scheduler
+from .types import Sampler, SamplingError, ScoredContinuation, Scorer, ScoringError, StalledError, Tokens
+
+State = TypeVar("State", bound=Hashable)
+T = TypeVar("T")
+
+#: Requests of one round that share a sticky id. Further ones get another, which may be another replica.
+_REQUESTS_A_LANE = 64
 
 
 @dataclass
 class Usage:
-    """What one phase of one prompt cost. Tokens count what the policy generated, not the context it read."""
+    """What one phase of one prompt cost. Tokens count what the policy generated, not the context it read.
+
+    Of the requests, ``cut`` came to the bound on value continuations, ``censored`` were given up because they did not
+    come back, ``sampling_failures`` were lost, and ``scoring_failures`` got no finite reward.
+    """
 
     requests: int = 0
     tokens: int = 0
     context_tokens: int = 0
     cached_tokens: int = 0
+    cut: int = 0
+    censored: int = 0
     sampling_failures: int = 0
     scoring_failures: int = 0
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class Wanted(Generic[State]):
+    """Continuations to draw from one state.
+
+    Attributes:
+        state: its name.
+        prefix_length: response tokens that it keeps.
+        count: the number of continuations.
+        tokens: expected length of one.
+    """
+
+    state: State
+    prefix_length: int
+    count: int
+    tokens: float
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What came of the continuations of one state.
+
+    Attributes:
+        samples: those that came back with a reward, in the order they were asked for.
+        censored: the number of those that were given up. They are the long ones, so the others are no fair sample.
+    """
+
+    samples: tuple[ScoredContinuation, ...] = ()
+    censored: int = 0
+
+
+@dataclass
 class Draw:
     """Samples and scores continuations of one prompt's states.
 
@@ -32,72 +79,132 @@ class Draw:
         scorer: scores the prompt's responses.
         response_length: most tokens of a response, kept prefix included.
         seed: names the prompt; requests are seeded by it and by their number.
-        slots: bounds the requests in flight; shared between prompts.
-        budget: the tokens drawn count against it.
+        scheduler: grants slots to the requests of all prompts.
+        account: the tokens drawn count against it.
     """
 
-    def __init__(
-        self,
-        sampler: Sampler,
-        scorer: Scorer,
-        response_length: int,
-        seed: str,
-        slots: asyncio.Semaphore,
-        budget: TokenBudget,
-    ):
-        self._sampler, self._scorer = sampler, scorer
-        self._response_length = response_length
-        self._seed = seed
-        self._slots = slots
-        self._budget = budget
+    sampler: Sampler
+    scorer: Scorer
+    response_length: int
+    seed: str
+    scheduler: Scheduler
+    account: Account = field(default_factory=Account)
+
+    def __post_init__(self) -> None:
+        self._queue = self.scheduler.queue()
         self._drawn = 0
 
     async def together(
-        self, wanted: Mapping[Tokens, int], max_tokens: int, usage: Usage
-    ) -> dict[Tokens, tuple[ScoredContinuation, ...]]:
+        self,
+        wanted: Sequence[Wanted[State]],
+        prefix: Callable[[State], Tokens],
+        usage: Usage,
+        max_tokens: int = 0,
+        keep: bool = True,
+    ) -> dict[State, Drawn]:
         """Draw continuations, all at once.
 
         Args:
-            wanted: prefix -> number of continuations.
-            max_tokens: bound on a continuation's length besides the response length; 0 for none.
+            wanted: the states, each once.
+            prefix: the tokens that a state keeps. Asked when a request has its slot, not before: the prefixes of all
+                states of a long response are too much to hold.
             usage: where the cost is added up.
-
-        Returns:
-            prefix -> the continuations that came back, in the order they were asked for; those that failed are counted
-            and left out.
+            max_tokens: bound on a continuation's length besides the response length; 0 for none.
+            keep: off, a continuation keeps its reward and not its tokens: it only gives a value.
         """
-        numbered = []
-        for prefix, count in wanted.items():
-            room = self._response_length - len(prefix)
-            for _ in range(count if room >= 1 else 0):
-                numbered.append((prefix, min(room, max_tokens or room), self._drawn))
+        requests = []
+        for one in wanted:
+            room = self.response_length - one.prefix_length
+            for _ in range(one.count if room >= 1 else 0):
+                lane = len(requests) // _REQUESTS_A_LANE
+                requests.append((one, min(room, max_tokens or room), room, self._drawn, lane))
                 self._drawn += 1
-        scored = await asyncio.gather(*(self._one(*request, usage) for request in numbered))
-        drawn: dict[Tokens, tuple[ScoredContinuation, ...]] = dict.fromkeys(wanted, ())
-        for (prefix, _, _), sample in zip(numbered, scored, strict=True):
-            if sample is not None:
-                drawn[prefix] += (sample,)
-        return drawn
+        self.account.reserve(sum(request[0].tokens for request in requests))
+        outcomes = await all_or_none([self._one(*request, prefix, usage, keep) for request in requests])
+        samples: dict[State, list[ScoredContinuation]] = {one.state: [] for one in wanted}
+        censored = dict.fromkeys(samples, 0)
+        for (one, *_), outcome in zip(requests, outcomes, strict=True):
+            if isinstance(outcome, ScoredContinuation):
+                samples[one.state].append(outcome)
+            elif isinstance(outcome, StalledError):
+                censored[one.state] += 1
+        return {state: Drawn(tuple(scored), censored[state]) for state, scored in samples.items()}
 
-    async def _one(self, prefix: Tokens, max_tokens: int, number: int, usage: Usage) -> ScoredContinuation | None:
+    async def roots(self, count: int, usage: Usage) -> tuple[ScoredContinuation, ...]:
+        """Whole responses to the prompt, for those who have none yet."""
+        drawn = await self.together([Wanted((), 0, count, 0.0)], lambda state: state, usage)
+        return drawn[()].samples
+
+    async def _one(
+        self,
+        one: Wanted[State],
+        max_tokens: int,
+        room: int,
+        number: int,
+        lane: int,
+        prefix: Callable[[State], Tokens],
+        usage: Usage,
+        keep: bool,
+    ) -> ScoredContinuation | SamplingError | ScoringError:
         # A string seeds Random through SHA-512, so the seed is the same in every process.
-        seed = random.Random(f"{self._seed}/{number}").getrandbits(31)
+        seed = random.Random(f"{self.seed}/{number}").getrandbits(31)
         usage.requests += 1
+        spent = 0
         try:
-            async with self._slots:
-                continuation = await self._sampler.sample(prefix, max_tokens, seed)
-        except SamplingError:
+            async with self._queue.slot(one.tokens):
+                kept = prefix(one.state)
+                continuation = await self.sampler.sample(kept, max_tokens, seed, lane)
+            spent = len(continuation.token_ids)
+            usage.tokens += spent
+            if continuation.cached_tokens is not None:
+                usage.context_tokens += continuation.context_tokens
+                usage.cached_tokens += continuation.cached_tokens
+            cut = spent >= max_tokens < room
+            usage.cut += cut
+            scored = await self.scorer.score(kept, continuation)
+            if not math.isfinite(scored.reward):
+                raise ScoringError(f"the reward is {scored.reward}, which is no number")
+        except StalledError as error:
+            usage.censored += 1
+            spent = error.tokens
+            return error
+        except SamplingError as error:
             usage.sampling_failures += 1
-            return None
-        usage.tokens += len(continuation.token_ids)
-        self._budget.spend(len(continuation.token_ids))
-        if continuation.cached_tokens is not None:
-            usage.context_tokens += continuation.context_tokens
-            usage.cached_tokens += continuation.cached_tokens
-        try:
-            scored = await self._scorer.score(prefix, continuation)
-        except ScoringError:
+            return error
+        except ScoringError as error:
             usage.scoring_failures += 1
-            return None
-        cut = len(continuation.token_ids) >= max_tokens < self._response_length - len(prefix)
-        return replace(scored, cut=True) if cut else scored
+            return error
+        finally:
+            self.account.settle(one.tokens, spent)
+        return _compact(replace(scored, cut=True) if cut else scored, keep)
+
+
+def _compact(scored: ScoredContinuation, keep: bool) -> ScoredContinuation:
+    """Without its tokens, or with them in arrays: a tuple of Python's numbers takes ten times the memory."""
+    continuation = scored.continuation
+    if not keep:
+        light = replace(continuation, token_ids=(), log_probs=None, source=None)
+        return replace(scored, continuation=light, source=None)
+    log_probs = continuation.log_probs
+    light = replace(
+        continuation,
+        token_ids=array("i", continuation.token_ids),
+        # Log-probs come from tensors of 32 bits.
+        log_probs=None if log_probs is None else array("f", log_probs),
+    )
+    return replace(scored, continuation=light)
+
+
+async def all_or_none(work: Sequence[Awaitable[T]]) -> list[T]:
+    """The results of all; should one raise, the others are cancelled and awaited before the exception goes on.
+
+    ``asyncio.gather`` would leave them running, and :class:`asyncio.TaskGroup` needs Python 3.11.
+    """
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import bisect
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from ..config import GPOConfig
 from .critical import CriticalStep
+from .draw import Drawn, Wanted
 from .learn import LEARN_FROM
 from .result import Reentry
 from .search import AnchorView, Search
+from .segment.steps import limit_steps
 from .types import ScoredContinuation, Splitter, Tokens, Trajectory
-from .values import UNKNOWN, StateValue, group_value, monte_carlo_value, observed_value
+from .values import UNKNOWN, Bounds, StateValue, group_value, monte_carlo_value, observed_value
+
+
+class Place(NamedTuple):
+    """State ``s_state`` of the group's ``view``-th anchor; the first anchor that has it, where several do."""
+
+    view: int
+    state: int
 
 
 class Group:
-    """The anchors of one prompt, and every continuation drawn, by prefix.
+    """The anchors of one prompt, and every continuation drawn, by state.
 
     Args:
         config: see :class:`verl_gpo.config.GPOConfig`.
@@ -26,6 +37,10 @@ class Group:
         anchors: indices of those that are searched.
         seed: of all random choices.
         given: steps that the data set says are decisive.
+        tokens_left: what search and re-entry may cost.
+
+    Attributes:
+        thinned: whether neighbouring steps had to be merged, because values of all states would cost more.
     """
 
     def __init__(
@@ -38,110 +53,187 @@ class Group:
         anchors: list[int],
         seed: str,
         given: Sequence[int] = (),
+        tokens_left: float = float("inf"),
     ):
         self._config = config
         self._search, self._learn_from = search, LEARN_FROM[config.learn_from]
-        self._rewards = [root.reward for root in roots_N]
-        self._root_value = group_value(self._rewards)
-        self._samples: dict[Tokens, list[ScoredContinuation]] = {}
-        self._values: dict[Tokens, StateValue] = {}
-        self._lengths: set[int] = set()  # of the prefixes above: one that is long costs something to look up
+        self._bounds = Bounds(config.reward_low, config.reward_high)
+        self._root_value = group_value([root.reward for root in roots_N], self._bounds)
+        self._samples: dict[Place, list[ScoredContinuation]] = {}
+        self._censored: dict[Place, int] = {}
+        self._values: dict[Place, StateValue] = {}
         self.anchors = anchors
+        self.thinned = False
         expected = sum(len(root.token_ids) for root in roots_N) / len(roots_N)
         longest = response_length - 1  # a continuation has one token at least
-        self.views = []
+        self.views: list[AnchorView] = []
         for anchor in anchors:
             root = roots_N[anchor]
             ends = tuple(splitter(root.token_ids, root.log_probs))
             rng = random.Random(f"{seed}/{anchor}")
-            known = self._known(root, ends)
-            self.views.append(AnchorView(config, root, ends, longest, expected, rng, *known, given=frozenset(given)))
+            view = AnchorView(config, root, ends, longest, expected, rng, given=frozenset(given))
+            most = self._affordable_steps(view, len(roots_N), tokens_left / len(anchors))
+            if most < view.steps:
+                self.thinned = True
+                merged = tuple(limit_steps(ends, most))
+                view = AnchorView(config, root, merged, longest, expected, rng, given=frozenset())
+            self.views.append(view)
+        self._shared = _shared_states(self.views)
+        self._update()
 
-    def _known(self, root: Trajectory, ends: tuple[int, ...]) -> tuple[list[StateValue], tuple[float, float]]:
-        values, lengths = self._values, self._lengths
-        inner = [values.get(root.token_ids[:end], UNKNOWN) if end in lengths else UNKNOWN for end in ends[:-1]]
-        # A group of one says of s_0 what its only root came to: what was drawn there says more.
-        drawn = self._values.get((), UNKNOWN)
-        first = drawn if drawn.known and self._root_value.count < 2 else self._root_value
-        values = [first, *inner, observed_value(root.reward)] if ends else [first]
-        return values, (min(0.0, *self._rewards), max(1.0, *self._rewards))
+    def _affordable_steps(self, view: AnchorView, roots: int, tokens_left: float) -> int:
+        """The most steps for which the search is expected to cost no more than is left, the re-entry group apart."""
+        if not view.steps:
+            return 0
+        left = tokens_left - min(self._reserved(view, roots), tokens_left / 2)
 
-    def next_round(self, tokens_left: float) -> dict[Tokens, int]:
-        """The next round: prefix -> continuations. Anchors that agree up to a state share what is drawn there."""
-        wanted: dict[Tokens, int] = {}
-        for view in self.views:
-            states = self._search.next_states(view) if view.steps else ()
-            of_view: dict[int, int] = {}
-            for state in states:
+        def too_many(steps: int) -> bool:
+            draws = self._search.expected_draws(self._config, steps, roots)
+            mean = sum(view.continuation_tokens(state) for state in range(1, view.steps)) / max(view.steps - 1, 1)
+            return draws.search * mean + draws.at_prompt * view.response_tokens > left
+
+        if not too_many(view.steps):
+            return view.steps
+        return max(bisect.bisect_left(range(view.steps), True, lo=1, key=too_many) - 1, 1)
+
+    def _reserved(self, view: AnchorView, roots: int) -> float:
+        """Tokens that are kept for the re-entry rollouts of an anchor; at the most what whole responses would cost."""
+        if not view.steps:
+            return 0.0
+        draws = self._search.expected_draws(self._config, view.steps, roots)
+        count = self._learn_from.expected(self._search, draws, self._config.n_reentry).after
+        return count * view.response_tokens
+
+    def _reserved_for_all(self) -> float:
+        return sum(self._reserved(view, self._root_value.count) for view in self.views)
+
+    def prefix(self, place: Place) -> Tokens:
+        """Response tokens that a state keeps."""
+        return self.views[place.view].prefix(place.state)
+
+    def _place(self, view: int, state: int) -> Place:
+        return self._shared.get((view, state)) or Place(view, state)
+
+    def _update(self) -> None:
+        for number, view in enumerate(self.views):
+            inner = [self._values.get(self._place(number, state), UNKNOWN) for state in range(1, view.steps)]
+            # A group of one says of s_0 what its only root came to: what was drawn there says more.
+            drawn = self._values.get(Place(0, 0), UNKNOWN)
+            use_drawn = drawn.known and self._root_value.count < 2
+            values = [drawn if use_drawn else self._root_value, *inner]
+            if view.steps:
+                values.append(observed_value(view.root.reward))
+            view.update(values, in_first=not use_drawn and self._root_value.known)
+
+    def next_round(self, tokens_left: float) -> list[Wanted[Place]]:
+        """The next round. Anchors that agree up to a state share what is drawn there.
+
+        Args:
+            tokens_left: what may be spent, the re-entry rollouts included. What they need is kept for them, up to half.
+        """
+        tokens_left -= min(self._reserved_for_all(), tokens_left / 2)
+        wanted: dict[Place, Wanted[Place]] = {}
+        for number, view in enumerate(self.views):
+            counts: dict[int, int] = {}
+            for state in self._search.next_states(view) if view.steps else ():
                 tokens_left -= view.continuation_tokens(state)
                 if tokens_left < 0:
                     break
-                of_view[state] = of_view.get(state, 0) + 1
+                counts[state] = counts.get(state, 0) + 1
                 view.requested_K[state] += 1
-            for state, count in of_view.items():
-                prefix = view.prefix(state)
-                wanted[prefix] = max(wanted.get(prefix, 0), count)
-        return wanted
+            for state, count in counts.items():
+                place = self._place(number, state)
+                if place not in wanted or wanted[place].count < count:
+                    wanted[place] = self._wanted(place, count)
+        return list(wanted.values())
 
-    def observe(self, drawn: dict[Tokens, tuple[ScoredContinuation, ...]]) -> None:
+    def _wanted(self, place: Place, count: int) -> Wanted[Place]:
+        view = self.views[place.view]
+        return Wanted(place, view.prefix_length(place.state), count, view.continuation_tokens(place.state))
+
+    def observe(self, drawn: Mapping[Place, Drawn]) -> None:
         """Take note of a round's continuations."""
-        for prefix, samples in drawn.items():
-            self._lengths.add(len(prefix))
-            known = self._samples.setdefault(prefix, [])
-            known.extend(samples)
-            self._rewards.extend(sample.reward for sample in samples)
+        for place, came in drawn.items():
+            known = self._samples.setdefault(place, [])
+            known.extend(came.samples)
+            self._censored[place] = self._censored.get(place, 0) + came.censored
             takes_part = self._learn_from.takes_part
             seen = [sample for number, sample in enumerate(known) if takes_part(self._search, number)]
-            self._values[prefix] = monte_carlo_value(seen)
-        for view in self.views:
-            view.update(*self._known(view.root, view.ends_K))
+            self._values[place] = monte_carlo_value(
+                seen, self._censored[place], self._config.partial_rewards, self._bounds
+            )
+        self._update()
 
     def choose(self) -> list[CriticalStep | None]:
         """The critical step of each anchor."""
         return [self._search.choose(view) if view.steps else None for view in self.views]
 
-    def missing(self, chosen: Sequence[CriticalStep | None], left: float) -> dict[Tokens, int]:
-        """Continuations to draw from the reset states after the choice, as far as the tokens left go."""
-        wanted: dict[Tokens, int] = {}
-        for view, critical in zip(self.views, chosen, strict=True):
-            if critical is None:
-                continue
-            state = view.reset_state(critical.index)
-            prefix = view.prefix(state)
-            drawn = sum(not sample.cut for sample in self._samples.get(prefix, ()))
-            count = self._learn_from.missing(self._search, state, drawn, self._config.n_reentry)
-            affordable = int(min(count, left // view.continuation_tokens(state)))
-            count = affordable if affordable + drawn > 1 else 0  # a group of one has nothing to be compared with
-            left -= count * view.continuation_tokens(state)
-            wanted[prefix] = max(wanted.get(prefix, 0), count)
-        return {prefix: count for prefix, count in wanted.items() if count}
+    def _reset(self, number: int, critical: CriticalStep | None) -> Place | None:
+        """The state that an anchor's critical step resets to."""
+        return None if critical is None else self._place(number, self.views[number].reset_state(critical.index))
 
-    def results(
-        self, chosen: Sequence[CriticalStep | None], added: dict[Tokens, tuple[ScoredContinuation, ...]]
-    ) -> list[Reentry]:
+    def missing(self, chosen: Sequence[CriticalStep | None], left: float) -> list[Wanted[Place]]:
+        """Continuations to draw from the reset states after the choice, as far as the tokens left go."""
+        wanted: dict[Place, Wanted[Place]] = {}
+        for number, critical in enumerate(chosen):
+            place = self._reset(number, critical)
+            if place is None:
+                continue
+            tokens = self.views[place.view].continuation_tokens(place.state)
+            drawn = sum(not sample.cut for sample in self._samples.get(place, ()))
+            count = self._learn_from.missing(self._search, place.state, drawn, self._config.n_reentry)
+            affordable = int(min(count, left // tokens))
+            count = affordable if affordable + drawn > 1 else 0  # a group of one has nothing to be compared with
+            left -= count * tokens
+            if count and (place not in wanted or wanted[place].count < count):
+                wanted[place] = self._wanted(place, count)
+        return list(wanted.values())
+
+    def results(self, chosen: Sequence[CriticalStep | None], added: Mapping[Place, Drawn]) -> list[Reentry]:
         """What came of each anchor.
 
         A state that anchors share is learnt from once: with the first that resets to it, or else the first that has it.
         """
         reentries = []
-        taken: set[Tokens] = set()
-        owners: dict[Tokens, int] = {}  # of reset states
-        for anchor, view, critical in zip(self.anchors, self.views, chosen, strict=True):
-            if critical is not None:
-                owners.setdefault(view.prefix(view.reset_state(critical.index)), anchor)
-        for anchor, view, critical in zip(self.anchors, self.views, chosen, strict=True):
-            reset = None if critical is None else view.reset_state(critical.index)
-            drawn = {}
+        taken: set[Place] = set()
+        resets = [self._reset(number, critical) for number, critical in enumerate(chosen)]
+        owners: dict[Place, int] = {}  # of reset states
+        for number, place in enumerate(resets):
+            if place is not None:
+                owners.setdefault(place, number)
+        for number, (anchor, view, critical) in enumerate(zip(self.anchors, self.views, chosen, strict=True)):
+            drawn, own, reset = {}, {}, None
             for state in range(view.steps):
-                if state != reset and view.prefix_length(state) not in self._lengths:
+                place = self._place(number, state)
+                if place in taken or owners.get(place, number) != number:
                     continue
-                prefix = view.prefix(state)
-                if prefix in taken or owners.get(prefix, anchor) != anchor:
-                    continue
-                if prefix in self._samples or state == reset:
-                    drawn[state] = (prefix, self._samples.get(prefix, ()))
-            new = () if reset is None else added.get(view.prefix(reset), ())
-            groups = self._learn_from.groups(self._search, drawn, reset, new)
-            taken.update(group.prefix for group in groups)
+                if place == resets[number]:
+                    reset = state
+                if place in self._samples or place == resets[number]:
+                    own[state] = place
+                    drawn[state] = self._samples.get(place, ())
+            new = () if reset is None else added.get(resets[number], Drawn()).samples
+            groups = self._learn_from.groups(self._search, drawn, reset, new, view.prefix)
+            taken.update(own[group.state] for group in groups)
             reentries.append(Reentry(anchor, view.ends_K, tuple(view.values_K1), critical, groups))
         return reentries
+
+
+def _shared_states(views: Sequence[AnchorView]) -> dict[tuple[int, int], Place]:
+    """(anchor, state) -> the same state of an earlier anchor, where responses agree up to it."""
+    shared: dict[tuple[int, int], Place] = {}
+    for later, view in enumerate(views):
+        for earlier in range(later):
+            other = views[earlier]
+            agree = _common_length(view.root.token_ids, other.root.token_ids)
+            at = {start: state for state, start in enumerate(other.starts_K)}
+            for state, start in enumerate(view.starts_K):
+                if start <= agree and start in at:
+                    first = shared.get((earlier, at[start])) or Place(earlier, at[start])
+                    shared.setdefault((later, state), first)
+    return shared
+
+
+def _common_length(one: Tokens, other: Tokens) -> int:
+    """Tokens that two responses begin with alike."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

@@ -1,9 +1,24 @@
-"""The re-entry engine: value states, pick the critical step, reset, resample (GPO's steps 1 to 4, arXiv 2509.16456).
+"""GPO's steps 1 to 4 for one prompt (arXiv 2509.16456): value states, choose the critical step, reset, sample again.
 
 One call handles one prompt. It is a coroutine that waits for nothing but its own requests, so the prompts of a training
-step overlap freely, and the requests of one round of a prompt are in flight together. It knows the policy and the
-reward by the Protocols of :mod:`verl_gpo.core.types` only, and where to sample by a strategy of
-:mod:`verl_gpo.core.search`.
+step overlap freely. It knows the policy and the reward by the Protocols of :mod:`verl_gpo.core.types` only.
+
+A worked prompt, with a group of two roots and ``n_mc=2``, ``n_reentry=3``. Letters are tokens, ``/`` is a newline::
+
+    root 0, the anchor   aaaa/ bbbb/ cccc/ =5.    reward 1    four steps; s_1 = aaaa/, s_2 = aaaa/bbbb/, ...
+    root 1               aaaa/ =6.                reward 0    V(s_0) = (1 + 0) / 2 = 0.5, which costs nothing
+    continuations        of s_1: =6. =6.          V(s_1) = 0
+                         of s_2: =5. =5.          V(s_2) = 1
+                         of s_3: =5. =5.          V(s_3) = 1, and V(s_4) = 1 is the anchor's own reward
+    advantages           A = -0.5, 1, 0, 0        the critical step is m = 1, bbbb/
+    reset state          s_1                      its prefix aaaa/ is kept: five tokens, mask 0
+    re-entry rollouts    aaaa/|=5.                reward 1    mask 00000 111
+                         aaaa/|x/=6.              reward 0    mask 00000 11111
+                         aaaa/|=5.                reward 1    mask 00000 111
+
+The three new rollouts are a group of their own: their baseline is the value of ``s_1``, never that of the prompt.
+``tests/plugin/test_worker.py`` plays this prompt through verl's own worker; ``recipes/toy/reenter.py`` is an example
+that runs without verl.
 
 A request that fails costs its own estimate and is counted; it never costs the prompt. Given the same seed and a policy
 that answers alike, every choice is the same, in whatever order the requests come back.
@@ -11,35 +26,37 @@ that answers alike, every choice is the same, in whatever order the requests com
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 
 from ..config import GPOConfig
 from .anchors import choose_anchors, is_skipped
-from .budget import TokenBudget
+from .budget import Account
 from .draw import Draw
 from .group import Group
+from .learn import LEARN_FROM
 from .result import GroupResult
+from .scheduler import Scheduler
 from .search import SEARCHES
 from .search.propose import ProposeSearch
 from .types import Sampler, Scorer, Splitter, Trajectory
 
 
-class ReentryEngine:
-    """Runs GPO's search and re-entry, a prompt at a time. All prompts share the bound on requests in flight.
+class ReentryProcedure:
+    """Runs GPO's search and re-entry, a prompt at a time. All prompts share the scheduler's slots.
 
     Args:
         config: see :class:`verl_gpo.config.GPOConfig`.
         splitter: response tokens to step ends.
         response_length: most tokens of a response, kept prefix included.
+        scheduler: grants slots; None: one with ``max_in_flight`` of them, for a single replica.
     """
 
-    def __init__(self, config: GPOConfig, splitter: Splitter, response_length: int):
+    def __init__(self, config: GPOConfig, splitter: Splitter, response_length: int, scheduler: Scheduler | None = None):
         self.config = config
         self.splitter = splitter
         self.response_length = response_length
-        self._slots = asyncio.Semaphore(config.max_in_flight)
+        self.scheduler = scheduler or Scheduler(config.max_in_flight)
 
     async def run(
         self,
@@ -47,9 +64,10 @@ class ReentryEngine:
         sampler: Sampler,
         scorer: Scorer,
         seed: str = "",
-        step_budget: TokenBudget | None = None,
+        step_account: Account | None = None,
         on_choice: Callable[[], None] = lambda: None,
         given: Sequence[int] = (),
+        keep_tokens: bool = False,
     ) -> GroupResult:
         """Search the group's anchors for critical steps and sample new rollouts from the reset states.
 
@@ -57,17 +75,17 @@ class ReentryEngine:
             roots_N: the rollouts that the group sampled from the prompt, with their rewards.
             sampler: continues this prompt's states.
             scorer: scores this prompt's responses.
-            seed: names the prompt; together with ``config.seed`` it fixes every random choice of the engine.
-            step_budget: what this training step may spend; the engine counts its tokens against it.
-            on_choice: called between the phases ``value`` and ``reenter``, for those who show progress.
-
+            seed: names the prompt; together with ``config.seed`` it fixes every random choice.
+            step_account: what this training step may spend; the tokens drawn count against it.
+            on_choice: called between the phases ``value`` and ``reentry``, for those who show progress.
             given: steps of the responses that the data set says are decisive, for ``search=given``.
+            keep_tokens: keep the tokens of continuations that only give a value, for those who show them.
 
         Returns:
             One :class:`Reentry` for each anchor. Anchors without tokens have no steps and so no critical one.
         """
         config = self.config
-        result = GroupResult(effort=step_budget.effort if step_budget else "search")
+        result = GroupResult(effort=step_account.effort if step_account else "search")
         if is_skipped(roots_N, config.skip_groups, config.solved_reward):
             result.skipped = "skip_groups"
         elif result.effort == "none":
@@ -75,24 +93,28 @@ class ReentryEngine:
         anchors = choose_anchors(roots_N, config.anchors, config.anchor_outcome, config.solved_reward)
         if result.skipped or not anchors:
             return result
-        budget = TokenBudget(config.prompt_token_budget, step_budget)
-        draw = Draw(sampler, scorer, self.response_length, f"{config.seed}/{seed}", self._slots, budget)
+        account = Account(prompt_limit(config, roots_N), step_account)
+        draw = Draw(sampler, scorer, self.response_length, f"{config.seed}/{seed}", self.scheduler, account)
         # Short of tokens, a search becomes a proposal without its rounds: the most probable step by what is free.
         search, rounds = SEARCHES[config.search](), result.effort == "search"
         if search.looks and not rounds:
             search = ProposeSearch()
         with _Stopwatch(result):
+            seeds = f"{config.seed}/{seed}"
             group = Group(
-                config, search, self.splitter, self.response_length, roots_N, anchors, f"{config.seed}/{seed}", given
+                config, search, self.splitter, self.response_length, roots_N, anchors, seeds, given, account.left
             )
+            result.thinned = group.thinned
+        keep = keep_tokens or LEARN_FROM[config.learn_from].keeps_tokens
 
         started = time.perf_counter()
         while rounds:
             with _Stopwatch(result):
-                wanted = group.next_round(budget.left)
+                wanted = group.next_round(account.left)
             if not wanted:
                 break
-            drawn = await draw.together(wanted, config.max_continuation_tokens, result.usage["value"])
+            usage, cap = result.usage["value"], config.max_continuation_tokens
+            drawn = await draw.together(wanted, group.prefix, usage, cap, keep)
             with _Stopwatch(result):
                 group.observe(drawn)
         result.usage["value"].seconds = time.perf_counter() - started
@@ -100,13 +122,20 @@ class ReentryEngine:
         started = time.perf_counter()
         with _Stopwatch(result):
             chosen = group.choose()
-            missing = group.missing(chosen, budget.left)
+            missing = group.missing(chosen, account.left)
         on_choice()
-        added = await draw.together(missing, 0, result.usage["reenter"]) if missing else {}
+        added = await draw.together(missing, group.prefix, result.usage["reentry"]) if missing else {}
         with _Stopwatch(result):
             result.reentries = group.results(chosen, added)
-        result.usage["reenter"].seconds = time.perf_counter() - started
+        result.usage["reentry"].seconds = time.perf_counter() - started
         return result
+
+
+def prompt_limit(config: GPOConfig, roots_N: Sequence[Trajectory]) -> float:
+    """Tokens that search and re-entry of one prompt may cost; 0 for no limit."""
+    ceiling = config.cost_ceiling * sum(len(root.token_ids) for root in roots_N)
+    limits = [limit for limit in (ceiling, config.prompt_token_budget) if limit]
+    return min(limits, default=0)
 
 
 class _Stopwatch:
@@ -119,4 +148,4 @@ class _Stopwatch:
         self._started = time.thread_time()
 
     def __exit__(self, *exception: object) -> None:
-        self._result.engine_seconds += time.thread_time() - self._started
+        self._result.cpu_seconds += time.thread_time() - self._started

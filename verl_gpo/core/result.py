@@ -36,14 +36,16 @@ class Reentry:
 
 @dataclass
 class GroupResult:
-    """All re-entries of one prompt and their cost, by phase ``value`` (Monte Carlo) and ``reenter``.
+    """All re-entries of one prompt and their cost, by phase ``value`` (Monte Carlo) and ``reentry``.
 
-    ``skipped`` says why the prompt was not examined, ``effort`` what was done (:attr:`TokenBudget.effort`), and
-    ``engine_seconds`` the CPU time that the engine itself took.
+    ``skipped`` says why the prompt was not examined, ``effort`` what was done (:attr:`Account.effort`), and
+    ``cpu_seconds`` the CPU time that the engine itself took. ``thinned`` says that neighbouring steps were merged
+    because values of all states would have cost too much.
     """
 
     reentries: list[Reentry] = field(default_factory=list)
-    usage: dict[str, Usage] = field(default_factory=lambda: {"value": Usage(), "reenter": Usage()})
+    usage: dict[str, Usage] = field(default_factory=lambda: {"value": Usage(), "reentry": Usage()})
     skipped: str | None = None
     effort: str = "search"
-    engine_seconds: float = 0.0
+    thinned: bool = False
+    cpu_seconds: float = 0.0

@@ -24,11 +24,26 @@ Tokens = tuple[int, ...]
 
 
 class SamplingError(RuntimeError):
-    """One continuation could not be generated: it timed out, was aborted, or came back empty."""
+    """One continuation could not be generated: it was aborted, or came back empty."""
+
+
+class StalledError(SamplingError):
+    """One continuation was given up: the engine was at work on others, and this one did not come back.
+
+    Such draws are *censored*: long answers are the ones that are given up, so those that came back are no fair sample
+    of the state.
+
+    Attributes:
+        tokens: what the engine had generated of it, as far as that is known.
+    """
+
+    def __init__(self, message: str, tokens: int = 0):
+        super().__init__(message)
+        self.tokens = tokens
 
 
 class ScoringError(RuntimeError):
-    """One response could not be scored: the reward function raised or timed out."""
+    """One response could not be scored: the reward function raised, timed out, or gave no finite number."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +80,8 @@ class Continuation:
         seconds: from the request to its answer, or None where nobody measured it.
     """
 
-    token_ids: Tokens
-    log_probs: tuple[float, ...] | None = None
+    token_ids: Sequence[int]
+    log_probs: Sequence[float] | None = None
     context_tokens: int = 0
     cached_tokens: int | None = None
     source: Any = field(default=None, compare=False, repr=False)
@@ -77,7 +92,8 @@ class Continuation:
 class ScoredContinuation:
     """A continuation and the outcome reward of the whole response, prefix included.
 
-    ``cut`` says that it came to the bound on value continuations: good enough for a value, no response to learn from.
+    ``cut`` says that it came to the bound on value continuations: no response to learn from, and good enough for a
+    value only where the reward function scores partial text (``partial_rewards``).
     """
 
     continuation: Continuation
@@ -85,16 +101,25 @@ class ScoredContinuation:
     cut: bool = field(default=False, kw_only=True)
     source: Any = field(default=None, compare=False, repr=False)
 
+    def trajectory(self) -> Trajectory:
+        """A continuation of the prompt itself, as the root rollout that it is."""
+        log_probs = self.continuation.log_probs
+        return Trajectory(
+            tuple(self.continuation.token_ids), None if log_probs is None else tuple(log_probs), self.reward
+        )
+
 
 class Sampler(Protocol):
     """Draws continuations of one prompt's states from the current policy."""
 
-    async def sample(self, prefix: Tokens, max_tokens: int, seed: int) -> Continuation:
+    async def sample(self, prefix: Tokens, max_tokens: int, seed: int, lane: int = 0) -> Continuation:
         """Continue the prompt and ``prefix`` by at most ``max_tokens`` tokens.
 
-        ``seed`` differs between any two requests of a prompt, for engines that sample deterministically.
+        ``seed`` differs between any two requests of a prompt, for engines that sample deterministically. Requests of
+        one ``lane`` belong where their prefixes are cached; those of another may go to another replica.
 
         Raises:
+            StalledError: the continuation was given up.
             SamplingError: no usable continuation came back.
         """
         ...

@@ -22,15 +22,22 @@ class StateValue:
         mean: the estimate, NaN where nothing is known.
         count: how many rewards it averages; 0 for an observed terminal state or an unknown one.
         samples: the continuations behind it, kept so that they can be shown, or learnt from.
+        share: the same mean of rewards that were brought to [0, 1] by the declared bounds first, for the belief. An
+            outlier, such as a penalty, then counts as a failure and does not move the scale of all others.
     """
 
     mean: float
     count: int = 0
     samples: tuple[ScoredContinuation, ...] = ()
+    share: float = math.nan
 
     @property
     def known(self) -> bool:
         return not math.isnan(self.mean)
+
+    def share_of(self, bounds: Bounds) -> float:
+        """:attr:`share`, or that of the mean where the rewards behind it are not known."""
+        return bounds.share(self.mean) if math.isnan(self.share) else self.share
 
     def interval(self, low: float = 0.0, high: float = 1.0) -> tuple[float, float]:
         """95 % Wilson interval of the value, for rewards between ``low`` and ``high``; a point where it is observed.
@@ -51,24 +58,55 @@ class StateValue:
 UNKNOWN = StateValue(math.nan)
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """The lowest and the highest reward, as the user declares them (``reward_low``, ``reward_high``)."""
+
+    low: float = 0.0
+    high: float = 1.0
+
+    def share(self, reward: float) -> float:
+        """A reward as a share of the range; beyond a bound it counts as the bound."""
+        return min(max((reward - self.low) / (self.high - self.low), 0.0), 1.0)
+
+
 def observed_value(reward: float) -> StateValue:
     """Value of a terminal state: its reward, without error."""
     return StateValue(float(reward))
 
 
-def group_value(rewards_N: Sequence[float]) -> StateValue:
-    """``V(s_0)`` from the rewards of the root group."""
-    if not rewards_N:
-        return UNKNOWN
-    return StateValue(math.fsum(rewards_N) / len(rewards_N), len(rewards_N))
+def group_value(rewards_N: Sequence[float], bounds: Bounds = Bounds()) -> StateValue:
+    """``V(s_0)`` from the rewards of the root group; those that are no finite number are left out."""
+    return _mean([reward for reward in rewards_N if math.isfinite(reward)], (), bounds)
 
 
-def monte_carlo_value(samples_M: Sequence[ScoredContinuation]) -> StateValue:
-    """``V(s_k)`` from the continuations that survived; unknown when none did."""
-    if not samples_M:
+def monte_carlo_value(
+    samples_M: Sequence[ScoredContinuation],
+    censored: int = 0,
+    partial_rewards: bool = True,
+    bounds: Bounds = Bounds(),
+) -> StateValue:
+    """``V(s_k)`` from the continuations that came back with a reward; unknown when none did.
+
+    Unknown as well where some were censored, or cut under a reward function that does not score partial text: long
+    answers are the ones that are missing, and the mean of the others is the value of short answers.
+
+    Args:
+        samples_M: what came back.
+        censored: the number of continuations that were given up.
+        partial_rewards: whether the reward of a cut continuation means anything.
+        bounds: of the reward.
+    """
+    if censored or (not partial_rewards and any(sample.cut for sample in samples_M)):
         return UNKNOWN
-    mean = math.fsum(s.reward for s in samples_M) / len(samples_M)
-    return StateValue(mean, len(samples_M), tuple(samples_M))
+    return _mean([sample.reward for sample in samples_M], tuple(samples_M), bounds)
+
+
+def _mean(rewards: list[float], samples: tuple[ScoredContinuation, ...], bounds: Bounds) -> StateValue:
+    if not rewards:
+        return UNKNOWN
+    count = len(rewards)
+    return StateValue(math.fsum(rewards) / count, count, samples, math.fsum(map(bounds.share, rewards)) / count)
 
 
 def step_advantages(values_K1: Sequence[StateValue]) -> list[float]:

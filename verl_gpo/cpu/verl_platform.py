@@ -153,7 +153,6 @@ def activate() -> None:
     os.environ.setdefault("VERL_ENGINE_DEVICE", "cuda")
     _find_vllm_by_its_cpu_name()
     _name_the_process_group_backend_once()
-    _load_critics_without_flash_attention()
     _offload_references_without_pinning()
 
 
@@ -190,29 +189,6 @@ def _name_the_process_group_backend_once() -> None:
     distributed.initialize_global_process_group_ray = functools.partial(
         distributed.initialize_global_process_group_ray, backend="cpu:gloo"
     )
-
-
-def _load_critics_without_flash_attention() -> None:
-    """Load a critic with torch's own attention.
-
-    Reason: verl 0.9.1 asks for FlashAttention when it loads a critic, whatever its configuration says, and that needs
-    an accelerator. Upstream: https://github.com/verl-project/verl/issues/5210.
-    Remove when: verl heeds ``critic.model.override_config.attn_implementation``, which is set to ``sdpa`` here.
-    """
-    import verl.utils.model as model
-
-    def load_valuehead_model(local_path: str, torch_dtype: Any, model_config: Any, trust_remote_code: bool) -> Any:
-        from transformers import AutoModelForTokenClassification
-
-        return AutoModelForTokenClassification.from_pretrained(
-            local_path,
-            dtype=torch_dtype,
-            config=model_config,
-            attn_implementation="sdpa",
-            trust_remote_code=trust_remote_code,
-        )
-
-    model.load_valuehead_model = load_valuehead_model
 
 
 def _offload_references_without_pinning() -> None:

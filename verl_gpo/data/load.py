@@ -7,13 +7,19 @@ names.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from .columns import ColumnError, shown
+from .parquet import to_rows
 from .registry import DATASETS, DataSet
+
+#: Where a row stands, for messages, and the row.
+Located = tuple[str, dict[str, Any]]
 
 SUFFIXES = (".parquet", ".jsonl", ".json")
 
@@ -91,7 +97,10 @@ def _config_files(entry: DataSet, config: str, split: str, folder: Path) -> list
         places = [folder / config, folder / "data", folder]
     for place in places:
         files = sorted(file for file in place.rglob("*") if file.suffix in SUFFIXES and file.name not in _ABOUT)
+        files = [file for file in files if not any(_names(file, folder, other) for other in entry.other_configs)]
         named = [file for file in files if _names(file, folder, split)]
+        # test.jsonl is the split, and test_hard.jsonl beside it is not.
+        named = [file for file in named if re.fullmatch(rf"{split}(?:-\d+)?(?:-of-\d+)?", file.stem)] or named
         # deepscaler.json is the only split there is; test-00000.parquet is never the train split.
         if named or (files and len(entry.splits) == 1 and not any(_names(file, folder, _ANY) for file in files)):
             return named or files
@@ -106,55 +115,96 @@ def _names(file: Path, folder: Path, split: str) -> bool:
     return bool(re.search(rf"(?:^|[/_.-]){split}(?:[/_.-]|$)", file.relative_to(folder).as_posix()))
 
 
-def read_file(path: Path) -> Iterator[dict[str, Any]]:
+def read_file(path: Path) -> Iterator[Located]:
     """Rows of one file or ``save_to_disk`` folder.
 
     Raises:
-        LoadError: it cannot be read; a bad line is named by its number.
+        LoadError: it cannot be read, or holds what is no row; the message names file and row.
     """
-    if path.is_dir():
-        import datasets
-
-        yield from datasets.load_from_disk(str(path))
-    elif path.suffix == ".parquet":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            for batch in pq.ParquetFile(path).iter_batches(batch_size=4096):
-                yield from batch.to_pylist()
-        except pa.ArrowInvalid as error:
-            raise LoadError(f"{path} is not a parquet file: {error}") from error
-    elif path.suffix == ".jsonl":
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield _json(line, f"{path}:{number}")
-    elif path.suffix == ".json":
-        content = _json(path.read_text(encoding="utf-8"), str(path))
-        rows = content.get("examples", content.get("data")) if isinstance(content, dict) else content
-        if not isinstance(rows, list):
-            raise LoadError(f'{path} holds no rows: it must be a list, or an object with a list "examples" or "data"')
-        yield from rows
-    else:
+    read = _read_folder if path.is_dir() else _READERS.get(path.suffix)
+    if read is None:
         raise LoadError(f"{path} is of no known kind: a file must end in {', '.join(SUFFIXES)}")
+    try:
+        for where, row in read(path):
+            if not isinstance(row, dict):
+                raise LoadError(f"{where}: is {shown(row)}; must be an object with the data set's columns")
+            yield where, row
+    except OSError as error:
+        raise LoadError(f"{path} cannot be read: {_one_line(error)}") from error
 
 
-def _json(text: str, where: str) -> Any:
+def _read_folder(path: Path) -> Iterator[tuple[str, Any]]:
+    import datasets
+
+    try:
+        saved = datasets.load_from_disk(str(path))
+    except (ValueError, RuntimeError) as error:
+        raise LoadError(f"{path} cannot be read: {_one_line(error)}") from error
+    for number, row in enumerate(saved):
+        yield f"{path}, row {number}", row
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=4096):
+            for row in to_rows(batch, str(path), number):
+                yield f"{path}, row {number}", row
+                number += 1
+    except pa.ArrowException as error:
+        raise LoadError(f"{path} is not a parquet file: {_one_line(error)}") from error
+    except ValueError as error:
+        raise LoadError(_one_line(error)) from error
+
+
+def _read_jsonl(path: Path) -> Iterator[tuple[str, Any]]:
+    number = 0
+    with path.open("rb") as lines:
+        for line_number, line in enumerate(lines, 1):
+            if line.strip():
+                yield f"{path}, row {number} (line {line_number})", _json(line, f"{path}:{line_number}")
+                number += 1
+
+
+def _read_json(path: Path) -> Iterator[tuple[str, Any]]:
+    content = _json(path.read_bytes(), str(path))
+    rows = content.get("examples", content.get("data")) if isinstance(content, dict) else content
+    if not isinstance(rows, list):
+        raise LoadError(f'{path} holds no rows: it must be a list, or an object with a list "examples" or "data"')
+    for number, row in enumerate(rows):
+        yield f"{path}, row {number}", row
+
+
+_READERS: dict[str, Callable[[Path], Iterator[tuple[str, Any]]]] = dict(
+    zip(SUFFIXES, (_read_parquet, _read_jsonl, _read_json), strict=True)
+)
+
+
+def _json(raw: bytes, where: str) -> Any:
+    # A byte that is no UTF-8 becomes half a surrogate pair, which whoever reads the column refuses by its name.
+    text = raw.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise LoadError(f"{where} is not JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise LoadError(f"{where} is not JSON: {_one_line(error)}") from error
 
 
-def _from_hub(entry: DataSet, config: str, split: str, revision: str | None) -> Iterator[dict[str, Any]]:
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _from_hub(entry: DataSet, config: str, split: str, revision: str | None) -> Iterator[Located]:
     try:
         import datasets
     except ImportError as error:
         raise LoadError("the hub needs the package datasets: pip install datasets, or give --local-path") from error
     name = None if config == "default" else config
     try:
-        yield from datasets.load_dataset(entry.hub, name, split=split, revision=revision)
+        for number, row in enumerate(datasets.load_dataset(entry.hub, name, split=split, revision=revision)):
+            yield f"{entry.hub}, {split}, row {number}", row
     except (OSError, ValueError, RuntimeError) as error:
         # datasets raises its own kinds of these for what is absent, gated, or out of reach.
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -166,6 +216,13 @@ def _from_hub(entry: DataSet, config: str, split: str, revision: str | None) -> 
 def rows(
     entry: DataSet, split: str, path: Path | None = None, revision: str | None = None, *, mirror_only: bool = False
 ) -> Iterator[dict[str, Any]]:
+    """:func:`located_rows` without the places."""
+    return (row for _, row in located_rows(entry, split, path, revision, mirror_only=mirror_only))
+
+
+def located_rows(
+    entry: DataSet, split: str, path: Path | None = None, revision: str | None = None, *, mirror_only: bool = False
+) -> Iterator[Located]:
     """Rows of one split that belong to the data set, as published; ``task`` is added where configurations are tasks.
 
     Raises:
@@ -187,8 +244,12 @@ def rows(
             )
         sources = [(config, read_file(file)) for config, file in files]
     for config, found in sources:
-        for row in found:
+        for where, row in found:
             if len(entry.configs) > 1 and "task" not in row:
                 row["task"] = config
-            if entry.keep(row):
-                yield row
+            try:
+                belongs = entry.keep(row)
+            except ColumnError as error:
+                raise LoadError(f"{where}, {error}") from error
+            if belongs:
+                yield where, row

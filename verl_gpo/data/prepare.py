@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from . import dedup, gym, load
-from .load import LoadError
+from .columns import ColumnError, names
+from .load import LoadError, Located
 from .registry import DATASETS, HOLDOUTS, REASONING_GYM, DataSet, Example, reference_table
 from .templates import TEMPLATES
 from .write import MANIFEST, intact, new_folder, read_manifest, row, write_parquet
@@ -86,24 +87,38 @@ class Request:
         return chosen
 
 
-def _rows(request: Request, entry: DataSet, split: str, path: Path | None) -> Iterator[dict[str, Any]]:
+def _rows(request: Request, entry: DataSet, split: str, path: Path | None) -> Iterator[Located]:
     if entry.hub == REASONING_GYM:
-        return gym.rows(entry, split, request.seed)
+        return ((f"{entry.name}, row {i}", row) for i, row in enumerate(gym.rows(entry, split, request.seed)))
     own = entry is request.entry
     # A path meant for this data set may be a mirror that has others too, under their names.
     mirror_only = not own and path is not None and path == request.local_path
-    return load.rows(entry, split, path, request.revision if own else None, mirror_only=mirror_only)
+    return load.located_rows(entry, split, path, request.revision if own else None, mirror_only=mirror_only)
 
 
-def _examples(entry: DataSet, rows: Iterable[dict[str, Any]]) -> Iterator[Example | None]:
-    for index, found in enumerate(rows):
+def _examples(entry: DataSet, split: str, rows: Iterable[Located]) -> Iterator[Example | None]:
+    """The examples of a split, None for a row without an answer; of a split that has an answer in no row, an error."""
+    read = usable = 0
+    where, columns = "", ""
+    for where, found in rows:
         try:
-            yield entry.read(found)
+            example = entry.read(found)
+        except ColumnError as error:
+            raise PrepareError(f"{where}, {error}") from error
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            columns = names(found)
             raise PrepareError(
-                f"{entry.name}, row {index} is not as published: {type(error).__name__} {error}; its columns are "
-                f"{', '.join(map(str, found))}"
+                f"{where}: is not as published ({type(error).__name__} {error}); the columns found are {columns}"
             ) from error
+        read, usable, columns = read + 1, usable + (example is not None), names(found)
+        yield example
+    if not read:
+        raise PrepareError(f"{entry.name} {split}: the copy has no rows")
+    if not usable:
+        raise PrepareError(
+            f"{entry.name} {split}: not one of {read:,} rows holds an answer (the last is {where}); the columns found "
+            f"are {columns}"
+        )
 
 
 def _check_size(request: Request, entry: DataSet, split: str, read: int) -> list[str]:
@@ -124,7 +139,7 @@ def _held_out(request: Request) -> tuple[dict[str, set[bytes]], list[str]]:
     for name, path in request.holdouts().items():
         entry = DATASETS[name]
         try:
-            found = list(_examples(entry, _rows(request, entry, "test", path)))
+            found = list(_examples(entry, "test", _rows(request, entry, "test", path)))
         except LoadError as error:
             raise LoadError(
                 f"the training set is checked against {name}: {error}. Give --holdout {name}=PATH for a copy, or "
@@ -133,7 +148,7 @@ def _held_out(request: Request) -> tuple[dict[str, set[bytes]], list[str]]:
         partial += _check_size(request, entry, "test", len(found))
         held[name] = dedup.keys(example for example in found if example)
     if request.entry.hub == REASONING_GYM and {"train", "test"} <= set(request.split):
-        found = _examples(request.entry, gym.rows(request.entry, "test", request.seed))
+        found = _examples(request.entry, "test", _rows(request, request.entry, "test", None))
         held["test"] = dedup.keys(example for example in found if example)
     return held, partial
 
@@ -220,7 +235,7 @@ def _read_split(
     everything: list[tuple[int, Example]] = []
     read = unusable = 0
     entry = request.entry
-    for index, example in enumerate(_examples(entry, _rows(request, entry, split, request.local_path))):
+    for index, example in enumerate(_examples(entry, split, _rows(request, entry, split, request.local_path))):
         read += 1
         if read % 64 == 0:
             tick(read)
@@ -232,7 +247,10 @@ def _read_split(
             everything.append((index, example))
     tick(read)
     kept = chosen.result() if chosen else everything
-    return kept, {"read": read, "unusable": unusable, **(chosen.report() if chosen else {})}
+    report = {"read": read, "unusable": unusable, **(chosen.report() if chosen else {})}
+    if not kept:
+        raise PrepareError(f"{entry.name} {split}: no row is left of {read:,}: {json.dumps(report)}")
+    return kept, report
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -284,7 +302,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         manifest, cached = prepare(request, out, force=args.force, progress=sys.stderr.isatty())
     except (PrepareError, LoadError, FileExistsError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     for said in manifest["partial"]:
         print(f"warning: {said}", file=sys.stderr)

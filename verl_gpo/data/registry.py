@@ -11,6 +11,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from .columns import (
+    ColumnError,
+    Row,
+    answer,
+    cell,
+    choices,
+    first_of,
+    label,
+    optional_label,
+    optional_text,
+    position,
+    shown,
+    text,
+)
 from .gold import final_answer
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -29,9 +43,6 @@ class Example(NamedTuple):
     metadata: Mapping[str, Any] = {}
 
 
-Row = Mapping[str, Any]
-
-
 @dataclass(frozen=True)
 class DataSet:
     """One published data set.
@@ -40,9 +51,11 @@ class DataSet:
         source: the ``data_source`` that is written, which picks the grader.
         hub: repository on the Hugging Face hub.
         splits: our split to (the hub's split, published number of rows).
-        read: a row to an `Example`; None for a row that cannot be used (counted); KeyError if a column is missing.
+        read: a row to an `Example`; None for a row that holds no answer (counted); ColumnError for a column that is
+            missing or cannot be used.
         grader: name in ``verl_gpo.graders.score.GRADERS``.
         configs: configurations of the repository; with several, each is a task.
+        other_configs: those that the repository has besides; files that are named after one are not read.
         tasks: only rows whose ``subject`` is one of these; empty for all.
         aliases: other values of ``data_source`` in data made elsewhere.
     """
@@ -56,12 +69,13 @@ class DataSet:
     grader: str = "math"
     ability: str = "math"
     configs: tuple[str, ...] = ("default",)
+    other_configs: tuple[str, ...] = ()
     tasks: frozenset[str] = field(default=frozenset())
     aliases: tuple[str, ...] = ()
 
     def keep(self, row: Row) -> bool:
         """Does the row belong to this data set?"""
-        return not self.tasks or (row["subject"] if "subject" in row else row["type"]) in self.tasks
+        return not self.tasks or text(row, first_of(row, "subject", "type")) in self.tasks
 
 
 def options(question: str, choices: list[str]) -> str:
@@ -69,35 +83,32 @@ def options(question: str, choices: list[str]) -> str:
     return "\n".join([question.strip(), *(f"{LETTERS[i]}. {text}" for i, text in enumerate(choices))])
 
 
-def _text(answer: Any) -> str:
-    """An answer column as text: some are numbers, and 27.0 means 27."""
-    if isinstance(answer, float) and answer.is_integer():
-        answer = int(answer)
-    return "" if answer is None else str(answer).strip()
-
-
 def _gsm8k(row: Row) -> Example | None:
-    answer = row["answer"].rpartition("####")[2].strip().replace(",", "")
-    return Example(row["question"], answer, row["answer"])
+    solution = text(row, "answer")
+    _, mark, final = solution.rpartition("####")
+    if not mark or not final.strip():
+        raise ColumnError("answer", f"must end in '#### ' and the final answer, and is {shown(solution)}")
+    return Example(text(row, "question"), final.strip().replace(",", ""), solution)
 
 
 def _math(row: Row) -> Example | None:
-    answer = final_answer(row["problem"], row["solution"])
-    extra = {"level": str(row["level"])}
-    return Example(row["problem"], answer, row["solution"], str(row["type"]), extra) if answer else None
+    solution = text(row, "solution")
+    final, extra = final_answer(text(row, "problem"), solution), {"level": label(row, "level")}
+    return Example(text(row, "problem"), final, solution, label(row, "type"), extra) if final else None
 
 
 def _math500(row: Row) -> Example | None:
-    extra = {"level": str(row["level"]), "unique_id": row["unique_id"]}
-    return Example(row["problem"], _text(row["answer"]), row["solution"], row["subject"], extra)
+    final, subject = answer(row, "answer"), text(row, "subject")
+    extra = {"level": label(row, "level"), "unique_id": label(row, "unique_id")}
+    return Example(text(row, "problem"), final, optional_text(row, "solution"), subject, extra) if final else None
 
 
 def _problem(row: Row) -> Example | None:
     """A problem and its final answer, under the names that competitions' data sets use."""
-    question = row["problem"] if "problem" in row else row["question"]
-    solution = row.get("solution") or ""
-    answer = _text(row["answer"]) if "answer" in row else final_answer(question, solution)
-    return Example(question, answer, solution, str(row.get("type", ""))) if answer else None
+    solution = optional_text(row, "solution")
+    question = text(row, first_of(row, "problem", "question"))
+    final = answer(row, "answer") if "answer" in row or not solution else final_answer(question, solution)
+    return Example(question, final, solution, optional_label(row, "type")) if final else None
 
 
 _DAPO_FRAME = re.compile(
@@ -107,27 +118,40 @@ _DAPO_FRAME = re.compile(
 
 
 def _dapo(row: Row) -> Example | None:
-    text, answer = row["prompt"][0]["content"], _text(row["reward_model"]["ground_truth"])
-    framed = _DAPO_FRAME.fullmatch(text)
-    extra = {"published_index": str((row.get("extra_info") or {}).get("index", ""))}
-    return Example(framed[1] if framed else text, answer, "", "", extra) if answer else None
+    messages, model = cell(row, "prompt"), cell(row, "reward_model")
+    if not (isinstance(messages, list) and messages and isinstance(messages[0], Mapping)):
+        raise ColumnError("prompt", f"must be a list of messages, and is {shown(messages)}")
+    if not isinstance(model, Mapping):
+        raise ColumnError("reward_model", f"must be an object with ground_truth, and is {shown(model)}")
+    inner = {"prompt[0].content": messages[0].get("content"), "reward_model.ground_truth": model.get("ground_truth")}
+    question, final = text(inner, "prompt[0].content"), answer(inner, "reward_model.ground_truth")
+    framed = _DAPO_FRAME.fullmatch(question)
+    info = row.get("extra_info")
+    extra = {"published_index": optional_label(info, "index") if isinstance(info, Mapping) else ""}
+    return Example(framed[1] if framed else question, final, "", "", extra) if final else None
 
 
 def _mmlu(row: Row) -> Example | None:
-    choices = list(row["choices"])
-    task = row["subject"] if "subject" in row else row["type"]
-    extra = {"choices": choices}
-    return Example(options(row["question"], choices), LETTERS[int(row["answer"])], "", task, extra)
+    cell(row, "answer")  # a file without answers is told first
+    named = choices(row, "choices", len(LETTERS))
+    letter = LETTERS[position(row, "answer", len(named))]
+    subject = text(row, first_of(row, "subject", "type"))
+    return Example(options(text(row, "question"), named), letter, "", subject, {"choices": named})
 
 
 def _mmlu_pro(row: Row) -> Example | None:
-    choices = list(row["options"])
-    extra = {"choices": choices, "question_id": row["question_id"], "src": row["src"]}
-    return Example(options(row["question"], choices), _text(row["answer"]), row["cot_content"], row["category"], extra)
+    letter, named = answer(row, "answer"), choices(row, "options", len(LETTERS))
+    if letter not in LETTERS[: len(named)] or len(letter) != 1:
+        raise ColumnError("answer", f"must be a letter from A to {LETTERS[len(named) - 1]}, and is {shown(letter)}")
+    label(row, "question_id")
+    extra = {"choices": named, "question_id": row["question_id"], "src": text(row, "src", empty=True)}
+    question = options(text(row, "question"), named)
+    return Example(question, letter, optional_text(row, "cot_content"), text(row, "category"), extra)
 
 
 def _bbh(row: Row) -> Example | None:
-    return Example(row["input"], _text(row["target"]), "", row["task"])
+    final = answer(row, "target")
+    return Example(text(row, "input"), final, "", text(row, "task")) if final else None
 
 
 _STEM = frozenset(
@@ -180,7 +204,16 @@ def _entries() -> list[DataSet]:
     dapo, deepscaler = "BytedTsinghua-SIA/DAPO-Math-17k", "agentica-org/DeepScaleR-Preview-Dataset"
     choice = {"template": "choice", "grader": "choice", "ability": "knowledge"}
     return [
-        DataSet("gsm8k", "openai/gsm8k", "openai/gsm8k", both, _gsm8k, "gsm8k", configs=("main",)),
+        DataSet(
+            "gsm8k",
+            "openai/gsm8k",
+            "openai/gsm8k",
+            both,
+            _gsm8k,
+            "gsm8k",
+            configs=("main",),
+            other_configs=("socratic",),
+        ),
         DataSet("math", lighteval, lighteval, math, _math, "boxed", aliases=("lighteval/MATH",)),
         DataSet("math500", f"{h4}/MATH-500", f"{h4}/MATH-500", _test(500), _math500, "boxed"),
         # The published rows carry this data_source, which verl's own dispatcher knows as well.

@@ -8,5 +8,5 @@
 - :mod:`~verl_gpo.evaluation.summary`     table, ``summary.json`` and ``summary.png`` of a run
 - :mod:`~verl_gpo.evaluation.compare`     two runs on the same problems
 
-vLLM is reached through :mod:`verl_gpo.offline` alone, several engines too; verl and Ray are not.
+vLLM is reached through :mod:`verl_gpo.inference` alone, several engines too; verl and Ray are not.
 """

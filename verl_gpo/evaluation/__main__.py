@@ -18,27 +18,27 @@ from ..inference.launch import device_groups, draw_share, exit_status, locked, p
 from . import compare, summary
 from .generate import draw
 from .run import check_record, check_samples, complete, write_record
-from .samples import Sample, file_of, merge, missing
-from .settings import Plan, make_plan, parse_args
+from .samples import REFUSED, Sample, file_of, merge, missing
+from .settings import EvaluationSettings, make_settings, parse_args
 
 #: What a process of one engine runs.
 _COMMAND = (sys.executable, "-m", "verl_gpo.evaluation")
 
 
-def _merge(plan: Plan) -> list[Sample]:
-    merged = [sample for name in plan.benchmarks for sample in merge(plan.out, name)]
-    check_samples(plan, merged)
+def _merge(settings: EvaluationSettings) -> list[Sample]:
+    merged = [sample for name in settings.benchmarks for sample in merge(settings.out, name)]
+    check_samples(settings, merged)
     return merged
 
 
-def _draw(plan: Plan, argv: Sequence[str], lock: int, todo: int, console: Console) -> list[str]:
+def _draw(settings: EvaluationSettings, argv: Sequence[str], lock: int, todo: int, console: Console) -> list[str]:
     """Draw what is missing: in this process, or with one for each engine where there are several."""
-    groups = device_groups(visible_devices(), plan.tensor_parallel, plan.engines)[:todo]
+    groups = device_groups(visible_devices(), settings.tensor_parallel, settings.engines)[:todo]
     return spread(
-        lambda started: draw(plan, 0, 1, started),
+        lambda started: draw(settings, 0, 1, started),
         [*_COMMAND, *argv],
-        plan.out,
-        lambda shard: [file_of(plan.out, name, shard) for name in plan.benchmarks],
+        settings.out,
+        lambda shard: [file_of(settings.out, name, shard) for name in settings.benchmarks],
         groups,
         lock,
         todo,
@@ -47,29 +47,37 @@ def _draw(plan: Plan, argv: Sequence[str], lock: int, todo: int, console: Consol
     )
 
 
-def evaluate(plan: Plan, argv: Sequence[str], console: Console) -> int:
+def evaluate(settings: EvaluationSettings, argv: Sequence[str], console: Console) -> int:
     """Draw what is missing, and report. Returns the exit status.
 
     Raises:
         ValueError: the folder holds something else, or is in use.
     """
-    with locked(plan.out) as lock:
-        check_record(plan)
-        done = _merge(plan)
-        record = write_record(plan)
-        todo = missing(plan.sizes, (sample.task for sample in done))
+    with locked(settings.out) as lock:
+        check_record(settings)
+        done = _merge(settings)
+        record = write_record(settings)
+        todo = missing(settings.sizes, (sample.task for sample in done))
         failures = []
         if todo:
             try:
-                failures = _draw(plan, argv, lock, len(todo), console)
+                failures = _draw(settings, argv, lock, len(todo), console)
             finally:
-                _merge(plan)
-        found, lacking = complete(plan.out, record)
+                _merge(settings)
+        found, lacking = complete(settings.out, record)
     if found:
-        summary.write(plan.out, record, {name: summary.measure(rows) for name, rows in found.items()}, console)
+        summary.write(settings.out, record, {name: summary.measure(rows) for name, rows in found.items()}, console)
     print_failures(failures)
-    mine = [said for name, said in lacking.items() if name in plan.benchmarks]
-    for said in (said for name, said in lacking.items() if name not in plan.benchmarks):
+    refused = {
+        f"warning: {name}, row {sample.index} counts as not answered: {sample.finish.removeprefix(REFUSED)}"
+        for name, rows in found.items()
+        for samples in rows
+        for sample in samples
+        if sample.finish.startswith(REFUSED)
+    }
+    print_failures(sorted(refused), "problems that count as not answered")
+    mine = [said for name, said in lacking.items() if name in settings.benchmarks]
+    for said in (said for name, said in lacking.items() if name not in settings.benchmarks):
         print(f"verl_gpo: warning: {said}: left out", file=sys.stderr)
     if mine:
         print(f"verl_gpo: {', '.join(mine)}; call the command again to go on", file=sys.stderr)
@@ -83,13 +91,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
 
     def run() -> int:
-        plan = make_plan(args)
+        settings = make_settings(args)
         if args.shard:
-            check_record(plan)
-            return draw_share(args.shard, partial(draw, plan))
-        for said in plan.warnings:
+            check_record(settings)
+            return draw_share(args.shard, partial(draw, settings))
+        for said in settings.warnings:
             print(f"verl_gpo: warning: {said}", file=sys.stderr)
-        return evaluate(plan, argv, Console(highlight=False))
+        return evaluate(settings, argv, Console(highlight=False))
 
     return exit_status(run)
 

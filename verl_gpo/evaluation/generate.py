@@ -7,27 +7,32 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core.types import SamplingError, ScoringError
+from ..inference.engine import usable_ids
 from ..inference.fingerprint import digest
+from ..inference.task import UnusablePrompt
 from .grading import grade
-from .samples import Sample, Task, Writer, deal, file_of, missing, read_samples
-from .settings import Plan
+from .samples import REFUSED, Sample, Task, Writer, deal, file_of, missing, read_samples
+from .settings import EvaluationSettings
 
 
-def build_engine(plan: Plan, seed: int) -> Any:
+def build_engine(settings: EvaluationSettings, seed: int) -> Any:
     """The engine, a :class:`~verl_gpo.inference.engine.VLLMEngine`."""
     from ..inference.engine import VLLMEngine
 
-    return VLLMEngine(plan.model, seed=seed, **plan.engine)
+    return VLLMEngine(settings.model, seed=seed, **settings.engine)
 
 
-def share(plan: Plan, shard: int, shards: int) -> list[Task]:
+def share(settings: EvaluationSettings, shard: int, shards: int) -> list[Task]:
     """What one engine has to draw: its part of what the benchmarks lack, less what it has drawn itself."""
-    done = {sample.task for name in plan.benchmarks for sample in read_samples(file_of(plan.out, name))}
-    own = {sample.task for name in plan.benchmarks for sample in read_samples(file_of(plan.out, name, (shard, shards)))}
-    return [task for task in deal(missing(plan.sizes, done), shard, shards) if task not in own]
+    done = {sample.task for name in settings.benchmarks for sample in read_samples(file_of(settings.out, name))}
+    part = (shard, shards)
+    own = {sample.task for name in settings.benchmarks for sample in read_samples(file_of(settings.out, name, part))}
+    return [task for task in deal(missing(settings.sizes, done), shard, shards) if task not in own]
 
 
-def draw(plan: Plan, shard: int, shards: int, started: Callable[[int], Callable[[], None]]) -> list[str]:
+def draw(
+    settings: EvaluationSettings, shard: int, shards: int, started: Callable[[int], Callable[[], None]]
+) -> list[str]:
     """Draw one engine's share into its files.
 
     Args:
@@ -36,44 +41,52 @@ def draw(plan: Plan, shard: int, shards: int, started: Callable[[int], Callable[
     Returns:
         What went wrong, a line for each sample that could not be drawn or graded. They are missing, the others not.
     """
-    tasks = share(plan, shard, shards)
+    tasks = share(settings, shard, shards)
     if not tasks:
         return []
     # vLLM's CPU backend knows no seeds of single requests, and on a GPU they slow sampling down: the engine has one,
     # another one each time, or a run that goes on would meet the random numbers again that it has used.
-    seed = int(digest(plan.seed, shard, shards, len(tasks), tasks[0]), 16) % 2**31
-    engine = build_engine(plan, seed)
+    seed = int(digest(settings.seed, shard, shards, len(tasks), tasks[0]), 16) % 2**31
+    engine = build_engine(settings, seed)
     try:
-        with Writer(plan.out, (shard, shards)) as writer:
-            return asyncio.run(_draw(plan, tasks, engine, writer, started(len(tasks))))
+        with Writer(settings.out, (shard, shards)) as writer:
+            return asyncio.run(_draw(settings, tasks, engine, writer, started(len(tasks))))
     finally:
         engine.shutdown()
 
 
-async def _draw(plan: Plan, tasks: Sequence[Task], engine: Any, writer: Writer, tick: Callable[[], None]) -> list[str]:
+async def _draw(
+    settings: EvaluationSettings, tasks: Sequence[Task], engine: Any, writer: Writer, tick: Callable[[], None]
+) -> list[str]:
     failures: list[str] = []
     queue = iter(tasks)
 
     async def work() -> None:
         for task in queue:
             try:
-                writer.write(await _one(plan, task, engine))
+                writer.write(await _one(settings, task, engine))
             except (SamplingError, ScoringError) as error:
                 failures.append(f"{task.benchmark}, row {task.index}, sample {task.sample}: {error}")
             tick()
 
-    await asyncio.gather(*(work() for _ in range(min(plan.concurrency, len(tasks)))))
+    await asyncio.gather(*(work() for _ in range(min(settings.concurrency, len(tasks)))))
     return failures
 
 
-async def _one(plan: Plan, task: Task, engine: Any) -> Sample:
-    benchmark = plan.benchmarks[task.benchmark]
+async def _one(settings: EvaluationSettings, task: Task, engine: Any) -> Sample:
+    benchmark = settings.benchmarks[task.benchmark]
     prompt = benchmark.prompts[task.index]
-    continuation = await engine.generate(prompt.token_ids(engine.tokenizer), plan.max_tokens)
-    response = engine.tokenizer.decode(list(continuation.token_ids), skip_special_tokens=True)
-    # In a thread, so that a slow grader does not hold up the engine.
-    verdict = await asyncio.to_thread(grade, plan.reward, prompt, response)
-    tokens = len(continuation.token_ids)
+    try:
+        prompt_ids = usable_ids(engine, prompt, settings.template)
+    except UnusablePrompt as error:
+        # The problem stays in the benchmark, unanswered: without it the score would be of another benchmark.
+        response, tokens, finish = "", 0, f"{REFUSED}{error}"
+    else:
+        continuation = await engine.generate(prompt_ids, settings.max_tokens)
+        response = engine.tokenizer.decode(list(continuation.token_ids), skip_special_tokens=True)
+        tokens = len(continuation.token_ids)
+        finish = continuation.source or ("length" if tokens >= settings.max_tokens else "stop")
+    verdict = await grade(settings.reward, prompt, response)
     return Sample(
         task.benchmark,
         task.index,
@@ -83,7 +96,7 @@ async def _one(plan: Plan, task: Task, engine: Any) -> Sample:
         verdict.score,
         verdict.accuracy,
         tokens,
-        continuation.source or ("length" if tokens >= plan.max_tokens else "stop"),
+        finish,
         benchmark.problems[task.index],
-        plan.hash,
+        settings.hash,
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ..core.types import ScoringError
-from ..inference.task import Prompt
+from ..inference.task import Prompt, call_reward
 
 
 class Verdict(NamedTuple):
@@ -22,19 +22,14 @@ class Verdict(NamedTuple):
     prediction: str | None
 
 
-def grade(reward: Callable[..., Any], prompt: Prompt, response: str) -> Verdict:
+async def grade(reward: Callable[..., Any], prompt: Prompt, response: str) -> Verdict:
     """Call a reward function as verl calls it.
 
     Raises:
         ScoringError: it raised, or returned neither a number nor a dict with ``score``, or no accuracy in [0, 1].
     """
     try:
-        result = reward(
-            data_source=prompt.data_source,
-            solution_str=response,
-            ground_truth=prompt.ground_truth,
-            extra_info=prompt.extra_info,
-        )
+        result = await call_reward(reward, prompt, response)
         if not isinstance(result, Mapping):
             result = {"score": result}
         score = float(result["score"])

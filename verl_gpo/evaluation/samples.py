@@ -16,6 +16,9 @@ from typing import IO, Any, NamedTuple
 
 from ..inference import jsonl
 
+#: How ``finish`` begins for a problem whose prompt the engine cannot be given; the reason follows.
+REFUSED = "refused: "
+
 
 class Task(NamedTuple):
     """One sample to be drawn."""
@@ -35,7 +38,8 @@ class Sample:
         prediction: the answer read from it, "" for none; None where the reward function reports none.
         score, accuracy: see :class:`~verl_gpo.evaluation.grading.Verdict`.
         tokens: length, the end token included.
-        finish: ``stop``, or ``length`` if it was cut off.
+        finish: ``stop``, or ``length`` if it was cut off, or :data:`REFUSED` and why nothing could be drawn: such a
+            sample has no response, and counts as one that gives no answer.
         problem: hash of the row's data source, chat and ground truth.
         settings: hash of what the sample was drawn and graded with.
     """

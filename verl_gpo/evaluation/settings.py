@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from ..graders.pool import GraderError, shared
 from ..graders.score import UnknownDataSource, grader_of
 from ..inference.fingerprint import digest, engine_settings, identified_reward
 from ..inference.model import identify
+from ..inference.settings import add_template_option, read_template
 from ..inference.task import Prompt, read_prompts
 from . import protocol
 from .grading import grade
@@ -34,11 +36,12 @@ class Benchmark:
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvaluationSettings:
     """An evaluation that can start.
 
     Attributes:
-        settings: all that a sample depends on besides its problem, by name.
+        drawn_with: all that a sample depends on besides its problem, by name.
+        template: arguments of the chat template.
         engine: arguments of :class:`~verl_gpo.inference.engine.VLLMEngine`.
         warnings: what is to be said before the start.
     """
@@ -47,7 +50,8 @@ class Plan:
     out: Path
     benchmarks: dict[str, Benchmark]
     reward: Callable[..., Any]
-    settings: dict[str, Any]
+    drawn_with: dict[str, Any]
+    template: dict[str, Any]
     engine: dict[str, Any]
     max_tokens: int
     seed: int
@@ -58,7 +62,7 @@ class Plan:
 
     @property
     def hash(self) -> str:
-        return digest(self.settings)
+        return digest(self.drawn_with)
 
     @property
     def sizes(self) -> dict[str, tuple[int, int]]:
@@ -77,6 +81,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; called again, it goes on")
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="benchmarks are DIR/NAME/test.parquet")
     parser.add_argument("--reward", help="FILE.py or FILE.py:FUNCTION instead of the shared grader")
+    add_template_option(parser)
     parser.add_argument("--k", type=int, help="samples of each problem (default: the protocol's)")
     parser.add_argument("--limit", type=int, help="only the first problems of each benchmark")
     parser.add_argument("--temperature", type=float, default=protocol.TEMPERATURE, help="0 is greedy")
@@ -92,7 +97,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def make_plan(args: argparse.Namespace) -> Plan:
+def make_settings(args: argparse.Namespace) -> EvaluationSettings:
     """Check everything that can be checked without an engine.
 
     Raises:
@@ -100,13 +105,14 @@ def make_plan(args: argparse.Namespace) -> Plan:
     """
     _check(args)
     kept, engine = engine_settings(args)
+    template = read_template(args.template)
     identity = identify(args.model)
     reward, reward_id = identified_reward(args.reward)
     warnings: list[str] = []
     benchmarks = _benchmarks(args, warnings)
     for benchmark in benchmarks.values():
         _check_reward(benchmark, reward, args.reward is None, warnings)
-    settings = {
+    drawn_with = {
         **identity,
         "temperature": args.temperature,
         "top_p": args.top_p,
@@ -116,12 +122,15 @@ def make_plan(args: argparse.Namespace) -> Plan:
         "reward": reward_id,
         "engine": kept,
     }
-    return Plan(
+    if template:  # a folder that was drawn without stays valid
+        drawn_with["apply_chat_template_kwargs"] = template
+    return EvaluationSettings(
         args.model,
         args.out,
         benchmarks,
         reward,
-        settings,
+        drawn_with,
+        template,
         engine,
         args.max_tokens,
         args.seed,
@@ -155,7 +164,7 @@ def _benchmarks(args: argparse.Namespace, warnings: list[str]) -> dict[str, Benc
         if any(name.replace(":", "_") == other.replace(":", "_") for other in benchmarks):
             raise ValueError(f"--benchmarks={args.benchmarks}: {name} is named twice")
         try:
-            prompts = read_prompts(path, args.limit)
+            prompts = read_prompts(path, args.limit, answers_are_text=args.reward is None)
         except ValueError as error:
             raise ValueError(f"--benchmarks={item}: {error}") from error
         if not prompts:
@@ -196,7 +205,7 @@ def _check_reward(benchmark: Benchmark, reward: Callable[..., Any], shared_grade
                     shared()  # is math-verify there?
                 elif kind == REASONING_GYM and not installed():
                     warnings.append(f"{benchmark.name}: graded by exact match, for want of the package reasoning-gym")
-            grade(reward, prompt, "")
+            asyncio.run(grade(reward, prompt, ""))
         except UnknownDataSource as error:
             raise ValueError(f"--benchmarks={benchmark.name}: {error}; or give --reward FILE.py") from error
         except (ScoringError, GraderError, ValueError) as error:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 import time
+from collections.abc import Mapping
 from typing import Any
 
+from ..core.stall import EngineClock, watched
 from ..core.types import Continuation, SamplingError, Tokens
+from .task import Prompt, UnusablePrompt
 
 #: What vLLM needs on a CPU, where the caller says nothing else: most CPUs only emulate bfloat16, and the default block
 #: of 128 tokens is longer than a small task's prefixes, which are cached in whole blocks.
@@ -69,6 +71,8 @@ class VLLMEngine:
                 **settings,
             )
         )
+        self.clock = EngineClock()
+        self.max_model_len: int = self._llm.model_config.max_model_len
         self.block_size: int = self._llm.vllm_config.cache_config.block_size
         self.tokenizer = self._llm.get_tokenizer()
 
@@ -112,19 +116,38 @@ class VLLMEngine:
         self._llm.shutdown()
 
 
+def usable_ids(engine: Any, prompt: Prompt, template: Mapping[str, Any] | None = None) -> list[int]:
+    """The token ids of a prompt that the engine can continue.
+
+    Args:
+        engine: with ``tokenizer`` and, where its requests have a bound, ``max_model_len``: most tokens of prompt and
+            response.
+        template: arguments of the chat template.
+
+    Raises:
+        UnusablePrompt: the template refuses the prompt, or it leaves no token for a response.
+    """
+    ids = prompt.token_ids(engine.tokenizer, template)
+    most = getattr(engine, "max_model_len", None)
+    if most is not None and len(ids) >= most:
+        raise UnusablePrompt(f"the prompt has {len(ids):,} tokens; the engine takes {most:,}, the response included")
+    if not ids:
+        raise UnusablePrompt("the prompt has no tokens")
+    return ids
+
+
 class VLLMSampler:
     """One prompt's :class:`~verl_gpo.core.types.Sampler`.
 
     Args:
-        timeout: seconds after which a continuation counts as lost; None for no bound.
+        stall_timeout: see :func:`~verl_gpo.core.stall.watched`. Cancelling a request aborts it in vLLM.
     """
 
-    def __init__(self, engine: VLLMEngine, prompt_ids: list[int], timeout: float | None = None):
-        self._engine, self._prompt_ids, self._timeout = engine, prompt_ids, timeout
+    def __init__(self, engine: VLLMEngine, prompt_ids: list[int], stall_timeout: float = 600.0):
+        self._engine, self._prompt_ids, self._stall_timeout = engine, prompt_ids, stall_timeout
 
-    async def sample(self, prefix: Tokens, max_tokens: int, seed: int) -> Continuation:
+    async def sample(self, prefix: Tokens, max_tokens: int, seed: int, lane: int = 0) -> Continuation:
         request = self._engine.generate([*self._prompt_ids, *prefix], max_tokens, seed)
-        try:
-            return await asyncio.wait_for(request, self._timeout)
-        except asyncio.TimeoutError as error:
-            raise SamplingError(f"no continuation within {self._timeout:g} s") from error
+        return await watched(
+            request, self._engine.clock, self._stall_timeout, max_tokens, lambda answer: len(answer.token_ids)
+        )

@@ -172,12 +172,12 @@ def draw_share(share: str, draw: Callable[[int, int, Callable[[int], Callable[[]
     return 1 if failures else 0
 
 
-def print_failures(failures: Sequence[str]) -> None:
+def print_failures(failures: Sequence[str], things: str = "failures") -> None:
     """The first of them, and how many more there are."""
     for failure in failures[:_SHOWN]:
         print(f"verl_gpo: {failure}", file=sys.stderr)
     if len(failures) > _SHOWN:
-        print(f"verl_gpo: {len(failures) - _SHOWN} more failures", file=sys.stderr)
+        print(f"verl_gpo: {len(failures) - _SHOWN} more {things}", file=sys.stderr)
 
 
 def exit_status(run: Callable[[], int]) -> int:
@@ -185,7 +185,7 @@ def exit_status(run: Callable[[], int]) -> int:
     try:
         return run()
     except ValueError as error:
-        print(f"verl_gpo: {error}", file=sys.stderr)
+        print(f"verl_gpo: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("verl_gpo: interrupted; call the command again to go on", file=sys.stderr)

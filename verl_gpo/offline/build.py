@@ -20,13 +20,13 @@ from rich.console import Console
 
 from ..core.segment.steps import configured_splitter
 from ..core.types import SamplingError
-from ..inference.engine import VLLMEngine, VLLMSampler
+from ..inference.engine import VLLMEngine, VLLMSampler, usable_ids
 from ..inference.fingerprint import digest
 from ..inference.launch import device_groups, draw_share, exit_status, locked, print_failures, spread, visible_devices
-from ..inference.task import FunctionScorer
+from ..inference.task import FunctionScorer, UnusablePrompt
 from . import build_report
+from .build_settings import BuildSettings, make_settings, parse_args
 from .explore import Explorer
-from .plan import Plan, make_plan, parse_args
 from .records import Record, Task, Writer, file_of, merge, read_records
 
 #: Prompts that are begun within a token budget before it is known what one costs.
@@ -35,28 +35,28 @@ _FIRST = 8
 _COMMAND = (sys.executable, "-m", "verl_gpo.offline.build")
 
 
-def build_engine(plan: Plan, seed: int) -> VLLMEngine:
+def build_engine(settings: BuildSettings, seed: int) -> VLLMEngine:
     """The engine that draws."""
-    return VLLMEngine(plan.model, seed=seed, **plan.engine)
+    return VLLMEngine(settings.model, seed=seed, **settings.engine)
 
 
-def build_tokenizer(plan: Plan) -> Any:
+def build_tokenizer(settings: BuildSettings) -> Any:
     """The tokenizer, without the engine."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(plan.model)
+    return AutoTokenizer.from_pretrained(settings.model)
 
 
-def missing(plan: Plan, done: Sequence[Record]) -> list[Task]:
+def missing(settings: BuildSettings, done: Sequence[Record]) -> list[Task]:
     """What is still to be drawn, should the budget allow it."""
-    if plan.token_budget and sum(record.cost for record in done) >= plan.token_budget:
+    if settings.token_budget and sum(record.cost for record in done) >= settings.token_budget:
         return []
     found = {record.task for record in done}
-    every = (Task(visit, index) for visit in range(plan.visits) for index in range(len(plan.prompts)))
+    every = (Task(visit, index) for visit in range(settings.visits) for index in range(len(settings.prompts)))
     return [task for task in every if task not in found]
 
 
-def draw(plan: Plan, shard: int, shards: int, started: Callable[[int], Callable[[], None]]) -> list[str]:
+def draw(settings: BuildSettings, shard: int, shards: int, started: Callable[[int], Callable[[], None]]) -> list[str]:
     """Draw one engine's share into its part.
 
     Args:
@@ -65,28 +65,28 @@ def draw(plan: Plan, shard: int, shards: int, started: Callable[[int], Callable[
     Returns:
         What went wrong, a line for each prompt that could not be drawn. They are missing, the others not.
     """
-    done, own = read_records(file_of(plan.out)), read_records(file_of(plan.out, (shard, shards)))
-    build_report.check_records(plan, [*done, *own])
+    done, own = read_records(file_of(settings.out)), read_records(file_of(settings.out, (shard, shards)))
+    build_report.check_records(settings, [*done, *own])
     found = {record.task for record in own}
-    tasks = [task for task in missing(plan, done)[shard::shards] if task not in found]
+    tasks = [task for task in missing(settings, done)[shard::shards] if task not in found]
     # What is left of the budget is shared out evenly; 0 is no bound.
-    left = -(-(plan.token_budget - sum(record.cost for record in done)) // shards) if plan.token_budget else 0
+    left = -(-(settings.token_budget - sum(record.cost for record in done)) // shards) if settings.token_budget else 0
     spent = sum(record.cost for record in own)
     if not tasks or (left and spent >= left):
         return []
     # Requests have no seeds of their own on a CPU: the engine has one, another one each time, or a build that goes on
     # would meet the random numbers again that it has used.
-    seed = int(digest(plan.config.seed, shard, shards, len(tasks), tasks[0]), 16) % 2**31
-    engine = build_engine(plan, seed)
+    seed = int(digest(settings.config.seed, shard, shards, len(tasks), tasks[0]), 16) % 2**31
+    engine = build_engine(settings, seed)
     try:
-        with Writer(plan.out, (shard, shards)) as writer:
-            return asyncio.run(_draw(plan, tasks, left, spent, engine, writer, started(len(tasks))))
+        with Writer(settings.out, (shard, shards)) as writer:
+            return asyncio.run(_draw(settings, tasks, left, spent, engine, writer, started(len(tasks))))
     finally:
         engine.shutdown()
 
 
 async def _draw(
-    plan: Plan,
+    settings: BuildSettings,
     tasks: Sequence[Task],
     budget: int,
     spent: int,
@@ -94,20 +94,25 @@ async def _draw(
     writer: Writer,
     tick: Callable[[], None],
 ) -> list[str]:
-    config = plan.config
+    config = settings.config
     splitter = configured_splitter(config, engine.decode)
-    explorer = Explorer(plan.method, config, splitter, plan.response_length, plan.roots, plan.hash)
+    explorer = Explorer(settings.method, config, splitter, settings.response_length, settings.roots, settings.hash)
     failures: list[str] = []
     queue, at_work = deque(tasks), set()
     costs: list[int] = []
 
     async def visit(task: Task) -> None:
-        prompt = plan.prompts[task.index]
-        prompt_ids = prompt.token_ids(engine.tokenizer)
-        sampler = VLLMSampler(engine, prompt_ids, config.request_timeout)
-        scorer = FunctionScorer(plan.reward, engine.tokenizer, prompt, config.request_timeout)
+        prompt, problem = settings.prompts[task.index], settings.problems[task.index]
         try:
-            record = await explorer.explore(task, plan.problems[task.index], prompt_ids, sampler, scorer)
+            prompt_ids = usable_ids(engine, prompt, settings.template)
+        except UnusablePrompt as error:
+            writer.write(Record(task.index, task.visit, problem, (), (), (), {}, 0, settings.hash, str(error)))
+            tick()
+            return
+        sampler = VLLMSampler(engine, prompt_ids, config.stall_timeout)
+        scorer = FunctionScorer(settings.reward, engine.tokenizer, prompt, config.reward_timeout)
+        try:
+            record = await explorer.explore(task, problem, prompt_ids, sampler, scorer)
             writer.write(record)
             costs.append(record.cost)
         except SamplingError as error:
@@ -117,11 +122,11 @@ async def _draw(
     def wanted() -> bool:
         """Whether to begin another prompt, by what those at work will probably cost."""
         if not budget:
-            return len(at_work) < plan.concurrency
+            return len(at_work) < settings.concurrency
         if not costs:
-            return len(at_work) < min(plan.concurrency, _FIRST)
+            return len(at_work) < min(settings.concurrency, _FIRST)
         probable = spent + sum(costs) + len(at_work) * sum(costs) / len(costs)
-        return len(at_work) < plan.concurrency and probable < budget
+        return len(at_work) < settings.concurrency and probable < budget
 
     while True:
         while queue and wanted():
@@ -133,14 +138,14 @@ async def _draw(
             finished.result()  # raises what it raised
 
 
-def _draw_all(plan: Plan, argv: Sequence[str], lock: int, todo: int, console: Console) -> list[str]:
+def _draw_all(settings: BuildSettings, argv: Sequence[str], lock: int, todo: int, console: Console) -> list[str]:
     """Draw what is missing: in this process, or with one for each engine where there are several."""
-    groups = device_groups(visible_devices(), plan.tensor_parallel, plan.engines)[:todo]
+    groups = device_groups(visible_devices(), settings.tensor_parallel, settings.engines)[:todo]
     return spread(
-        lambda started: draw(plan, 0, 1, started),
+        lambda started: draw(settings, 0, 1, started),
         [*_COMMAND, *argv],
-        plan.out,
-        lambda shard: [file_of(plan.out, shard)],
+        settings.out,
+        lambda shard: [file_of(settings.out, shard)],
         groups,
         lock,
         todo,
@@ -149,36 +154,41 @@ def _draw_all(plan: Plan, argv: Sequence[str], lock: int, todo: int, console: Co
     )
 
 
-def _merge(plan: Plan) -> list[Record]:
-    records = merge(plan.out)
-    build_report.check_records(plan, records)
+def _merge(settings: BuildSettings) -> list[Record]:
+    records = merge(settings.out)
+    build_report.check_records(settings, records)
     return records
 
 
-def build(plan: Plan, argv: Sequence[str], draws: bool, console: Console) -> int:
+def build(settings: BuildSettings, argv: Sequence[str], draws: bool, console: Console) -> int:
     """Draw what is missing, and write the pairs. Returns the exit status.
 
     Raises:
         ValueError: the folder holds something else, or is in use.
     """
     failures: list[str] = []
-    with locked(plan.out) as lock:
-        build_report.check_run(plan)
-        build_report.write_run(plan)
-        records = _merge(plan)
-        todo = len(missing(plan, records))
+    with locked(settings.out) as lock:
+        build_report.check_run(settings)
+        build_report.write_run(settings)
+        records = _merge(settings)
+        todo = len(missing(settings, records))
         if todo and draws:
             try:
-                failures = _draw_all(plan, argv, lock, todo, console)
+                failures = _draw_all(settings, argv, lock, todo, console)
             finally:
-                records = _merge(plan)
+                records = _merge(settings)
         if records:
-            build_report.write_pairs(plan, records, build_tokenizer(plan), console)
+            build_report.write_pairs(settings, records, build_tokenizer(settings), console)
     print_failures(failures)
-    lacking = len(missing(plan, records))
-    if plan.token_budget and lacking == 0 and sum(record.cost for record in records) < plan.token_budget:
+    left_out = build_report.left_out(settings, records)
+    print_failures([f"warning: row {row} is left out: {reason}" for row, reason in left_out.items()], "rows left out")
+    if len(left_out) == len(settings.prompts):
+        print("verl_gpo: every prompt is left out: there are no pairs", file=sys.stderr)
+        return 1
+    lacking = len(missing(settings, records))
+    if settings.token_budget and lacking == 0 and sum(record.cost for record in records) < settings.token_budget:
         print("verl_gpo: warning: the prompts ran out before the token budget: give more --visits", file=sys.stderr)
-    if lacking and (failures or not plan.token_budget):
+    if lacking and (failures or not settings.token_budget):
         print(f"verl_gpo: {lacking} prompts are missing; call the command again to go on", file=sys.stderr)
         return 1 if draws else 0
     return 0
@@ -189,12 +199,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
 
     def run() -> int:
-        plan = make_plan(args)
+        settings = make_settings(args)
         if args.shard:
-            build_report.check_run(plan)
-            build_report.write_run(plan)
-            return draw_share(args.shard, partial(draw, plan))
-        return build(plan, argv, not args.merge, Console(highlight=False))
+            build_report.check_run(settings)
+            build_report.write_run(settings)
+            return draw_share(args.shard, partial(draw, settings))
+        return build(settings, argv, not args.merge, Console(highlight=False))
 
     return exit_status(run)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,81 +17,95 @@ from rich.table import Table
 from ..inference import jsonl
 from ..inference.fingerprint import refuse
 from . import schema
+from .build_settings import REPORT, BuildSettings
 from .explore import METHODS
 from .pairs import Pair, Tally, select, unpair
-from .plan import REPORT, Plan
 from .records import Record, file_of, within_budget
+from .seam import DIFFERENCES, Seam
 
 _RUN = "run.json"
 
 
-def check_run(plan: Plan) -> None:
+def check_run(settings: BuildSettings) -> None:
     """Refuse to mix records of different settings in one folder.
 
     Raises:
         ValueError: names what differs, there and here.
     """
     try:
-        there = json.loads((plan.out / _RUN).read_text(encoding="utf-8"))
+        there = json.loads((settings.out / _RUN).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        if any(plan.out.glob(f"{file_of(plan.out).stem}*.jsonl")):
-            raise ValueError(f"--out={plan.out}: has records, but no {_RUN} that says of what") from None
+        if any(settings.out.glob(f"{file_of(settings.out).stem}*.jsonl")):
+            raise ValueError(f"--out={settings.out}: has records, but no {_RUN} that says of what") from None
         return
     except (OSError, ValueError) as error:
-        raise ValueError(f"{plan.out / _RUN}: cannot be read ({error})") from error
-    refuse(plan.out, there["settings"], plan.settings, "records")
+        raise ValueError(f"{settings.out / _RUN}: cannot be read ({error})") from error
+    refuse(settings.out, there["settings"], settings.drawn_with, "records")
 
 
-def write_run(plan: Plan) -> None:
+def write_run(settings: BuildSettings) -> None:
     """Write ``run.json``: model, data and settings."""
-    record = {"model": plan.model, "prompts": len(plan.prompts), "settings": plan.settings}
-    jsonl.replace(plan.out / _RUN, [json.dumps(record, indent=1) + "\n"])
+    record = {"model": settings.model, "prompts": len(settings.prompts), "settings": settings.drawn_with}
+    jsonl.replace(settings.out / _RUN, [json.dumps(record, indent=1) + "\n"])
 
 
-def check_records(plan: Plan, records: Iterable[Record]) -> None:
+def check_records(settings: BuildSettings, records: Iterable[Record]) -> None:
     """Refuse records of other data or settings.
 
     Raises:
         ValueError: names the row.
     """
     for record in records:
-        if record.settings != plan.hash:
-            raise ValueError(f"{file_of(plan.out)}: row {record.index} was drawn with other settings")
-        if record.index < len(plan.problems) and record.problem != plan.problems[record.index]:
-            raise ValueError(f"--data: row {record.index} is not the one that --out={plan.out} holds records of")
+        if record.settings != settings.hash:
+            raise ValueError(f"{file_of(settings.out)}: row {record.index} was drawn with other settings")
+        if record.index < len(settings.problems) and record.problem != settings.problems[record.index]:
+            raise ValueError(f"--data: row {record.index} is not the one that --out={settings.out} holds records of")
 
 
-def write_pairs(plan: Plan, records: Sequence[Record], tokenizer: Any, console: Console) -> None:
+def left_out(settings: BuildSettings, records: Iterable[Record]) -> dict[int, str]:
+    """Row of the data to the reason why the engine cannot be given its prompt."""
+    return {r.index: r.left_out for r in records if r.left_out and r.index < len(settings.prompts)}
+
+
+def write_pairs(settings: BuildSettings, records: Sequence[Record], tokenizer: Any, console: Console) -> None:
     """Choose the pairs, write them in every schema with ``report.json``, and print the report."""
-    wanted = [r for r in records if r.index < len(plan.prompts) and r.visit < plan.visits]
-    used = within_budget(wanted, plan.token_budget)
+    wanted = [r for r in records if r.index < len(settings.prompts) and r.visit < settings.visits]
+    used = within_budget([record for record in wanted if not record.left_out], settings.token_budget)
     tally = Tally()
-    pairs = list(select(used, plan.method == "plain", plan.selection, tally))
+    pairs = list(select(used, settings.method == "plain", settings.selection, tally))
     singles = unpair(pairs)
-    rows = schema.pair_rows(pairs, plan.prompts, tokenizer) | schema.unpaired_rows(singles, plan.prompts, tokenizer)
-    schema.write(plan.out, rows)
-    report = summarise(plan, used, pairs, tally)
+    seam, refused = Seam(tokenizer, settings.template), Counter()
+    rows = schema.pair_rows(pairs, settings.prompts, seam, refused)
+    rows |= schema.unpaired_rows(singles, settings.prompts, seam)
+    schema.write(settings.out, rows, settings.template)
+    report = summarise(settings, used, pairs, tally)
     report["tokens"]["unused"] = sum(record.cost for record in records) - report["tokens"]["total"]
+    report["left_out"] = [{"row": row, "reason": reason} for row, reason in left_out(settings, records).items()]
     report["unpaired"] = {
         "desirable": sum(single.label for single in singles),
         "undesirable": sum(not single.label for single in singles),
     }
     exact = [row["text_exact"] for row in rows["pairs"]]
     report["text_exact"] = sum(exact) / len(exact) if exact else None
-    jsonl.replace(plan.out / REPORT, [json.dumps(report, indent=1) + "\n"])
-    _print(report, plan.out, console)
+    differs = Counter(row["text_differs"] for row in rows["pairs"] if row["text_differs"])
+    report["text_differs"] = {name: differs[name] for name in DIFFERENCES}
+    report["chat_left_out"] = dict(refused)
+    jsonl.replace(settings.out / REPORT, [json.dumps(report, indent=1) + "\n"])
+    _print(report, settings.out, console)
 
 
-def summarise(plan: Plan, records: Sequence[Record], pairs: Sequence[Pair], tally: Tally) -> dict[str, Any]:
+def summarise(
+    settings: BuildSettings, records: Sequence[Record], pairs: Sequence[Pair], tally: Tally
+) -> dict[str, Any]:
     """What the records that are used cost, and what came of them; JSON."""
     prompts = {record.index for record in records}
-    tokens = {purpose: sum(r.tokens[purpose] for r in records) for purpose in ("root", "value", "reenter")}
+    tokens = {purpose: sum(r.tokens[purpose] for r in records) for purpose in ("root", "value", "reentry")}
     roots = [rollout.reward for record in records for rollout in record.roots]
     prefixes = [len(pair.state.prefix) for pair in pairs]
     return {
-        "method": plan.method,
-        "selection": asdict(plan.selection),
-        "token_budget": plan.token_budget or None,
+        "method": settings.method,
+        "selection": asdict(settings.selection),
+        "token_budget": settings.token_budget or None,
         "tokens": {**tokens, "total": sum(tokens.values())},
         "prompts": len(prompts),
         "visits": len(records),
@@ -117,20 +132,30 @@ def _print(report: dict[str, Any], out: Path, console: Console) -> None:
     table.add_column("", justify="right")
     rows = [
         ("prompts", f"{report['prompts']:,}"),
+        ("prompts left out", f"{len(report['left_out']):,}"),
         ("pairs", f"{report['pairs']:,}"),
         ("pairs a prompt", f"{report['pairs_per_prompt']:.2f}"),
         ("prompts with pairs", f"{100 * report['prompts_with_pairs']:.1f}%"),
         ("states, and of them with pairs", f"{report['states']:,}, {report['states_with_pairs']:,}"),
         ("rollouts there", f"{report['rollouts_at_states']:,}"),
         ("cut off, repeated", f"{report['truncated']:,}, {report['repeated']:,}"),
+        ("pairs whose text TRL tokenizes otherwise", _reasons(report["text_differs"])),
+        ("pairs that messages cannot hold", f"{sum(report['chat_left_out'].values()):,}"),
         ("tokens, all", f"{tokens['total']:,}"),
         ("tokens, root rollouts", f"{tokens['root']:,}"),
         ("tokens, search", f"{tokens['value']:,}"),
-        ("tokens, rollouts from reset states", f"{tokens['reenter']:,}"),
+        ("tokens, rollouts from reset states", f"{tokens['reentry']:,}"),
         ("tokens drawn beyond the budget, not used", f"{tokens['unused']:,}"),
         ("rollouts and rewards lost", f"{report['failures']:,}"),
     ]
     for name, value in rows:
         table.add_row(name, value)
     console.print(table)
+    for reason, count in report["chat_left_out"].items():
+        console.print(f"left out of pairs_chat.parquet: {count:,} pairs: {reason}", soft_wrap=True)
     console.print(f"written: {out}/pairs.parquet, unpaired.parquet, {REPORT}", soft_wrap=True)
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    named = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
+    return f"{sum(counts.values()):,}" + (f" ({named})" if named else "")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 
 from ..config import GPOConfig
-from ..core.budget import TokenBudget
 from ..core.draw import Draw, Usage
-from ..core.reentry import ReentryEngine
+from ..core.reentry import ReentryProcedure
 from ..core.result import Reentry
-from ..core.types import Sampler, SamplingError, ScoredContinuation, Scorer, Splitter, Trajectory
+from ..core.scheduler import Scheduler
+from ..core.types import Sampler, SamplingError, ScoredContinuation, Scorer, Splitter
 from .records import Record, Rollout, State, Task
 
 #: name -> what its pairs are of.
@@ -36,12 +35,12 @@ class Explorer:
     def __init__(
         self, method: str, config: GPOConfig, splitter: Splitter, response_length: int, roots: int, settings: str
     ):
-        self._engine = None if method == "plain" else ReentryEngine(config, splitter, response_length)
+        self._engine = None if method == "plain" else ReentryProcedure(config, splitter, response_length)
         self._config = config
         self._response_length = response_length
         self._roots = roots
         self._settings = settings
-        self._slots = asyncio.Semaphore(config.max_in_flight)
+        self._scheduler = Scheduler(config.max_in_flight)
 
     async def explore(
         self, task: Task, problem: str, prompt_ids: list[int], sampler: Sampler, scorer: Scorer
@@ -53,20 +52,18 @@ class Explorer:
         """
         seed = f"{task.visit}/{task.index}"
         usage = Usage()
-        draw = Draw(
-            sampler, scorer, self._response_length, f"{self._config.seed}/{seed}/roots", self._slots, TokenBudget()
-        )
-        drawn = (await draw.together({(): self._roots}, 0, usage))[()]
+        draw = Draw(sampler, scorer, self._response_length, f"{self._config.seed}/{seed}/roots", self._scheduler)
+        drawn = await draw.roots(self._roots, usage)
         if not drawn:
             raise SamplingError(
                 f"no root rollout: {usage.sampling_failures} were lost, {usage.scoring_failures} without a reward"
             )
         roots = tuple(_rollout(sample) for sample in drawn)
-        tokens = {"root": usage.tokens, "value": 0, "reenter": 0}
+        tokens = {"root": usage.tokens, "value": 0, "reentry": 0}
         failures = usage.sampling_failures + usage.scoring_failures
         states: list[State] = []
         if self._engine is not None:
-            trajectories = [Trajectory(s.continuation.token_ids, s.continuation.log_probs, s.reward) for s in drawn]
+            trajectories = [sample.trajectory() for sample in drawn]
             result = await self._engine.run(trajectories, sampler, scorer, seed)
             for reentry in result.reentries:
                 states += self._states(reentry, roots)
@@ -115,7 +112,7 @@ class Explorer:
 
 def _rollout(sample: ScoredContinuation) -> Rollout:
     continuation = sample.continuation
-    return Rollout(continuation.token_ids, sample.reward, str(continuation.source))
+    return Rollout(tuple(continuation.token_ids), sample.reward, str(continuation.source))
 
 
 def _finite(number: float) -> float | None:

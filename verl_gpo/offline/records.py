@@ -68,9 +68,10 @@ class Record:
         prompt_ids: the chat, tokenized, up to where the response begins.
         roots: rollouts from the prompt.
         states: reset states and what was drawn there; empty for the method ``plain``.
-        tokens: generated, by purpose: ``root``, ``value`` (the search), ``reenter`` (rollouts from reset states).
+        tokens: generated, by purpose: ``root``, ``value`` (the search), ``reentry`` (rollouts from reset states).
         failures: rollouts and rewards that were lost.
         settings: hash of what it was drawn with.
+        left_out: why the engine cannot be given the prompt, so that nothing was drawn; "" where something was.
     """
 
     index: int
@@ -82,6 +83,7 @@ class Record:
     tokens: dict[str, int]
     failures: int
     settings: str
+    left_out: str = ""
 
     @property
     def task(self) -> Task:

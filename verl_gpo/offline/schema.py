@@ -11,13 +11,16 @@
 A prompt is the rendered chat and the prefix that is kept. Texts hold what special tokens a rollout has: one that ended
 by itself ends with the end token, one that was cut off does not. ``prompt_ids``, ``chosen_ids``, ``rejected_ids`` and
 ``completion_ids`` are the policy's own tokens, which :mod:`verl_gpo.offline.train` trains on. ``text_exact`` tells
-whether a trainer that tokenizes prompt and continuation together finds the same.
+whether TRL's trainers find the same in the text, and ``text_differs`` why not: a key of
+:data:`verl_gpo.offline.seam.DIFFERENCES`. Messages hold a response only where the chat template writes it as the policy
+did: a row that it would change is left out of the chat files, and is in the others.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +29,14 @@ import pyarrow.parquet as pq
 
 from ..inference.task import Prompt
 from .pairs import Pair, Unpaired
+from .seam import Seam
 
 #: Name of a file -> its rows.
 Rows = dict[str, list[dict[str, Any]]]
 
 _IDS = pa.list_(pa.int32())
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+_EXACT = [("text_exact", pa.bool_()), ("text_differs", pa.string())]
 _ORIGIN = [
     ("index", pa.int64()),
     ("visit", pa.int64()),
@@ -47,19 +52,23 @@ _ORIGIN = [
 SCHEMAS: dict[str, pa.Schema] = {
     "pairs": pa.schema(
         [("prompt", pa.string()), ("chosen", pa.string()), ("rejected", pa.string())]
-        + [("prompt_ids", _IDS), ("chosen_ids", _IDS), ("rejected_ids", _IDS), ("text_exact", pa.bool_())]
+        + [("prompt_ids", _IDS), ("chosen_ids", _IDS), ("rejected_ids", _IDS), *_EXACT]
         + [("chosen_reward", pa.float64()), ("rejected_reward", pa.float64())]
         + [("chosen_finish", pa.string()), ("rejected_finish", pa.string())]
         + _ORIGIN
     ),
-    "pairs_chat": pa.schema([("prompt", _MESSAGES), ("chosen", _MESSAGES), ("rejected", _MESSAGES)] + _ORIGIN),
+    "pairs_chat": pa.schema(
+        [("prompt", _MESSAGES), ("chosen", _MESSAGES), ("rejected", _MESSAGES), _EXACT[0]] + _ORIGIN
+    ),
     "unpaired": pa.schema(
         [("prompt", pa.string()), ("completion", pa.string()), ("label", pa.bool_())]
-        + [("prompt_ids", _IDS), ("completion_ids", _IDS), ("text_exact", pa.bool_())]
+        + [("prompt_ids", _IDS), ("completion_ids", _IDS), *_EXACT]
         + [("reward", pa.float64()), ("finish", pa.string())]
         + _ORIGIN
     ),
-    "unpaired_chat": pa.schema([("prompt", _MESSAGES), ("completion", _MESSAGES), ("label", pa.bool_())] + _ORIGIN),
+    "unpaired_chat": pa.schema(
+        [("prompt", _MESSAGES), ("completion", _MESSAGES), ("label", pa.bool_()), _EXACT[0]] + _ORIGIN
+    ),
 }
 
 #: LLaMA-Factory's description of the files (its ``data/README.md``).
@@ -74,31 +83,6 @@ DATASET_INFO = {
         "columns": {"prompt": "prompt", "response": "completion", "kto_tag": "label"},
     },
 }
-
-
-class _Texts:
-    """Token ids as text, special tokens kept."""
-
-    def __init__(self, tokenizer: Any):
-        self._tokenizer = tokenizer
-
-    def all_of(self, token_ids: Sequence[int]) -> str:
-        return self._tokenizer.decode(list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
-
-    def shown(self, token_ids: Sequence[int]) -> str:
-        return self._tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-
-    def behind(self, prompt: str, prompt_ids: Sequence[int], token_ids: Sequence[int]) -> str:
-        """Text of a continuation: what it adds to its prompt's, since decoders drop the space before a first token.
-
-        Where the prompt ends within a character there is no telling, and it is its own text.
-        """
-        text = self.all_of([*prompt_ids, *token_ids])
-        return text[len(prompt) :] if text.startswith(prompt) else self.all_of(token_ids)
-
-    def exact(self, text: str, token_ids: Sequence[int]) -> bool:
-        """Whether the tokenizer finds the same ids in the text."""
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"]) == list(token_ids)
 
 
 def _origin(pair: Pair, prompt: Prompt) -> dict[str, Any]:
@@ -120,27 +104,30 @@ def _messages(text: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": text}]
 
 
-def pair_rows(pairs: Sequence[Pair], prompts: Sequence[Prompt], tokenizer: Any) -> Rows:
-    """Rows of ``pairs`` and ``pairs_chat``."""
-    texts = _Texts(tokenizer)
+def pair_rows(pairs: Sequence[Pair], prompts: Sequence[Prompt], seam: Seam, refused: Counter[str]) -> Rows:
+    """Rows of ``pairs`` and ``pairs_chat``.
+
+    Args:
+        refused: counts why pairs are left out of the chat file.
+    """
     standard, chat = [], []
     for pair in pairs:
         row = prompts[pair.record.index]
         origin = _origin(pair, row)
-        prompt = texts.all_of(pair.prompt_ids)
-        chosen, rejected = (
-            texts.behind(prompt, pair.prompt_ids, rollout.token_ids) for rollout in (pair.chosen, pair.rejected)
+        prompt = seam.text(pair.prompt_ids)
+        sides = {"chosen": pair.chosen, "rejected": pair.rejected}
+        texts = {side: seam.behind(prompt, pair.prompt_ids, rollout.token_ids) for side, rollout in sides.items()}
+        differs = _differs(
+            seam.difference(prompt, texts[side], pair.prompt_ids, rollout.token_ids) for side, rollout in sides.items()
         )
         standard.append(
             {
                 "prompt": prompt,
-                "chosen": chosen,
-                "rejected": rejected,
+                **texts,
                 "prompt_ids": pair.prompt_ids,
                 "chosen_ids": pair.chosen.token_ids,
                 "rejected_ids": pair.rejected.token_ids,
-                "text_exact": texts.exact(prompt + chosen, pair.prompt_ids + pair.chosen.token_ids)
-                and texts.exact(prompt + rejected, pair.prompt_ids + pair.rejected.token_ids),
+                **differs,
                 "chosen_reward": pair.chosen.reward,
                 "rejected_reward": pair.rejected.reward,
                 "chosen_finish": pair.chosen.finish,
@@ -148,27 +135,31 @@ def pair_rows(pairs: Sequence[Pair], prompts: Sequence[Prompt], tokenizer: Any) 
                 **origin,
             }
         )
-        chat.append(
-            {
-                "prompt": row.messages,
-                "chosen": _messages(texts.shown(pair.state.prefix + pair.chosen.token_ids)),
-                "rejected": _messages(texts.shown(pair.state.prefix + pair.rejected.token_ids)),
-                **origin,
-            }
-        )
+        whole = {
+            side: seam.written(row.messages, pair.record.prompt_ids, pair.state.prefix + rollout.token_ids)
+            for side, rollout in sides.items()
+        }
+        reason = next((one.refused for one in whole.values() if one.refused), "")
+        if not reason and whole["chosen"].content == whole["rejected"].content:
+            reason = "chosen and rejected are the same text"
+        if reason:
+            refused[reason] += 1
+            continue
+        exact = all(one.exact for one in whole.values())
+        messages = {side: _messages(one.content) for side, one in whole.items()}
+        chat.append({"prompt": row.messages, **messages, "text_exact": exact, **origin})
     return {"pairs": standard, "pairs_chat": chat}
 
 
-def unpaired_rows(rows: Sequence[Unpaired], prompts: Sequence[Prompt], tokenizer: Any) -> Rows:
+def unpaired_rows(rows: Sequence[Unpaired], prompts: Sequence[Prompt], seam: Seam) -> Rows:
     """Rows of ``unpaired`` and ``unpaired_chat``."""
-    texts = _Texts(tokenizer)
     standard, chat = [], []
     for row in rows:
         pair, token_ids = row.pair, row.rollout.token_ids
         source = prompts[pair.record.index]
         origin = _origin(pair, source)
-        prompt = texts.all_of(pair.prompt_ids)
-        completion = texts.behind(prompt, pair.prompt_ids, token_ids)
+        prompt = seam.text(pair.prompt_ids)
+        completion = seam.behind(prompt, pair.prompt_ids, token_ids)
         standard.append(
             {
                 "prompt": prompt,
@@ -176,27 +167,53 @@ def unpaired_rows(rows: Sequence[Unpaired], prompts: Sequence[Prompt], tokenizer
                 "label": row.label,
                 "prompt_ids": pair.prompt_ids,
                 "completion_ids": token_ids,
-                "text_exact": texts.exact(prompt + completion, pair.prompt_ids + token_ids),
+                **_differs([seam.difference(prompt, completion, pair.prompt_ids, token_ids)]),
                 "reward": row.rollout.reward,
                 "finish": row.rollout.finish,
                 **origin,
             }
         )
-        chat.append(
-            {
-                "prompt": source.messages,
-                "completion": _messages(texts.shown(pair.state.prefix + token_ids)),
-                "label": row.label,
-                **origin,
-            }
-        )
-    return {"unpaired": standard, "unpaired_chat": chat}
+        whole = seam.written(source.messages, pair.record.prompt_ids, pair.state.prefix + token_ids)
+        if not whole.refused:
+            completion = _messages(whole.content)
+            chat.append(
+                {
+                    "prompt": source.messages,
+                    "completion": completion,
+                    "label": row.label,
+                    "text_exact": whole.exact,
+                    **origin,
+                }
+            )
+    # Two continuations may differ in nothing that a message shows; one text is not desirable and undesirable at once.
+    labels: dict[str, set[bool]] = {}
+    for one in chat:
+        labels.setdefault(_said(one), set()).add(one["label"])
+    return {"unpaired": standard, "unpaired_chat": [one for one in chat if len(labels[_said(one)]) == 1]}
 
 
-def write(out: Path, rows: Rows) -> None:
-    """Write ``NAME.parquet`` for each name in ``rows``, and ``dataset_info.json``."""
+def _said(row: Mapping[str, Any]) -> str:
+    return json.dumps([row["prompt"], row["completion"]])
+
+
+def _differs(differences: Iterable[str | None]) -> dict[str, Any]:
+    """The columns that say whether and why the text gives other tokens: the first reason of the continuations."""
+    reason = next((difference for difference in differences if difference), None)
+    return {"text_exact": reason is None, "text_differs": reason}
+
+
+def write(out: Path, rows: Rows, template: Mapping[str, Any]) -> None:
+    """Write ``NAME.parquet`` for each name in ``rows``, and ``dataset_info.json``.
+
+    Args:
+        template: arguments of the chat template, which the chat files carry in TRL's column for them.
+    """
     for name, of_file in rows.items():
+        table = pa.Table.from_pylist(of_file, schema=SCHEMAS[name])
+        if template and name.endswith("_chat"):
+            values = pa.array([dict(template)] * len(of_file), type=pa.array([dict(template)]).type)
+            table = table.append_column("chat_template_kwargs", values)
         new = out / f"{name}.new"
-        pq.write_table(pa.Table.from_pylist(of_file, schema=SCHEMAS[name]), new)
+        pq.write_table(table, new)
         new.replace(out / f"{name}.parquet")
     (out / "dataset_info.json").write_text(json.dumps(DATASET_INFO, indent=1) + "\n", encoding="utf-8")

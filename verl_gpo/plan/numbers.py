@@ -127,7 +127,7 @@ def workload(
     batch = batch or configured
     prompts, n = batch.prompts, batch.n
     cost = expected_cost(gpo, expected.steps, expected.response_tokens, n, prompts)
-    rows = round(cost.root_rows + cost.branch_rows)
+    rows = round(cost.root_rows + cost.reentry_rows)
     ranks, mini_batches, critic = data_parallel(configuration), [batch.mini_batch * n], None
     multiple = ranks
     if uses_critic(configuration):
@@ -147,7 +147,7 @@ def workload(
         n=n,
         mini_batch_rows=actor_rows,
         root_rows=cost.root_rows,
-        reentry_rows=cost.branch_rows,
+        reentry_rows=cost.reentry_rows,
         root_tokens=cost.root_tokens,
         value_tokens=cost.value_tokens,
         reentry_tokens=cost.reentry_tokens,

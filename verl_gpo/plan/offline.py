@@ -18,8 +18,9 @@ from typing import Any
 from rich.console import Console
 
 from ..core.cost import expected_cost
-from ..offline import plan as build_plan
-from ..offline import train_plan
+from ..offline import build_settings, train_settings
+from ..offline.build_settings import BuildSettings
+from ..offline.train_settings import TrainSettings
 from .architecture import architecture
 from .configuration import PlanError
 from .show import pairs
@@ -60,43 +61,23 @@ def _parts(argv: list[str]) -> tuple[list[str], list[str], list[str]]:
     return argv[: marks[0]], argv[marks[0] + 1 : marks[1]], argv[marks[1] + 1 :]
 
 
-def _build(argv: list[str], folder: Path) -> tuple[argparse.Namespace, build_plan.Plan]:
+def _build(argv: list[str], folder: Path) -> tuple[argparse.Namespace, BuildSettings]:
     """The build's own checks, on a row that stands in where the data are not here."""
-    args = build_plan.parse_args(argv)
+    args = build_settings.parse_args(argv)
     here = argparse.Namespace(**vars(args))
     if not Path(args.data).expanduser().is_file():
         here.data = str(_written(folder / "data.parquet", [_ROW]))
-    return args, build_plan.make_plan(here)
+    return args, build_settings.make_settings(here)
 
 
-def _train(argv: list[str], folder: Path) -> train_plan.TrainPlan:
+def _train(argv: list[str], folder: Path) -> TrainSettings:
     """The training's own checks, on rows that stand in where the pairs are not here."""
-    args = train_plan.parse_args(argv)
+    args = train_settings.parse_args(argv)
     if not args.pairs.exists():
-        columns = train_plan.METHODS[args.method].columns
+        columns = train_settings.METHODS[args.method].columns
         rows = [{name: label if name == "label" else [1, 2] for name in columns} for label in (True, False)]
         args.pairs = _written(folder / "pairs.parquet", rows)
-    plan = train_plan.make_plan(args)
-    _refuse_what_trl_finds_late(plan)
-    return plan
-
-
-def _refuse_what_trl_finds_late(plan: train_plan.TrainPlan) -> None:
-    """What TRL refuses only when it has the pairs and the model.
-
-    Raises:
-        PlanError: the setting.
-    """
-    rows, resume = plan.args.per_device_train_batch_size, plan.args.resume_from_checkpoint
-    if plan.method == "kto" and rows < 2:
-        raise PlanError(
-            f"per_device_train_batch_size={rows}: must be at least 2 for kto, whose KL term needs other prompts"
-        )
-    if resume in ("true", "True", True):
-        if not any(plan.out.glob("checkpoint-*")):
-            raise PlanError(f"resume_from_checkpoint=true: there is no checkpoint in {plan.out}")
-    elif resume and not Path(resume).is_dir():
-        raise PlanError(f"resume_from_checkpoint={resume}: must be true, or a checkpoint's folder")
+    return train_settings.make_settings(args)
 
 
 def _written(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -108,7 +89,7 @@ def _written(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def _rows(
-    drawn: tuple[argparse.Namespace, build_plan.Plan], trained: train_plan.TrainPlan, args: argparse.Namespace
+    drawn: tuple[argparse.Namespace, BuildSettings], trained: TrainSettings, args: argparse.Namespace
 ) -> list[tuple[str, str]]:
     given, plan = drawn
     model = architecture(plan.model)
@@ -126,7 +107,7 @@ def _rows(
     lora = f"LoRA of rank {trained.model_args.lora_r}" if trained.model_args.use_peft else "all weights"
     rows = [
         ("model", f"{plan.model}{sizes}"),
-        ("pairs", f"{plan.method}: {build_plan.METHODS[plan.method]}"),
+        ("pairs", f"{plan.method}: {build_settings.METHODS[plan.method]}"),
         ("data", f"{given.data}{'' if Path(given.data).expanduser().is_file() else ' (not here)'}"),
         (
             "a prompt, tokens",

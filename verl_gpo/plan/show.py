@@ -40,7 +40,7 @@ def cost_table(costs: Mapping[str, Cost]) -> Table:
         table.add_column(column, justify="right")
     for setting, cost in costs.items():
         tokens = (cost.root_tokens, cost.value_tokens, cost.reentry_tokens)
-        rest = (cost.requests, cost.root_rows, cost.branch_rows)
+        rest = (cost.requests, cost.root_rows, cost.reentry_rows)
         table.add_row(setting, *map(_count, tokens), f"{cost.multiple:.2f}", *map(_count, rest))
     return table
 

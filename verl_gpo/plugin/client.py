@@ -1,33 +1,53 @@
-"""verl's LLM client and reward loop as the engine's ``Sampler`` and ``Scorer``, for one prompt."""
+"""verl's LLM client and reward loop as the procedure's ``Sampler`` and ``Scorer``, for one prompt."""
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import time
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
 
-from ..core.types import Continuation, SamplingError, ScoredContinuation, ScoringError, Tokens
+from ..core.stall import EngineClock, watched
+from ..core.types import Continuation, SamplingError, ScoredContinuation, ScoringError, StalledError, Tokens
 
 logger = logging.getLogger(__name__)
 
 
 class LLMClientSampler:
-    """verl's LLM client as the engine's :class:`~verl_gpo.core.types.Sampler`, for one prompt.
+    """verl's LLM client as the procedure's :class:`~verl_gpo.core.types.Sampler`, for one prompt.
 
-    All requests of a prompt carry one sticky id, which keeps them on the replica where their prefixes are cached. Under
-    verl's full determinism the id reaches the engine, which wants it unique, and every request would get the same seed:
-    there each request has its own id and seed.
+    Requests of a lane carry one sticky id, which keeps them on the replica where their prefixes are cached; a prompt of
+    many requests has several lanes, and so uses several replicas. Under verl's full determinism the id reaches the
+    engine, which wants it unique, and every request would get the same seed: there each request has its own id and
+    seed.
+
+    Args:
+        client: verl's.
+        root: a root rollout of the prompt, for its prompt ids and media.
+        sampling_params: as verl samples the roots.
+        clock: of the engine, shared by all prompts of the worker.
+        stall_timeout: see :func:`~verl_gpo.core.stall.watched`.
+        deterministic: ``rollout.full_determinism``.
     """
 
-    def __init__(self, client: Any, root: AgentLoopOutput, sampling_params: dict, timeout: float, deterministic: bool):
+    def __init__(
+        self,
+        client: Any,
+        root: AgentLoopOutput,
+        sampling_params: dict,
+        clock: EngineClock,
+        stall_timeout: float,
+        deterministic: bool,
+    ):
         self._client = client
         self._prompt_ids = list(root.prompt_ids)
         self._sampling_params = sampling_params
-        self._timeout = timeout
+        self._clock, self._stall_timeout = clock, stall_timeout
         self._deterministic = deterministic
         self._request_id = uuid4().hex
         media = root.multi_modal_data or {}
@@ -39,20 +59,25 @@ class LLMClientSampler:
             "mm_processor_output": root.mm_processor_output,
         }
 
-    async def sample(self, prefix: Tokens, max_tokens: int, seed: int) -> Continuation:
+    async def sample(self, prefix: Tokens, max_tokens: int, seed: int, lane: int = 0) -> Continuation:
         # Without max_tokens the server would let prefix and continuation together exceed the response length.
         params = {**self._sampling_params, "max_tokens": max_tokens}
-        request_id = self._request_id
+        request_id = f"{self._request_id}-{lane}" if lane else self._request_id
         if self._deterministic:
             params["seed"] = seed
             request_id = f"{request_id}-{seed}"
         context = self._prompt_ids + list(prefix)
         started = time.perf_counter()
+        request = generate_or_abort(
+            self._client, request_id=request_id, prompt_ids=context, sampling_params=params, **self._media
+        )
         try:
-            output = await asyncio.wait_for(
-                self._client.generate(request_id=request_id, prompt_ids=context, sampling_params=params, **self._media),
-                self._timeout,
+            output = await watched(
+                request, self._clock, self._stall_timeout, max_tokens, lambda output: len(output.token_ids)
             )
+        except StalledError as error:
+            logger.warning("a continuation: %s", error)
+            raise
         except Exception as error:
             logger.warning("a continuation failed: %r", error)
             raise SamplingError(repr(error)) from error
@@ -68,10 +93,55 @@ class LLMClientSampler:
         )
 
 
-class RewardLoopScorer:
-    """verl's reward loop as the engine's :class:`~verl_gpo.core.types.Scorer`, for one prompt.
+async def generate_or_abort(client: Any, **request: Any) -> Any:
+    """``client.generate(**request)``; when it is cancelled, the engine is told to stop generating, too.
 
-    A scored continuation carries the complete row as verl's ``AgentLoopOutput``.
+    Cancelling what waits for a Ray call leaves the call running. verl 0.9.1's client has no way to take a request back:
+    it names the request to the engine itself, and keeps to itself which server has it. Both pass through two private
+    methods, which a copy of the client notes down here. We know of no upstream issue; to be removed once the client
+    aborts what is cancelled.
+    """
+    if not hasattr(client, "_vllm_request_id"):  # another client than verl's
+        return await client.generate(**request)
+    noting = copy.copy(client)
+    sent: dict[str, Any] = {}
+
+    def name(request_id: str) -> str:
+        sent["name"] = client._vllm_request_id(request_id)
+        return sent["name"]
+
+    async def acquire(request_id: str, **fields: Any) -> tuple[str, Any]:
+        server_id, sent["server"] = await type(client)._acquire_server(noting, request_id, **fields)
+        return server_id, sent["server"]
+
+    noting._vllm_request_id, noting._acquire_server = name, acquire
+    try:
+        return await noting.generate(**request)
+    except asyncio.CancelledError:
+        if "name" in sent:
+            # Nobody waits for it. The cache stays: it is the other continuations' as well.
+            sent["server"].abort_request.remote(sent["name"], reset_prefix_cache=False)
+        raise
+
+
+@dataclass(frozen=True)
+class RowParts:
+    """What a re-entry row has besides its tokens: what the reward loop and the engine said of it."""
+
+    extra_fields: dict[str, Any]
+
+
+class RewardLoopScorer:
+    """verl's reward loop as the procedure's :class:`~verl_gpo.core.types.Scorer`, for one prompt.
+
+    ``source`` of a scored continuation is a :class:`RowParts`, of which :meth:`row` makes verl's ``AgentLoopOutput``
+    when the row is stored: whole rows of all continuations are too much to hold.
+
+    Args:
+        worker: verl's agent loop worker, which has the reward loop.
+        root: a root rollout of the prompt.
+        columns: the prompt's columns in the data.
+        timeout: seconds after which a reward counts as failed.
     """
 
     def __init__(self, worker: Any, root: AgentLoopOutput, columns: dict[str, Any], timeout: float):
@@ -81,18 +151,7 @@ class RewardLoopScorer:
         self._timeout = timeout
 
     async def score(self, prefix: Tokens, continuation: Continuation) -> ScoredContinuation:
-        root = self._root
-        # A copy of the root, because verl stores the fields that were set and all rows need the same columns.
-        output = root.model_copy(
-            update={
-                "response_ids": [*prefix, *continuation.token_ids],
-                "response_mask": [0] * len(prefix) + [1] * len(continuation.token_ids),
-                "response_logprobs": None,  # known when it is known which anchor the prefix is of
-                "reward_score": None,
-                "metrics": AgentLoopMetrics(),
-                "extra_fields": {**continuation.source.extra_fields, "turn_scores": [], "tool_rewards": []},
-            }
-        )
+        output = self._output(prefix, continuation, continuation.source.extra_fields)
         try:
             await asyncio.wait_for(self._worker._compute_score([output], kwargs=self._columns), self._timeout)
         except Exception as error:
@@ -100,4 +159,29 @@ class RewardLoopScorer:
             raise ScoringError(repr(error)) from error
         if output.reward_score is None:
             raise ScoringError("the reward loop returned no score")
-        return ScoredContinuation(continuation, float(output.reward_score), source=output)
+        answer = replace(continuation, source=None)  # the engine's own output repeats all tokens
+        return ScoredContinuation(answer, float(output.reward_score), source=RowParts(output.extra_fields))
+
+    def row(
+        self, prefix: Tokens, prefix_log_probs: tuple[float, ...] | None, rollout: ScoredContinuation
+    ) -> AgentLoopOutput:
+        """The row of a re-entry rollout, its prefix masked and with the log-probs that it was sampled with."""
+        continuation = rollout.continuation
+        output = self._output(prefix, continuation, rollout.source.extra_fields)
+        output.reward_score = rollout.reward
+        if prefix_log_probs is not None and continuation.log_probs is not None:
+            output.response_logprobs = [*prefix_log_probs[: len(prefix)], *continuation.log_probs]
+        return output
+
+    def _output(self, prefix: Tokens, continuation: Continuation, extra_fields: dict[str, Any]) -> AgentLoopOutput:
+        # A copy of the root, because verl stores the fields that were set and all rows need the same columns.
+        return self._root.model_copy(
+            update={
+                "response_ids": [*prefix, *continuation.token_ids],
+                "response_mask": [0] * len(prefix) + [1] * len(continuation.token_ids),
+                "response_logprobs": None,  # known when it is known which anchor the prefix is of
+                "reward_score": None,
+                "metrics": AgentLoopMetrics(),
+                "extra_fields": {**extra_fields, "turn_scores": [], "tool_rewards": []},
+            }
+        )

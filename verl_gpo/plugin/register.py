@@ -10,6 +10,10 @@ try:
 
     cpu.activate()
 
+    from . import attention
+
+    attention.activate()
+
     from . import estimator  # noqa: F401  (the estimator registers by being imported)
     from .checks import validate
     from .observe import metrics_file

@@ -14,7 +14,7 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 from ..traces.step_line import step_line
 from .batch import step_arithmetic
 from .mini_batches import MiniBatches, rows_vary
-from .observe.metrics import BRANCH_TAG, TAG, critical_positions, step_metrics
+from .observe.metrics import REENTRY_TAG, TAG, critical_positions, step_metrics
 from .observe.trackers import Trackers
 
 #: From ``trainer.v1.sampler.sampler_kwargs`` to the whole configuration: a dot for itself, and one for each level up.
@@ -42,7 +42,7 @@ class _GPOMetrics:
         rows = len(batch.keys)
         actor_rows = None
         if self.mini_batches:
-            actor_rows = self.mini_batches.fit(rows, rows - sum(bool(tag.get(BRANCH_TAG)) for tag in batch.tags))
+            actor_rows = self.mini_batches.fit(rows, rows - sum(bool(tag.get(REENTRY_TAG)) for tag in batch.tags))
         return batch, {**metrics, **summary, **self._arithmetic(rows, actor_rows)}
 
     @functools.cached_property
@@ -67,7 +67,7 @@ class _GPOMetrics:
         Remove when: verl groups by the ``uid`` column here, as its estimators do.
         """
         rows = self.partitions[partition_id]
-        self.partitions[partition_id] = {key: tag for key, tag in rows.items() if not tag.get(BRANCH_TAG)}
+        self.partitions[partition_id] = {key: tag for key, tag in rows.items() if not tag.get(REENTRY_TAG)}
         try:
             return super()._dapo_filtered_keys(partition_id)  # type: ignore[misc]
         finally:

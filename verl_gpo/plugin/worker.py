@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
 
@@ -30,59 +30,24 @@ from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
 from ..config import GIVEN_STEPS, GPOConfig
 from ..core.advantage import reentry_uid
-from ..core.budget import TokenBudget
-from ..core.reentry import ReentryEngine
+from ..core.budget import Account
+from ..core.reentry import ReentryProcedure
 from ..core.result import GroupResult
+from ..core.scheduler import Scheduler
 from ..core.segment.steps import configured_splitter
+from ..core.stall import EngineClock
 from ..core.types import ScoredContinuation, Trajectory
 from .client import LLMClientSampler, RewardLoopScorer
 from .estimators import needs_group
-from .observe.metrics import BRANCH_TAG, TAG, prompt_record
+from .observe.metrics import REENTRY_TAG, TAG, prompt_record
 from .observe.progress import Progress
 from .observe.tracing import PromptTraces, this_worker
 from .observe.trackers import sample_row, wanted
+from .roots import SINGLE_TURN, RootGroup, prompt_seed, slots_of_a_worker
 
 logger = logging.getLogger(__name__)
 
 PARTITION = "train"
-
-
-@dataclass
-class _RootGroup:
-    """The root rollouts of one prompt, as they come in: ``expected`` of them, of ``size`` rows in all."""
-
-    expected: int
-    size: int
-    started: float = field(default_factory=time.perf_counter)
-    settled: int = 0
-    failed: bool = False
-    #: session id -> (output, the columns that verl stores beside it)
-    rollouts: dict[int, tuple[AgentLoopOutput | list[AgentLoopOutput], dict[str, Any]]] = field(default_factory=dict)
-
-    def not_reentered_because(self, filter_metric: str | None) -> str | None:
-        """Why this group is not re-entered, if it is not.
-
-        Args:
-            filter_metric: what ``algorithm.filter_groups`` drops groups by, where it is on.
-        """
-        outputs = [output for output, _ in self.rollouts.values()]
-        if self.failed or len(outputs) < self.expected:
-            return "root_failed"
-        if any(isinstance(output, list) for output in outputs):
-            return "several_outputs"
-        # A continuation is one generation. Behind a tool call the environment would have to be restored as well.
-        if any(output.num_turns > 2 or 0 in output.response_mask for output in outputs):
-            return "multi_turn"
-        if filter_metric is not None and len({_filtered_by(output, filter_metric) for output in outputs}) == 1:
-            return "filter_groups"  # verl is going to drop it, re-entry rollouts and all
-        return None
-
-
-def _filtered_by(output: AgentLoopOutput, metric: str) -> float | None:
-    """The quantity that ``algorithm.filter_groups`` compares, as verl reads it."""
-    if metric == "reward":
-        return output.reward_score
-    return (output.extra_fields.get("reward_extra_info") or {}).get(metric)
 
 
 # A Ray actor class cannot be subclassed, and the class inside it is reachable by this private name only.
@@ -96,13 +61,15 @@ class ReentryWorker(_AgentLoopWorker):
         super().__init__(*args, **kwargs)
         self._gpo = GPOConfig.from_mapping(self.config.algorithm.get("gpo"))
         splitter = configured_splitter(self._gpo, self._decode)
-        self._engine = ReentryEngine(self._gpo, splitter, self.rollout_config.response_length)
-        self._groups: dict[str, _RootGroup] = {}
+        self._scheduler = Scheduler(slots_of_a_worker(self.config, self._gpo))
+        self._clock = EngineClock()
+        self._procedure = ReentryProcedure(self._gpo, splitter, self.rollout_config.response_length, self._scheduler)
+        self._groups: dict[str, RootGroup] = {}
         algorithm = self.config.algorithm
         self._needs_group = needs_group(algorithm.adv_estimator, self._gpo.base_estimator)
         filter_groups = algorithm.get("filter_groups") or {}
         self._filter_metric = filter_groups.get("metric") if filter_groups.get("enable") else None
-        self._step, self._step_budget = -1, TokenBudget()
+        self._accounts: dict[int, Account] = {}  # by training step: two may be in flight
         name = this_worker()
         self._traces = PromptTraces(self._gpo, self.tokenizer, name, self.rollout_config.agent.num_workers)
         self._progress = Progress(name)
@@ -120,7 +87,7 @@ class ReentryWorker(_AgentLoopWorker):
             reserved = self._gpo.reserved_rows if self._gpo.enable else 0
             roots = size - reserved if size > reserved else size
             prompt["__rollout_n__"] = roots
-            self._groups[uid] = _RootGroup(roots, size)
+            self._groups[uid] = RootGroup(roots, size, prompt.get("agent_name", SINGLE_TURN))
             self._progress.enter(int(trajectory["step"]), uid, "rollout")
         try:
             await super()._run_prompt(prompt, sampling_params, trajectory, trace)
@@ -147,22 +114,24 @@ class ReentryWorker(_AgentLoopWorker):
         group = self._groups.get(kwargs["uid"])
         if group is not None and output:
             group.rollouts[kwargs["session_id"]] = (output, kwargs)
+            written = 0 if isinstance(output, list) else len(output.response_ids)
+            self._clock.came_back(asyncio.get_running_loop().time(), written, time.perf_counter() - group.started)
 
-    async def _complete(self, group: _RootGroup, sampling_params: dict, trajectory: dict, kwargs: dict) -> None:
+    async def _complete(self, group: RootGroup, sampling_params: dict, trajectory: dict, kwargs: dict) -> None:
         """Re-enter one prompt, and fill it up with roots. Whatever happens here, its root rollouts stay as they are."""
         uid = kwargs["uid"]
         rollout_seconds = time.perf_counter() - group.started
         # Switched off, the roots are still counted: the baseline twin has the same metrics.
         skipped = group.not_reentered_because(self._filter_metric) if self._gpo.enable else "off"
-        failed, result, branches = False, None, []
+        failed, result, reentered = False, None, []
         if skipped is None:
             try:
-                result, branches = await self._search_and_store(uid, group, sampling_params, trajectory)
+                result, reentered = await self._search_and_store(uid, group, sampling_params, trajectory)
                 skipped = result.skipped
             except Exception:
                 failed = True
                 logger.exception("re-entry failed for prompt %s; its root rollouts are kept", uid)
-        missing = group.size - group.expected - len(branches)
+        missing = group.size - group.expected - len(reentered)
         if missing > 0:
             failed |= await self._add_roots(group, missing, sampling_params, trajectory, kwargs)
         if not group.rollouts:
@@ -171,14 +140,14 @@ class ReentryWorker(_AgentLoopWorker):
         roots = [output for output, _ in group.rollouts.values() if not isinstance(output, list)]
         try:
             given = self._given(kwargs)
-            record = prompt_record(roots, branches, result, rollout_seconds, skipped, failed, given)
+            record = prompt_record(roots, reentered, result, rollout_seconds, skipped, failed, given)
             record["sample"] = self._sample(group, result, int(trajectory["step"]))
             await tq.async_kv_put(key=f"{uid}_{session}_0", partition_id=PARTITION, tag={TAG: record})
         except Exception:
             logger.exception("no gpo metrics for prompt %s", uid)
 
     async def _add_roots(
-        self, group: _RootGroup, count: int, sampling_params: dict, trajectory: dict, kwargs: dict
+        self, group: RootGroup, count: int, sampling_params: dict, trajectory: dict, kwargs: dict
     ) -> bool:
         """Roll out further root sessions of a prompt; True if one of them failed."""
         roll_out = super()._run_agent_loop
@@ -195,7 +164,7 @@ class ReentryWorker(_AgentLoopWorker):
         return bool(errors)
 
     async def _search_and_store(
-        self, uid: str, group: _RootGroup, sampling_params: dict, trajectory: dict
+        self, uid: str, group: RootGroup, sampling_params: dict, trajectory: dict
     ) -> tuple[GroupResult, list[ScoredContinuation]]:
         """The engine's result, and the re-entry rollouts that became rows."""
         pairs = [group.rollouts[session] for session in sorted(group.rollouts)]
@@ -203,30 +172,34 @@ class ReentryWorker(_AgentLoopWorker):
             Trajectory(
                 token_ids=tuple(output.response_ids),
                 log_probs=tuple(output.response_logprobs) if output.response_logprobs is not None else None,
-                reward=float(output.reward_score),
+                reward=math.nan if output.reward_score is None else float(output.reward_score),
                 source=output,
             )
             for output, _ in pairs
         ]
         root, columns = pairs[0]
+        gpo, step = self._gpo, int(trajectory["step"])
         sampler = LLMClientSampler(
-            self.llm_client, root, sampling_params, self._gpo.request_timeout, self.rollout_config.full_determinism
+            self.llm_client,
+            root,
+            sampling_params,
+            self._clock,
+            gpo.stall_timeout,
+            self.rollout_config.full_determinism,
         )
-        scorer = RewardLoopScorer(self, root, columns, self._gpo.request_timeout)
-        seed = f"{trajectory['step']}/{trajectory['sample_index']}"
-        budget = self._budget_of(int(trajectory["step"]))
-        step = int(trajectory["step"])
+        scorer = RewardLoopScorer(self, root, columns, gpo.reward_timeout)
         self._progress.enter(step, uid, "value")
-        result = await self._engine.run(
+        result = await self._procedure.run(
             trajectories,
             sampler,
             scorer,
-            seed,
-            budget,
-            lambda: self._progress.enter(step, uid, "reenter"),
+            prompt_seed(step, trajectory["sample_index"], root.prompt_ids),
+            self._account_of(step),
+            lambda: self._progress.enter(step, uid, "reentry"),
             self._given(columns),
+            keep_tokens=bool(gpo.trace_dir),
         )
-        rows = await self._store(uid, group.size, trajectories, result, columns)
+        rows = await self._store(uid, group.size, trajectories, result, columns, scorer)
         self._traces.write(trajectories, result, rows, trajectory, columns)
         return result, rows
 
@@ -239,7 +212,7 @@ class ReentryWorker(_AgentLoopWorker):
         steps = tuple(steps) if isinstance(steps, Iterable) else ()
         return steps if all(isinstance(step, Integral) for step in steps) else ()
 
-    def _sample(self, group: _RootGroup, result: GroupResult | None, step: int) -> dict[str, Any] | None:
+    def _sample(self, group: RootGroup, result: GroupResult | None, step: int) -> dict[str, Any] | None:
         """One trajectory a training step for the trackers' table, where there is one."""
         if not self._samples_wanted or result is None or step == self._sampled_step:
             return None
@@ -248,19 +221,26 @@ class ReentryWorker(_AgentLoopWorker):
         self._sampled_step = self._sampled_step if row is None else step
         return row
 
-    def _budget_of(self, step: int) -> TokenBudget:
+    def _account_of(self, step: int) -> Account:
         """This worker's part of a training step's budget: the prompts are dealt out evenly, so the parts are equal."""
-        if step != self._step:
-            limit = self._gpo.step_token_budget
-            workers = self.rollout_config.agent.num_workers
-            self._step, self._step_budget = step, TokenBudget(max(limit // workers, 1) if limit else 0)
-        return self._step_budget
+        if step not in self._accounts:
+            limit, workers = self._gpo.step_token_budget, self.rollout_config.agent.num_workers
+            self._accounts[step] = Account(max(limit // workers, 1) if limit else 0)
+            for old in [known for known in self._accounts if known < step - 2]:
+                del self._accounts[old]
+        return self._accounts[step]
 
     async def _store(
-        self, uid: str, n: int, roots: list[Trajectory], result: GroupResult, columns: dict[str, Any]
+        self,
+        uid: str,
+        n: int,
+        roots: list[Trajectory],
+        result: GroupResult,
+        columns: dict[str, Any],
+        scorer: RewardLoopScorer,
     ) -> list[ScoredContinuation]:
         """Write re-entry rollouts as sessions of their own, from ``n`` on, then give all of them their group ids."""
-        rows: list[tuple[ScoredContinuation, str]] = []
+        rows: list[tuple[ScoredContinuation, AgentLoopOutput, str]] = []
         for reentry in result.reentries:
             prefix_log_probs = roots[reentry.anchor].log_probs
             for group in reentry.groups:
@@ -269,20 +249,17 @@ class ReentryWorker(_AgentLoopWorker):
                 if len(rollouts) < 2 and self._needs_group:
                     continue
                 for rollout in rollouts:
-                    if prefix_log_probs is not None and rollout.continuation.log_probs is not None:
-                        kept = prefix_log_probs[: len(group.prefix)]
-                        rollout.source.response_logprobs = [*kept, *rollout.continuation.log_probs]
-                    rows.append((rollout, group_id))
+                    rows.append((rollout, scorer.row(group.prefix, prefix_log_probs, rollout), group_id))
         if not rows:
             return []
         sessions = range(n, n + len(rows))
         keys = [f"{uid}_{session}_0" for session in sessions]
-        # verl's own method, not this class's: a branch is no root rollout.
+        # verl's own method, not this class's: a re-entry rollout is no root rollout.
         put = super()._agent_loop_postprocess
         written = await asyncio.gather(
             *(
-                put(rollout.source, False, **{**columns, "session_id": session})
-                for session, (rollout, _) in zip(sessions, rows, strict=True)
+                put(output, False, **{**columns, "session_id": session})
+                for session, (_, output, _) in zip(sessions, rows, strict=True)
             ),
             return_exceptions=True,
         )
@@ -294,15 +271,15 @@ class ReentryWorker(_AgentLoopWorker):
             await tq.async_kv_batch_put(
                 keys=keys,
                 partition_id=PARTITION,
-                fields=list_of_dict_to_tensordict([{"uid": group_id} for _, group_id in rows]),
-                tags=[{BRANCH_TAG: True}] * len(rows),
+                fields=list_of_dict_to_tensordict([{"uid": group_id} for *_, group_id in rows]),
+                tags=[{REENTRY_TAG: True}] * len(rows),
             )
         except BaseException:
             # Rows that stayed in the prompt's own group must not be trained on.
             stored = [key for key, error in zip(keys, written, strict=True) if not isinstance(error, BaseException)]
             await tq.async_kv_clear(keys=stored, partition_id=PARTITION)
             raise
-        return [rollout for rollout, _ in rows]
+        return [rollout for rollout, *_ in rows]
 
 
 class ReentryManager(AgentLoopManagerTQ):

@@ -72,6 +72,7 @@ def inspect(arguments: argparse.Namespace) -> None:
             "top_p": arguments.top_p,
             **arguments.engine,
         },
+        template=arguments.template,
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     progress = Progress(*columns)

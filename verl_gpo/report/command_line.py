@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..config import BLOCK
-from ..inference.settings import read_settings
+from ..inference.settings import add_template_option, read_settings, read_template
 from .page import Truth
 
 
@@ -40,6 +40,7 @@ def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace]:
                 parser.error(f"--{name.replace('_', '-')} {getattr(arguments, name)}: must be at least {least}")
         try:
             arguments.gpo, arguments.engine = read_settings(arguments.gpo), read_settings(arguments.engine)
+            arguments.template = read_template(arguments.template)
         except ValueError as error:
             parser.error(str(error))
         arguments.traces = arguments.traces or arguments.out.with_name(f"{arguments.out.stem}_traces")
@@ -101,6 +102,7 @@ def _inspect() -> argparse.ArgumentParser:
     parser.add_argument(
         "--reward", help="FILE.py or FILE.py:FUNCTION, as verl's custom reward function (default: verl_gpo.graders)"
     )
+    add_template_option(parser)
     parser.add_argument("--traces", type=Path, help="new folder for the traces (default: OUT_traces, beside the page)")
     parser.add_argument("--prompts", type=int, default=32, help="first rows of the data (default: 32)")
     parser.add_argument("--roots", type=int, default=8, help="responses to each prompt (default: 8)")

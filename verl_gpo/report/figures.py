@@ -17,7 +17,7 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 TOKENS = {
     "gpo/tokens/root": "root rollouts",
     "gpo/tokens/value": "Monte Carlo values",
-    "gpo/tokens/reenter": "re-entry rollouts",
+    "gpo/tokens/reentry": "re-entry rollouts",
 }
 #: Phases of verl's trainer, one after the other; the rest of ``timing_s/step`` is shown as such.
 SECONDS = {
@@ -35,13 +35,13 @@ SECONDS = {
 PROMPT_SECONDS = {
     "gpo/seconds/rollout": "root rollouts",
     "gpo/seconds/value": "Monte Carlo values",
-    "gpo/seconds/reenter": "re-entry rollouts",
+    "gpo/seconds/reentry": "re-entry rollouts",
 }
 #: Curves over training: title -> (metric -> (label, line style)), note.
 CURVES: dict[str, tuple[dict[str, tuple[str, str]], str]] = {
-    "Root and branch accuracy": (
-        {"gpo/accuracy/root": ("root", "solid"), "gpo/accuracy/branch": ("branch", "dot")},
-        "Training prompts. Branches start at a reset state: between runs, only roots are comparable.",
+    "Root and re-entry accuracy": (
+        {"gpo/accuracy/root": ("root", "solid"), "gpo/accuracy/reentry": ("reentry", "dot")},
+        "Training prompts. Re-entry rollouts start at a reset state: between runs, only roots are comparable.",
     ),
     "Position of the critical step": (
         {"gpo/critical/position": ("position", "solid")},

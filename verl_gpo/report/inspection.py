@@ -7,18 +7,18 @@ step would, and writes the same records, which the same page shows.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..config import GPOConfig
-from ..core.budget import TokenBudget
 from ..core.draw import Draw, Usage
-from ..core.reentry import ReentryEngine
+from ..core.reentry import ReentryProcedure
 from ..core.segment.steps import configured_splitter
-from ..core.types import Sampler, Scorer, Trajectory
-from ..inference.task import FunctionScorer, Prompt
+from ..core.types import Sampler, Scorer
+from ..inference.task import FunctionScorer, Prompt, UnusablePrompt
 from ..traces.record import trace_record
 from ..traces.writer import TraceWriter
 
@@ -36,6 +36,7 @@ class Inspection:
         response_length: most tokens of a response.
         engine: settings of :class:`~verl_gpo.inference.engine.VLLMEngine`.
         at_once: prompts that are worked on together.
+        template: arguments of the chat template.
     """
 
     model: str
@@ -46,6 +47,7 @@ class Inspection:
     response_length: int
     engine: dict[str, Any]
     at_once: int = 8
+    template: Mapping[str, Any] = field(default_factory=dict)
 
     def run(self, folder: Path, started: Callable[[], None], tick: Callable[[], None]) -> int:
         """Write the traces.
@@ -61,22 +63,28 @@ class Inspection:
         return asyncio.run(self._run(folder, started, tick))
 
     async def _run(self, folder: Path, started: Callable[[], None], tick: Callable[[], None]) -> int:
-        from ..inference.engine import VLLMEngine, VLLMSampler
+        from ..inference.engine import VLLMEngine, VLLMSampler, usable_ids
 
         vllm = VLLMEngine(self.model, seed=self.config.seed, **self.engine)
         writer = TraceWriter(folder, "inspect", self.config.trace_max_mb << 20, self.config.trace_every)
         splitter = configured_splitter(self.config, vllm.decode)
-        search = ReentryEngine(self.config, splitter, self.response_length)
-        slots = asyncio.Semaphore(self.config.max_in_flight)
+        search = ReentryProcedure(self.config, splitter, self.response_length)
         started()
         queue, lost = iter(self.prompts), 0
 
         async def work() -> None:
             nonlocal lost
             for prompt in queue:
-                ids = prompt.token_ids(vllm.tokenizer)
-                sampler, scorer = VLLMSampler(vllm, ids), FunctionScorer(self.reward, vllm.tokenizer, prompt)
-                record = await self._inspect(prompt, vllm.decode, ids, search, slots, sampler, scorer)
+                try:
+                    ids = usable_ids(vllm, prompt, self.template)
+                except UnusablePrompt as error:
+                    print(f"warning: row {prompt.index} is left out: {error}", file=sys.stderr)
+                    lost += 1
+                    tick()
+                    continue
+                sampler = VLLMSampler(vllm, ids, self.config.stall_timeout)
+                scorer = FunctionScorer(self.reward, vllm.tokenizer, prompt)
+                record = await self._inspect(prompt, vllm.decode, ids, search, sampler, scorer)
                 lost += record is None
                 if record is not None:
                     writer.write(record)
@@ -94,18 +102,17 @@ class Inspection:
         prompt: Prompt,
         decode: Callable[[list[int]], str],
         prompt_ids: list[int],
-        search: ReentryEngine,
-        slots: asyncio.Semaphore,
+        search: ReentryProcedure,
         sampler: Sampler,
         scorer: Scorer,
     ) -> dict[str, Any] | None:
         seed = f"{self.config.seed}/{prompt.index}/roots"
-        draw = Draw(sampler, scorer, self.response_length, seed, slots, TokenBudget())
-        drawn = (await draw.together({(): self.roots}, 0, Usage()))[()]
+        draw = Draw(sampler, scorer, self.response_length, seed, search.scheduler)
+        drawn = await draw.roots(self.roots, Usage())
         if not drawn:
             return None
-        roots = [Trajectory(s.continuation.token_ids, s.continuation.log_probs, s.reward) for s in drawn]
-        result = await search.run(roots, sampler, scorer, str(prompt.index))
+        roots = [sample.trajectory() for sample in drawn]
+        result = await search.run(roots, sampler, scorer, str(prompt.index), keep_tokens=True)
         return trace_record(
             roots,
             result,

@@ -9,8 +9,8 @@ from pathlib import Path
 #: Environment variable that names the folder of the workers' files.
 FOLDER = "VERL_GPO_PROGRESS"
 #: In order; the last is that of a prompt that is done.
-PHASES = ("rollout", "value", "reenter", "done")
-_WORDS = {"rollout": "roll out", "value": "value", "reenter": "re-enter"}
+PHASES = ("rollout", "value", "reentry", "done")
+_WORDS = {"rollout": "roll out", "value": "value", "reentry": "re-enter"}
 
 
 def read(folder: Path) -> tuple[int, Counter[str]]:

@@ -116,8 +116,8 @@ def trace_frame(path: str | Path) -> pandas.DataFrame:
 
     Columns: every field of a record and of its anchor (``steps``, ``states`` and ``usage`` hold objects), ``solved``,
     ``reentered``, and the numbers most asked for: ``n_steps``, ``critical_step``, ``position`` (0 first step, 1 last),
-    ``critical_advantage``, ``confidence``, ``branch_reward`` (mean reward of what was learnt), ``value_tokens``,
-    ``reenter_tokens``, ``seconds`` (of both phases), and ``hit`` (1 where the choice is the true one, no critical step
+    ``critical_advantage``, ``confidence``, ``reentry_reward`` (mean reward of what was learnt), ``value_tokens``,
+    ``reentry_tokens``, ``seconds`` (of both phases), and ``hit`` (1 where the choice is the true one, no critical step
     included; NaN where nobody knows). An empty frame has no columns.
     """
     import pandas
@@ -131,7 +131,7 @@ def trace_frame(path: str | Path) -> pandas.DataFrame:
 def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
     critical = row["critical"] or {}
     step = critical.get("step")
-    branch = [c["reward"] for state in row["states"] for c in state["continuations"] if c["learnt"]]
+    reentry = [c["reward"] for state in row["states"] for c in state["continuations"] if c["learnt"]]
     usage = row["usage"]
     return {
         "n_steps": len(row["steps"]),
@@ -139,9 +139,9 @@ def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
         "position": None if step is None else step / max(len(row["steps"]) - 1, 1),
         "critical_advantage": critical.get("advantage"),
         "confidence": critical.get("confidence"),
-        "branch_reward": sum(branch) / len(branch) if branch else None,
+        "reentry_reward": sum(reentry) / len(reentry) if reentry else None,
         "value_tokens": usage["value"]["tokens"],
-        "reenter_tokens": usage["reenter"]["tokens"],
-        "seconds": usage["value"]["seconds"] + usage["reenter"]["seconds"],
+        "reentry_tokens": usage["reentry"]["tokens"],
+        "seconds": usage["value"]["seconds"] + usage["reentry"]["seconds"],
         "hit": float(step == row["true_critical"]) if "true_critical" in row else None,
     }

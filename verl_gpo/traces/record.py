@@ -16,7 +16,7 @@ from ..core.types import ScoredContinuation, Trajectory
 from ..core.values import StateValue, step_advantages
 
 #: Raised by a change after which a reader of the old schema would misread a record; a new field is none.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 #: path -> (type, meaning). ``[]`` is an item of the list before it; a type that ends in ``?`` may be null or missing.
 FIELDS: dict[str, tuple[str, str]] = {
@@ -29,19 +29,21 @@ FIELDS: dict[str, tuple[str, str]] = {
     "ground_truth": ("any?", "what the reward compares with"),
     "rule": ("str?", "which step is critical (`gpo.rule`)"),
     "search": ("str?", "where continuations are drawn (`gpo.search`)"),
-    "reward_range": ("[float, float]", "least and greatest reward that intervals reckon with"),
-    "solved_reward": ("float?", "least reward that counts as solved; 0.5 where it is missing"),
+    "reward_range": ("[float, float]", "lowest and highest reward that intervals assume"),
+    "solved_reward": ("float?", "lowest reward that counts as solved; 0.5 if it is missing"),
     "prompt": ("str", "text of the prompt"),
     "root_rewards": ("[float]", "rewards of the root rollouts"),
     "root_tokens": ("int", "tokens of the root rollouts"),
-    "skipped": ("str?", "why the prompt was not examined"),
+    "skipped": ("str?", "why the prompt was not searched"),
     "effort": ("str", "what the token budget allowed: `search`, `propose`, `none`"),
-    "engine_seconds": ("float", "seconds that the engine itself computed"),
-    "usage": ("object", "phase (`value`, `reenter`) -> its cost"),
+    "cpu_seconds": ("float", "CPU seconds of GPO's own computation"),
+    "usage": ("object", "phase (`value`, `reentry`) -> its cost"),
     "usage.*.requests": ("int", "continuations asked for"),
     "usage.*.tokens": ("int", "tokens generated"),
     "usage.*.context_tokens": ("int", "tokens of prompts and prefixes that requests carried"),
     "usage.*.cached_tokens": ("int", "those found in the prefix cache"),
+    "usage.*.cut": ("int", "continuations that came to `max_continuation_tokens`"),
+    "usage.*.censored": ("int", "continuations that were given up because they did not come back"),
     "usage.*.sampling_failures": ("int", "continuations that failed"),
     "usage.*.scoring_failures": ("int", "rewards that failed"),
     "usage.*.seconds": ("float", "seconds of the phase"),
@@ -52,15 +54,15 @@ FIELDS: dict[str, tuple[str, str]] = {
     "anchors[].steps": ("[object]", "its `K` steps; their texts concatenate to the response"),
     "anchors[].steps[].text": ("str", "text"),
     "anchors[].steps[].start": ("int", "first token"),
-    "anchors[].steps[].end": ("int", "token behind the last"),
-    "anchors[].steps[].advantage": ("float?", "`V(s_{k+1}) - V(s_k)`, null where either is unknown"),
+    "anchors[].steps[].end": ("int", "token after the last"),
+    "anchors[].steps[].advantage": ("float?", "`V(s_{k+1}) - V(s_k)`, null if either is unknown"),
     "anchors[].states": ("[object]", "its `K + 1` states; state `k` comes before step `k`"),
-    "anchors[].states[].value": ("float?", "estimate of `V(s_k)` as the choice saw it, null where unknown"),
+    "anchors[].states[].value": ("float?", "estimate of `V(s_k)` as the choice saw it, null if unknown"),
     "anchors[].states[].low": ("float?", "lower end of its 95 % interval"),
     "anchors[].states[].high": ("float?", "upper end"),
-    "anchors[].states[].count": ("int", "rewards that it averages; 0: observed, or unknown"),
-    "anchors[].states[].continuations": ("[object]", "what was drawn there, as far as the engine returned it"),
-    "anchors[].states[].continuations[].text": ("str", "text behind the state"),
+    "anchors[].states[].count": ("int", "number of rewards that it averages; 0: observed, or unknown"),
+    "anchors[].states[].continuations": ("[object]", "what was drawn there and came back"),
+    "anchors[].states[].continuations[].text": ("str", "text after the state"),
     "anchors[].states[].continuations[].reward": ("float", "reward of the whole response"),
     "anchors[].states[].continuations[].tokens": ("int", "new tokens"),
     "anchors[].states[].continuations[].cached_tokens": ("int?", "tokens of its context found in the prefix cache"),
@@ -71,12 +73,12 @@ FIELDS: dict[str, tuple[str, str]] = {
     "anchors[].critical.step": ("int", "its index `m`"),
     "anchors[].critical.advantage": ("float?", "estimate of `A_m`"),
     "anchors[].critical.confidence": ("float?", "probability that it is the critical one"),
-    "anchors[].reset_state": ("int?", "state that the critical step resets to, where it is learnt from"),
+    "anchors[].reset_state": ("int?", "state that the critical step resets to, if it is trained on"),
     "anchors[].true_critical": (
         "int?",
-        "the critical step where it is known, null where there is none; may stand beside `anchors`, for all",
+        "the true critical step, if it is known; null if there is none. May be beside `anchors`, for all",
     ),
-    "anchors[].true_values": ("[float]?", "the `K + 1` true values where they are known; likewise"),
+    "anchors[].true_values": ("[float]?", "the `K + 1` true values, if they are known; likewise"),
 }
 
 #: Tokens decoded before a text, so that it begins as it does in its response.
@@ -120,7 +122,7 @@ def trace_record(
         "root_tokens": sum(len(root.token_ids) for root in roots_N),
         "skipped": result.skipped,
         "effort": result.effort,
-        "engine_seconds": result.engine_seconds,
+        "cpu_seconds": result.cpu_seconds,
         "usage": {phase: dict(vars(usage)) for phase, usage in result.usage.items()},
         "anchors": [
             _anchor(roots_N[reentry.anchor], reentry, decode, low, high, learnt) for reentry in result.reentries

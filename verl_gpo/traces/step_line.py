@@ -19,8 +19,8 @@ def step_line(step: int, metrics: Mapping[str, Any]) -> str:
     if validation is not None:
         parts.append(f"validation {validation:.3f}")
     accuracy = _known(metrics, "gpo/accuracy/root", "root accuracy {:.2f}")
-    branch = _known(metrics, "gpo/accuracy/branch", "re-entry {:.2f}")
-    parts += accuracy + branch
+    reentry = _known(metrics, "gpo/accuracy/reentry", "re-entry {:.2f}")
+    parts += accuracy + reentry
     if "gpo/critical/found" in metrics and metrics.get("gpo/prompts/skipped", 0.0) < 1:
         parts.append(_critical(metrics))
     tokens = generated_tokens(metrics)

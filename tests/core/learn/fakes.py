@@ -24,16 +24,18 @@ def letters(text):
 
 
 # What the search drew: two continuations at s_1, three at s_2, one at s_3.
-DRAWN = {2: ((0, 1), "cde"), 1: ((0,), "ab"), 3: ((0, 1, 2), "f")}
+DRAWN = {2: "cde", 1: "ab", 3: "f"}
 
 
 def groups(learn_from, sequential=False, reset=2, added="", drawn=None):
     """Groups as (state, rollouts, critical)."""
     search = SEQUENTIAL if sequential else AT_ONCE
-    drawn = {state: (prefix, letters(samples)) for state, (prefix, samples) in (drawn or DRAWN).items()}
+    drawn = {state: letters(samples) for state, samples in (drawn or DRAWN).items()}
     return [
         (group.state, "".join(group.rollouts), group.critical)
-        for group in LEARN_FROM[learn_from].groups(search, drawn, reset, letters(added))
+        for group in LEARN_FROM[learn_from].groups(
+            search, drawn, reset, letters(added), lambda state: tuple(range(state))
+        )
     ]
 
 

@@ -10,7 +10,7 @@ def test_all_groups_by_hand():
 
 
 def test_all_leaves_out_what_was_cut_short():
-    drawn = {1: ((0,), "aB"), 2: ((0, 1), "cDe"), 3: ((0, 1, 2), "FG")}
+    drawn = {1: "aB", 2: "cDe", 3: "FG"}
     assert groups("all", drawn=drawn) == [(2, "ce", True)]  # one at s_1 and none at s_3 are no groups
 
 
@@ -42,13 +42,13 @@ def test_all_learns_without_a_critical_step():
 def test_a_shared_state_that_is_critical_for_the_second_anchor_only_is_marked():
     # V of the first: .5 .5 .5 0 | 1, step 3 gains 1. V of the second: .5 .5 .5 1 | 0, step 2 gains .5: it resets to the
     # shared s_2, which the first anchor's groups hold already.
-    class Branching(FakePolicy):
+    class Fork(FakePolicy):
         async def score(self, prefix, continuation):
             if len(prefix) == 6:
                 return ScoredContinuation(continuation, 1.0 if prefix[-1] == 21 else 0.0)
             return await super().score(prefix, continuation)
 
-    policy = Branching({2: [0, 1, 0, 1], 4: [0, 1, 0, 1]})
+    policy = Fork({2: [0, 1, 0, 1], 4: [0, 1, 0, 1]})
     result = run(policy, TWINS, anchors=2, n_mc=4, learn_from="all")
     assert [reentry.critical.index for reentry in result.reentries] == [3, 2]
     marked = {group.prefix for reentry in result.reentries for group in reentry.groups if group.critical}

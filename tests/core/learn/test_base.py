@@ -20,7 +20,7 @@ def test_without_a_critical_step_only_all_has_groups(learn_from):
 
 @pytest.mark.parametrize("learn_from", LEARN_FROM)
 def test_a_reset_state_where_everything_was_lost_is_no_group(learn_from):
-    assert LEARN_FROM[learn_from].groups(AT_ONCE, {2: ((0, 1), ())}, 2, ()) == ()
+    assert LEARN_FROM[learn_from].groups(AT_ONCE, {2: ()}, 2, (), lambda state: ()) == ()
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_reset_to_the_prompt_draws_nothing_that_the_root_group_has(search, lea
     result = run(policy, roots, search=search, learn_from=learn_from, n_mc=8)
     (reentry,) = result.reentries
     assert reentry.critical.index == 0 and not any(group.critical for group in reentry.groups)
-    assert result.usage["reenter"].requests == 0 and policy.asked()[0] == 0
+    assert result.usage["reentry"].requests == 0 and policy.asked()[0] == 0
 
 
 @pytest.mark.parametrize("learn_from", ["reuse", "split"])
@@ -145,4 +145,4 @@ def test_nothing_that_was_drawn_after_the_choice_is_thrown_away(seed, learn_from
         assert len(learnt) + singles == len(policy.requests)
     else:
         critical = [r.critical for r in result.reentries]
-        assert result.usage["reenter"].requests <= 12 * sum(c is not None and c.index > 0 for c in critical)
+        assert result.usage["reentry"].requests <= 12 * sum(c is not None and c.index > 0 for c in critical)

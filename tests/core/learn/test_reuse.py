@@ -11,7 +11,7 @@ def test_reuse_groups_by_hand():
 
 
 def test_reuse_leaves_out_what_was_cut_short():
-    drawn = {1: ((0,), "aB"), 2: ((0, 1), "cDe"), 3: ((0, 1, 2), "FG")}
+    drawn = {1: "aB", 2: "cDe", 3: "FG"}
     assert groups("reuse", drawn=drawn) == [(2, "ce", True)]
     assert groups("reuse", reset=3, drawn=drawn, added="x") == [(3, "x", True)]
 
@@ -24,7 +24,7 @@ def test_reuse_learns_from_the_continuations_of_the_reset_state_and_draws_no_mor
     _, result = through("reuse")
     (group,) = result.reentries[0].groups
     assert (group.state, numbers(group), group.critical) == (3, [9, 10, 11, 12], True)
-    assert result.usage["reenter"].requests == 0
+    assert result.usage["reentry"].requests == 0
 
 
 def test_a_sequential_reuse_tops_the_group_up_to_what_is_wanted():

@@ -16,7 +16,7 @@ def test_split_groups_by_hand():
 
 
 def test_split_leaves_out_what_was_cut_short():
-    drawn = {1: ((0,), "aB"), 2: ((0, 1), "cDe"), 3: ((0, 1, 2), "FG")}
+    drawn = {1: "aB", 2: "cDe", 3: "FG"}
     assert groups("split", drawn=drawn) == []
 
 
@@ -45,7 +45,7 @@ def test_split_chooses_by_the_even_numbered_and_learns_from_the_odd_ones():
     _, result = through("split", {**REWARDS, 6: [0]})
     (group,) = result.reentries[0].groups
     assert (group.state, numbers(group)) == (3, [10, 12])
-    assert result.usage["reenter"].requests == 0
+    assert result.usage["reentry"].requests == 0
 
 
 def test_a_sequential_split_chooses_by_everything_and_learns_from_what_it_draws_afterwards():
@@ -55,7 +55,7 @@ def test_a_sequential_split_chooses_by_everything_and_learns_from_what_it_draws_
     (reentry,) = result.reentries
     state = reentry.critical.index
     assert state > 0 and [group.state for group in reentry.groups] == [state]
-    assert result.usage["reenter"].requests == 4 == len(reentry.rollouts)
+    assert result.usage["reentry"].requests == 4 == len(reentry.rollouts)
     # Every draw that came back is in a value that the choice saw.
     assert sum(value.count for value in reentry.values[1:-1]) == result.usage["value"].requests
 
@@ -69,7 +69,7 @@ def test_a_split_proposal_is_checked_by_one_half_of_its_group_and_learnt_from_by
     (group,) = reentry.groups
     assert group.state == reentry.critical.index > 0 and len(group.rollouts) == 4
     assert reentry.values[group.state].count == 4
-    assert result.usage["value"].requests == 4 == result.usage["reenter"].requests
+    assert result.usage["value"].requests == 4 == result.usage["reentry"].requests
 
 
 def test_refuted_proposals_cost_half_a_group_each_under_split(monkeypatch):
@@ -78,4 +78,4 @@ def test_refuted_proposals_cost_half_a_group_each_under_split(monkeypatch):
     roots = [root(tokens=10), root(reward=0.0, first=50)]
     result = run(policy, roots, search="propose", learn_from="split", n_reentry=8, seed="1")
     assert result.usage["value"].requests == 3 * 4
-    assert result.reentries[0].critical.index == result.usage["reenter"].requests == 0  # the root group is there
+    assert result.reentries[0].critical.index == result.usage["reentry"].requests == 0  # the root group is there

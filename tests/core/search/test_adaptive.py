@@ -112,7 +112,7 @@ def test_it_stops_as_soon_as_it_is_sure_enough():
     view = view_of(UNKNOWN, seed=1)
     values = list(view.values_K1)
     values[5], values[6] = StateValue(0.1, 1000), StateValue(1.0, 1000)
-    view.update(values, view.reward_range)
+    view.update(values, view.in_first)
     assert list(AdaptiveSearch().next_states(view)) == []
     assert AdaptiveSearch().choose(view).index == 5 and AdaptiveSearch().choose(view).confidence > 0.9
 
@@ -168,5 +168,7 @@ def test_at_real_cost_the_first_draws_lean_to_the_cheap_end_but_do_not_all_fall_
 
 def test_the_scale_of_the_reward_does_not_matter():
     plain = view_of([0.25, *[None] * 15, 1.0], seed=3)
-    scaled = view_of([-5.0, *[None] * 15, 10.0], seed=3, reward_range=(-10.0, 10.0))  # 20 times as wide, from -10
+    scaled = view_of(
+        [-5.0, *[None] * 15, 10.0], seed=3, reward_low=-10.0, reward_high=10.0
+    )  # 20 times as wide, from -10
     assert list(AdaptiveSearch().next_states(plain)) == list(AdaptiveSearch().next_states(scaled))

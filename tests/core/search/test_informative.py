@@ -30,7 +30,7 @@ def test_the_score_by_hand():
     )
     assert chosen(view) == 1
     # In units of another reward the values are the same shares of its range.
-    scaled = view_of([0.0, None, None, 1.0], tuple(log_probs), n_reentry=2, reward_range=(-1.0, 1.0))
+    scaled = view_of([0.0, None, None, 1.0], tuple(log_probs), n_reentry=2, reward_low=-1.0, reward_high=1.0)
     scaled._belief = 2 * view._belief[0] - 1, view._belief[1]
     assert information_per_token(scaled) == pytest.approx(information_per_token(view))
 

@@ -6,7 +6,7 @@ import pytest
 from tests.core.fakes import play, view_of
 from verl_gpo.core.search import SEARCHES
 from verl_gpo.core.search.adaptive import AdaptiveSearch
-from verl_gpo.core.values import StateValue
+from verl_gpo.core.values import StateValue, group_value
 
 MEANS = [0.5, None, None, None, 1.0]
 
@@ -21,20 +21,38 @@ def test_who_plans_and_who_chooses_look_at_the_same_curves():
     view = view_of(MEANS)
     first = view.belief()
     assert view.belief() is first
-    view.update(with_value(view, 0, StateValue(0.5, 8)), (0.0, 1.0))  # as before
+    view.update(with_value(view, 0, StateValue(0.5, 8)), False)  # as before
     assert view.belief() is first
 
 
 def test_what_is_learnt_is_believed():
     view = view_of(MEANS)
     before, _ = view.belief()
-    view.update(with_value(view, 2, StateValue(0.0, 64)), (0.0, 1.0))
+    view.update(with_value(view, 2, StateValue(0.0, 64)), False)
     after, _ = view.belief()
     assert before[:, 2].mean() > 0.3 and after[:, 2].mean() < 0.1
-    # A reward beyond the range: the outcome 1 is now half of what could be had, and stays 1.
-    view.update(view.values_K1, (0.0, 2.0))
-    wider, _ = view.belief()
-    assert wider is not after and (wider[:, -1] == 1.0).all() and wider.max() > 1.0
+
+
+def test_an_outlier_counts_as_a_failure_and_moves_no_scale():
+    # A penalty of -10 in the group: the mean is -2.3, the share of successes what it would be with a 0.
+    plain, outlier = view_of(MEANS), view_of(MEANS)
+    plain.update(with_value(plain, 0, group_value([1.0, 0.0, 0.0, 0.0])), False)
+    outlier.update(with_value(outlier, 0, group_value([1.0, 0.0, 0.0, -10.0])), False)
+    assert outlier.values_K1[0].mean == -2.25 and outlier.values_K1[0].share == 0.25
+    assert (plain.belief()[0] == outlier.belief()[0]).all()
+
+
+def test_declared_bounds_are_the_scale():
+    curves, _ = view_of([None, None, None, None, 1.0], reward_high=2.0).belief()
+    assert (curves[:, -1] == 1.0).all() and curves.max() > 1.0  # half of what could be had
+
+
+def test_the_response_itself_is_no_draw_at_its_first_state():
+    # Its outcome is the end of the curve already. Of a group of two, a right one and a wrong one, one failure is left.
+    with_itself, without = view_of(MEANS), view_of(MEANS)
+    with_itself.update(with_value(with_itself, 0, group_value([1.0, 0.0])), True)
+    without.update(with_value(without, 0, group_value([0.0])), False)
+    assert (with_itself.belief()[0] == without.belief()[0]).all()
 
 
 # Four steps of ten tokens. The policy was sure of the first and the third.

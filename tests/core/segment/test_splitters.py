@@ -102,10 +102,41 @@ def test_paragraph_splitter_by_hand(expected):
         ["a\n\n", "b. \n", "c.\r\n", "d"],
         ["See a.b and f(x).y or 5.\n", "No end.Here either!x"],
         ["The value of x. ", "Then x_A. ", "Then $A$. ", "End"],
+        # A factorial before an operator, and before what goes on with the sentence.
+        ["We get 5! + 3 = 123. ", "Done."],
+        ["So 3! = 6, and 4! - 3! = 18. ", "Then 10! ÷ 8! = 90. ", "Ok"],
+        ["n! / (k! (n-k)!) is it. ", "(n+1)! = (n+1) n!. ", "So"],
+        ["n!/(k!(n-k)!) counts them. ", "Next"],
+        [r"5! \times 2, 4! \cdot 3 and n! \ge 2^n. ", "Next"],
+        [r"$5!$ + 3, $n!$ $= 6$, \frac{5!}{3!} = 20. ", "Next"],
+        ["(4! * 3! ) and x_n! + 2, 7!! = 105. ", "So"],
+        ["There are 5! ways, 5! of them (n! (in all) is more). ", "Next"],
+        ["5! ≈ 120. ", "f(x)! > 2, n! mod p and n! ∈ N. ", "So"],
+        ["It is 5! ", "Then go! ", "+ 3 points. ", "The sum is 3!\n", "+ 4"],
+        ["Wow! ", "3 cats. ", "Yes! ", "- yes. ", "4! ", "**Next** one"],
+        # An ellipsis in a sum, a product or a list; one that ends a sentence or hesitates.
+        ["Compute 1 + 2 + ... + n. ", "Then stop."],
+        [r"1 \cdot 2 \cdot ... \cdot n, a_1 + ... + a_n. ", "Next"],
+        ["1, 2, ... , n or 1, 2, ... n or (a, b, ... ) or x_1 ... x_n. ", "Next"],
+        ["1 + 2 + . . . + n = 6. ", "So 2 × 4 × ... × 2n. ", "Next"],
+        ["1 + 2 + … + n and 1+2+...+n. ", r"1 + \ldots + n. ", "Next"],
+        ["It is 1 + 1/2 + 1/4 + ... ", "So it is 2. ", "Wait... ", "maybe not. ", "1, 2, .... ", "Then"],
+        ["Hmm... ", "I say 5... ", "I do"],
+        # What stands before an equals sign at the start of a line is no list marker.
+        ["5 * 4\n", "= 20. ", "Then\n", "- 1. One. ", "(2. Two)"],
+        ["So x = N. ", "By Smith, J. and Doe, K. L. we have $n < M. ", "Then"],
+        ["No. 5 is odd, no. 6 is not. ", "He said no. ", "Then"],
     ],
 )
 def test_sentence_splitter_by_hand(expected):
     assert steps(SentenceSplitter, "".join(expected)) == expected
+
+
+@given(st.sampled_from("+-*/=<>×÷·⋅≤≥≈"), st.sampled_from(["n", "5", "(n+1)", "x_2"]), st.sampled_from(["", "!", "$"]))
+def test_no_step_ends_between_a_factorial_and_an_operator(operator, operand, more):
+    mark = {"": "!", "!": "!!", "$": "!$"}[more]
+    text = f"It is {operand}{mark} {operator} 2 + ... {operator} 7. Then"
+    assert steps(SentenceSplitter, text) == [text.removesuffix("Then"), "Then"]
 
 
 @pytest.mark.parametrize(

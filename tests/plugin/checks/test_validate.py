@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 import verl_gpo
 from verl_gpo.config import ConfigError, GPOConfig
 from verl_gpo.cpu.settings import adapt_to_cpu
+from verl_gpo.plugin import attention
 from verl_gpo.plugin.checks import validate
 from verl_gpo.plugin.checks.without_effect import reentry_selected, without_effect
 
@@ -30,6 +31,8 @@ def on_cpu(monkeypatch):
 
 @pytest.fixture
 def on_gpu(monkeypatch):
+    """An accelerator, and all that goes with it: tests/plugin/test_attention.py has the rest."""
+    monkeypatch.setattr(attention, "flash_attention_installed", lambda: True)
     monkeypatch.setattr(validate, "cpu_platform_wanted", lambda: False)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 

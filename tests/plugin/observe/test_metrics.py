@@ -7,13 +7,16 @@ import pytest
 
 from verl_gpo.core.critical import CriticalStep
 from verl_gpo.core.draw import Usage
-from verl_gpo.core.learn import BranchGroup
+from verl_gpo.core.learn import ReentryGroup
 from verl_gpo.core.result import GroupResult, Reentry
 from verl_gpo.core.types import Continuation, ScoredContinuation
 from verl_gpo.core.values import UNKNOWN, StateValue
 from verl_gpo.plugin.observe.metrics import accuracy, prompt_record, step_metrics
 
-COUNTS = ("requests", "tokens", "context_tokens", "cached_tokens", "sampling_failures", "scoring_failures")
+COUNTS = (
+    *("requests", "tokens", "context_tokens", "cached_tokens", "cut", "censored"),
+    *("sampling_failures", "scoring_failures"),
+)
 
 
 def usage(**values):
@@ -27,17 +30,19 @@ REENTERED = {
     "rollout_seconds": 1.0,
     "skipped": None,
     "failed": False,
-    "branch_rewards": [1.0, 1.0, 0.0, 0.0],
-    "branch_accuracies": [1.0, 0.0, 0.0, 0.0],
-    "branch_tokens": 54,
+    "unscored": 0,
+    "reentry_rewards": [1.0, 1.0, 0.0, 0.0],
+    "reentry_accuracies": [1.0, 0.0, 0.0, 0.0],
+    "reentry_tokens": 54,
     "steps": [5],
     "states": [4],
     "critical": [(2, 5, 0.75, 0.5)],
     "effort": "search",
-    "engine_seconds": 0.25,
+    "thinned": True,
+    "cpu_seconds": 0.25,
     "usage": {
         "value": usage(requests=16, tokens=300, context_tokens=800, cached_tokens=600, sampling_failures=1, seconds=2),
-        "reenter": usage(requests=4, tokens=60, context_tokens=200, cached_tokens=150, scoring_failures=2, seconds=1),
+        "reentry": usage(requests=4, tokens=60, context_tokens=200, cached_tokens=150, scoring_failures=2, seconds=1),
     },
 }
 WITHOUT_CRITICAL_STEP = {
@@ -47,15 +52,17 @@ WITHOUT_CRITICAL_STEP = {
     "rollout_seconds": 3.0,
     "skipped": None,
     "failed": False,
-    "branch_rewards": [],
-    "branch_accuracies": [],
-    "branch_tokens": 0,
+    "unscored": 0,
+    "reentry_rewards": [],
+    "reentry_accuracies": [],
+    "reentry_tokens": 0,
     "steps": [3],
     "states": [2],
     "critical": [],
     "effort": "propose",
-    "engine_seconds": 0.75,
-    "usage": {"value": usage(requests=8, tokens=180, seconds=4), "reenter": usage()},
+    "thinned": False,
+    "cpu_seconds": 0.75,
+    "usage": {"value": usage(requests=8, tokens=180, seconds=4, cut=3, censored=2), "reentry": usage()},
 }
 SKIPPED = {
     "root_tokens": 40,
@@ -64,6 +71,7 @@ SKIPPED = {
     "rollout_seconds": 2.0,
     "skipped": "root_failed",
     "failed": False,
+    "unscored": 0,
 }
 FAILED = {**SKIPPED, "root_tokens": 0, "root_rewards": [], "root_accuracies": [], "skipped": None, "failed": True}
 
@@ -86,9 +94,9 @@ def test_a_step_by_hand():
         "gpo/reward/root": 2 / 5,
         "gpo/accuracy/root": 2 / 5,
         "gpo/rollouts/root": 5.0,
-        "gpo/reward/branch": 2 / 4,
-        "gpo/accuracy/branch": 1 / 4,
-        "gpo/rollouts/branch": 4.0,
+        "gpo/reward/reentry": 2 / 4,
+        "gpo/accuracy/reentry": 1 / 4,
+        "gpo/rollouts/reentry": 4.0,
         "gpo/mixed/root": 1 / 2,  # of the two groups of more than one
         "gpo/tokens/root": 200.0,
         "gpo/seconds/rollout": 2.0,  # 1 3 2 2
@@ -96,15 +104,19 @@ def test_a_step_by_hand():
         "gpo/tokens/value_over_root": 480 / 200,
         "gpo/requests/value": 24.0,
         "gpo/seconds/value": 3.0,
-        "gpo/tokens/reenter": 60.0,
-        "gpo/tokens/reenter_over_root": 60 / 200,
-        "gpo/requests/reenter": 4.0,
-        "gpo/seconds/reenter": 0.5,
-        "gpo/seconds/engine": 0.5,
+        "gpo/tokens/reentry": 60.0,
+        "gpo/tokens/reentry_over_root": 60 / 200,
+        "gpo/requests/reentry": 4.0,
+        "gpo/seconds/reentry": 0.5,
+        "gpo/seconds/search_cpu": 0.5,
         "gpo/tokens/learnt_share": 54 / 540,
         "gpo/prefix_cache_hit_share": 750 / 1000,
         "gpo/failures/sampling": 1.0,
         "gpo/failures/scoring": 2.0,
+        "gpo/continuations/cut": 3.0,
+        "gpo/continuations/censored": 2.0,
+        "gpo/skipped/root_failed": 1 / 4,
+        "gpo/prompts/thinned": 1 / 2,
     }
 
 
@@ -130,7 +142,7 @@ def test_an_unknown_advantage_is_left_out():
 def test_what_was_not_observed_is_left_out():
     metrics = step_metrics([FAILED])
     assert metrics["gpo/prompts/failed"] == 1.0 and metrics["gpo/rollouts/root"] == 0.0
-    absent = ("reward/root", "reward/branch", "steps", "critical/position", "prefix_cache_hit_share", "seconds/value")
+    absent = ("reward/root", "reward/reentry", "steps", "critical/position", "prefix_cache_hit_share", "seconds/value")
     assert not {f"gpo/{name}" for name in (*absent, "prompts/without_critical_step")} & set(metrics)
     assert not any(math.isnan(value) for value in metrics.values())
 
@@ -140,27 +152,40 @@ def output(reward, acc=None, tokens=3):
     return SimpleNamespace(response_ids=[1] * tokens, reward_score=reward, extra_fields=extra)
 
 
-@pytest.mark.parametrize(("row", "expected"), [(output(0.5, acc=1.0), 1.0), (output(0.5), 0.5)])
-def test_accuracy_is_acc_where_the_reward_reports_it(row, expected):
-    assert accuracy(row) == expected
+@pytest.mark.parametrize(
+    ("acc", "expected"),
+    [(1.0, 1.0), (True, 1.0), ("0.25", 0.25), (None, 0.5), ("right", 0.5), ([1.0], 0.5), (math.nan, 0.5)],
+)
+def test_accuracy_is_acc_where_the_reward_reports_a_number_and_the_reward_elsewhere(acc, expected):
+    assert accuracy({"reward_extra_info": {"acc": acc}}, 0.5) == expected
+
+
+def test_without_acc_the_reward_is_the_accuracy():
+    assert accuracy({}, 0.5) == accuracy({"reward_extra_info": None}, 0.5) == 0.5
+
+
+def test_a_reward_that_is_no_finite_number_is_a_reward_that_failed():
+    record = prompt_record([output(1.0), output(math.nan), output(math.inf), output(None)], [], None, 1.0)
+    assert record["root_rewards"] == record["root_accuracies"] == [1.0] and record["unscored"] == 2
+    assert step_metrics([record])["gpo/failures/scoring"] == 2.0
 
 
 def test_a_record_of_a_result_and_its_summary():
-    branch = ScoredContinuation(Continuation((1, 2)), 0.25, source=output(0.25, acc=1.0))
-    group, sampled = BranchGroup(2, (1,) * 8, (branch,), critical=True), StateValue(0.5, 4)
+    reentry = ScoredContinuation(Continuation((1, 2)), 0.25, source=output(0.25, acc=1.0))
+    group, sampled = ReentryGroup(2, (1,) * 8, (reentry,), critical=True), StateValue(0.5, 4)
     result = GroupResult(
         [
             Reentry(0, (4, 8, 9), (UNKNOWN, sampled, UNKNOWN, UNKNOWN), CriticalStep(2, 0.5, 0.9), (group,)),
             Reentry(1, (6,), (UNKNOWN,) * 2, None),
         ],
-        {"value": Usage(requests=2, tokens=20), "reenter": Usage(requests=1, tokens=2)},
+        {"value": Usage(requests=2, tokens=20), "reentry": Usage(requests=1, tokens=2)},
     )
-    record = prompt_record([output(1.0), output(None)], [branch], result, 1.5)
+    record = prompt_record([output(1.0), output(None)], [reentry], result, 1.5)
     assert record["root_tokens"] == 6 and record["root_rewards"] == [1.0]  # a root without reward counts its tokens
-    assert record["branch_rewards"] == [0.25] and record["branch_accuracies"] == [1.0]
+    assert record["reentry_rewards"] == [0.25] and record["reentry_accuracies"] == [1.0]
     assert record["steps"] == [3, 1] and record["critical"] == [(2, 3, 0.5, 0.9)]
-    assert record["states"] == [1, 0] and record["branch_tokens"] == 2
-    assert record["branch_mixed"] == []  # one rollout is no group
+    assert record["states"] == [1, 0] and record["reentry_tokens"] == 2
+    assert record["reentry_mixed"] == []  # one rollout is no group
     assert record["usage"]["value"]["tokens"] == 20
     result.usage["value"].tokens = 99
     assert record["usage"]["value"]["tokens"] == 20  # a copy
@@ -171,17 +196,17 @@ def test_a_record_of_a_result_and_its_summary():
 def test_which_groups_teach_and_which_critical_steps_the_data_set_names():
     def group(state, *rewards):
         rollouts = tuple(ScoredContinuation(Continuation((1,)), reward, source=output(reward)) for reward in rewards)
-        return BranchGroup(state, (1,) * state, rollouts, critical=True)
+        return ReentryGroup(state, (1,) * state, rollouts, critical=True)
 
     reentries = [
         Reentry(0, (4, 8), (UNKNOWN,) * 3, CriticalStep(1, 0.5, 0.9), (group(1, 0.0, 1.0),)),
         Reentry(1, (4, 8), (UNKNOWN,) * 3, CriticalStep(0, 0.5, 0.9), (group(0, 1.0, 1.0, 1.0),)),
         Reentry(2, (4, 8), (UNKNOWN,) * 3, None),
     ]
-    result = GroupResult(reentries, {"value": Usage(), "reenter": Usage()})
+    result = GroupResult(reentries, {"value": Usage(), "reentry": Usage()})
     record = prompt_record([output(1.0), output(1.0)], [], result, 1.0, given=(1, 5))
     metrics = step_metrics([record])
-    assert metrics["gpo/mixed/branch"] == 1 / 2 and metrics["gpo/mixed/root"] == 0.0
+    assert metrics["gpo/mixed/reentry"] == 1 / 2 and metrics["gpo/mixed/root"] == 0.0
     assert metrics["gpo/critical/given"] == 1 / 2
     silent = step_metrics([prompt_record([output(1.0)], [], result, 1.0)])
     assert "gpo/critical/given" not in silent and "gpo/mixed/root" not in silent

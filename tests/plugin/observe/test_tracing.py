@@ -64,7 +64,7 @@ def test_traces_that_fail_cost_the_rollout_nothing(start, tmp_path, broken, capl
         run.prompt()
         run.worker._traces._writer.close()
     assert run.worker._traces._writer.failed == 1 and "traces of" in caplog.text
-    assert len(run.branches()) == N_REENTRY and run.metrics["gpo/prompts/failed"] == 0
+    assert len(run.reentry_rows()) == N_REENTRY and run.metrics["gpo/prompts/failed"] == 0
 
 
 def test_the_bound_is_shared_by_the_workers(tmp_path):
@@ -124,7 +124,7 @@ def test_a_sample_goes_with_the_metrics_where_a_tracker_wants_it(start, loggers,
     assert (sample is not None) == samples
     if samples:
         assert sample["response"].startswith("aaaa\nbbbb") and sample["critical_step"] == "1: bbbb\n"
-        assert sample["branch_reward"] == pytest.approx(2 / 3) and sample["reward"] == 1.0
+        assert sample["reentry_reward"] == pytest.approx(2 / 3) and sample["reward"] == 1.0
         assert len(json.dumps(sample)) < 3000
         run.prompt(uid="q")  # of the same step
         assert run.queue.tags["q_0_0"][TAG]["sample"] is None
@@ -151,7 +151,7 @@ def test_workers_files_add_up_to_the_phase_of_the_step(tmp_path, monkeypatch):
     two.enter(1, "r", "done")
     assert phases.read(tmp_path) == (1, {"rollout": 1, "value": 1, "done": 1})
     assert phases.describe(phases.read(tmp_path)[1]) == "roll out 2/3"
-    one.enter(1, "p", "reenter")
+    one.enter(1, "p", "reentry")
     assert phases.describe(phases.read(tmp_path)[1]) == "value 2/3"
     one.enter(1, "q", "done")
     assert phases.describe(phases.read(tmp_path)[1]) == "re-enter 2/3"
@@ -188,4 +188,4 @@ def test_nobody_watches(tmp_path, monkeypatch, caplog):
 
 def test_the_worker_runs_where_the_progress_folder_is_gone(start, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setenv(phases.FOLDER, str(tmp_path / "gone"))
-    assert len(start().prompt().branches()) == N_REENTRY
+    assert len(start().prompt().reentry_rows()) == N_REENTRY

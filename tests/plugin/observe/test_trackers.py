@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from verl_gpo.core.critical import CriticalStep
-from verl_gpo.core.learn import BranchGroup
+from verl_gpo.core.learn import ReentryGroup
 from verl_gpo.core.result import GroupResult, Reentry
 from verl_gpo.core.types import Continuation, ScoredContinuation
 from verl_gpo.core.values import UNKNOWN
@@ -22,7 +22,7 @@ SAMPLE = {
     "critical_step": "0: # 1",
     "advantage": 0.5,
     "confidence": math.nan,
-    "branch_reward": None,
+    "reentry_reward": None,
 }
 
 
@@ -36,7 +36,7 @@ def output(text, reward):
 
 def test_a_row_by_hand():
     rollouts = (ScoredContinuation(Continuation((1,)), 1.0), ScoredContinuation(Continuation((1,)), 0.0))
-    group = BranchGroup(1, (1,), rollouts, True)
+    group = ReentryGroup(1, (1,), rollouts, True)
     reentry = Reentry(1, (3, 6, 7), (UNKNOWN,) * 4, CriticalStep(1, 0.25, 0.5), (group,))
     row = sample_row([output("no", 0.0), output("ab\ncd\ne", 1.0)], GroupResult([reentry]), decode)
     assert row == {
@@ -46,7 +46,7 @@ def test_a_row_by_hand():
         "critical_step": "1: cd\n",
         "advantage": 0.25,
         "confidence": 0.5,
-        "branch_reward": 0.5,
+        "reentry_reward": 0.5,
     }
     assert set(row) | {"step"} == set(COLUMNS)
 
@@ -54,7 +54,7 @@ def test_a_row_by_hand():
 def test_long_texts_are_cut_and_a_prompt_without_anchors_has_no_row():
     reentry = Reentry(0, (5000,), (UNKNOWN,) * 2, CriticalStep(0, 0.25, 0.5))
     row = sample_row([output("x" * 5000, 1.0)], GroupResult([reentry]), decode)
-    assert len(row["response"]) == 800 and len(row["critical_step"]) == 300 and row["branch_reward"] is None
+    assert len(row["response"]) == 800 and len(row["critical_step"]) == 300 and row["reentry_reward"] is None
     assert sample_row([output("x", 1.0)], GroupResult(), decode) is None
 
 

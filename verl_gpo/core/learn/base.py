@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -67,6 +67,9 @@ class ReentryGroup:
 class LearnFrom(ABC):
     """One way. It keeps no state, and the default of each method is that of a way that learns from what was drawn."""
 
+    #: Learns from continuations that the search drew, so their tokens have to be kept.
+    keeps_tokens = True
+
     def takes_part(self, search: Drawing, number: int) -> bool:
         """Whether the ``number``-th continuation of a state may be looked at by the search."""
         return True
@@ -114,24 +117,26 @@ class LearnFrom(ABC):
     def groups(
         self,
         search: Drawing,
-        drawn: Mapping[int, tuple[Tokens, Sequence[ScoredContinuation]]],
+        drawn: Mapping[int, Sequence[ScoredContinuation]],
         reset_state: int | None,
         added: Sequence[ScoredContinuation],
+        prefix: Callable[[int], Tokens],
     ) -> tuple[ReentryGroup, ...]:
         """The groups of one anchor; those without a rollout are left out.
 
         Args:
             search: how it draws.
-            drawn: state -> its prefix and the continuations that the search drew there, in order.
+            drawn: state -> the continuations that the search drew there, in order.
             reset_state: where the critical step resets to; None without one.
             added: the continuations drawn there after the choice.
+            prefix: the tokens that a state keeps.
         """
         groups = []
-        for state, (prefix, samples) in sorted(drawn.items()):
+        for state, samples in sorted(drawn.items()):
             critical = state == reset_state
             rollouts = self.rollouts(search, samples, added if critical else (), critical)
             if rollouts:
-                groups.append(ReentryGroup(state, prefix, tuple(rollouts), critical))
+                groups.append(ReentryGroup(state, prefix(state), tuple(rollouts), critical))
         return tuple(groups)
 
     def expected(self, search: Drawing, draws: Draws, n_reentry: int) -> Learnt:

@@ -11,6 +11,8 @@ from .base import Drawing, Draws, LearnFrom, Learnt
 class Fresh(LearnFrom):
     """Unbiased: the continuations that chose the state are not used. Costs ``n_reentry`` rollouts, at ``s_0`` too."""
 
+    keeps_tokens = False
+
     def missing(self, search: Drawing, reset_state: int, drawn: int, n_reentry: int) -> int:
         return n_reentry
 

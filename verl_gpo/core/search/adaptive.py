@@ -44,7 +44,7 @@ class AdaptiveSearch(ByBelief):
         curves_SK1, labels_S = view.belief()
         if np.bincount(labels_S).max() >= view.config.stop_confidence * len(labels_S):
             return []
-        low, high = view.reward_range
+        low, high = view.bounds.low, view.bounds.high
         success_SJ = (curves_SK1[:, states] - low) / max(high - low, 1e-9)
         cost_J = np.array([view.continuation_tokens(k) + _REQUEST_TOKENS for k in states])
         repeat = max(1, view.config.n_mc // _PICKS)

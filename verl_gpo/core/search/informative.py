@@ -41,7 +41,7 @@ class InformativeState(Unsearched):
 def information_per_token(view: AnchorView) -> np.ndarray:
     """The score above of a group of ``n_reentry`` from each state but the last. Shape ``(K,)``."""
     curves_SK1, _ = view.belief()
-    low, high = view.reward_range
+    low, high = view.bounds.low, view.bounds.high
     values_SK = (curves_SK1[:, :-1] - low) / (high - low)
     size = view.config.n_reentry
     mixed_K = 1.0 - (values_SK**size + (1.0 - values_SK) ** size).mean(axis=0)

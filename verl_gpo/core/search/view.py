@@ -15,7 +15,7 @@ from ..curve import ValueCurve
 from ..learn import LEARN_FROM, LearnFrom
 from ..learn.base import Draws
 from ..types import Tokens, Trajectory
-from ..values import StateValue, step_advantages
+from ..values import Bounds, StateValue, step_advantages
 
 #: Curves drawn from one state of knowledge.
 _CURVES = 256
@@ -33,7 +33,7 @@ class AnchorView:
         expected_tokens: mean length of the group's responses, the guess for how long a continuation is.
         rng: source of every random choice for this anchor.
         values_K1: what is known of its ``K + 1`` states.
-        reward_range: lowest and highest reward that is expected.
+        in_first: whether the value of ``s_0`` averages this response's own reward.
         requested_K: continuations asked for at ``s_0 .. s_{K-1}``, those that failed included.
         given: steps that the data set says are decisive.
     """
@@ -45,7 +45,7 @@ class AnchorView:
     expected_tokens: float
     rng: random.Random
     values_K1: list[StateValue] = field(default_factory=list)
-    reward_range: tuple[float, float] = (0.0, 1.0)
+    in_first: bool = False
     requested_K: list[int] = field(default_factory=list)
     given: frozenset[int] = frozenset()
 
@@ -57,13 +57,16 @@ class AnchorView:
         self._curve: ValueCurve | None = None
         self._belief: tuple[np.ndarray, np.ndarray] | None = None
 
-    def update(self, values_K1: list[StateValue], reward_range: tuple[float, float]) -> None:
+    def update(self, values_K1: list[StateValue], in_first: bool) -> None:
         """Take note of what is known now."""
-        if reward_range != self.reward_range:
-            self._curve = self._belief = None
-        if values_K1 != self.values_K1:
+        if values_K1 != self.values_K1 or in_first != self.in_first:
             self._belief = None
-        self.values_K1, self.reward_range = values_K1, reward_range
+        self.values_K1, self.in_first = values_K1, in_first
+
+    @property
+    def bounds(self) -> Bounds:
+        """Of the reward, as declared."""
+        return Bounds(self.config.reward_low, self.config.reward_high)
 
     @property
     def learn_from(self) -> LearnFrom:
@@ -74,8 +77,7 @@ class AnchorView:
     def curve(self) -> ValueCurve:
         """The belief about its values before any evidence. Strategies that do without it never make it."""
         if self._curve is None:
-            low, high = self.reward_range
-            self._curve = ValueCurve(self.ends_K, (self.root.reward - low) / (high - low), self.root.log_probs)
+            self._curve = ValueCurve(self.ends_K, self.bounds.share(self.root.reward), self.root.log_probs)
         return self._curve
 
     @property
@@ -128,10 +130,14 @@ class AnchorView:
             (:func:`~verl_gpo.core.critical.best_steps`).
         """
         if self._belief is None:
-            low, high = self.reward_range
+            low, high = self.bounds.low, self.bounds.high
             counts_K = np.array([value.count for value in self.values_K1[:-1]], dtype=float)
-            means_K = np.array([value.mean if value.count else low for value in self.values_K1[:-1]])
-            successes_K = counts_K * (means_K - low) / (high - low)
+            successes_K = counts_K * [
+                value.share_of(self.bounds) if value.count else 0.0 for value in self.values_K1[:-1]
+            ]
+            if self.in_first:  # its own outcome is the end of the curve already, and no draw at s_0
+                counts_K[0] -= 1.0
+                successes_K[0] -= self.bounds.share(self.root.reward)
             curves_SK1 = low + (high - low) * self.curve.sample(successes_K, counts_K, _CURVES, self._generator)
             eligible_K = self.curve.moves_K & self.eligible_K
             rule, least = self.config.rule, self.config.min_advantage
@@ -155,7 +161,7 @@ class AnchorView:
             critical = select_by_belief(labels_S, curves_SK1, among_K)
         else:
             critical = select_critical_step(
-                step_advantages(self.values_K1), config.rule, config.min_advantage, eligible_K=self.eligible_K
+                step_advantages(self.values_K1), config.rule, config.min_advantage, self.rng, self.eligible_K
             )
             if critical is not None:
                 share = float((labels_S == critical.index).mean())

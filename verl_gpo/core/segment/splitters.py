@@ -84,20 +84,30 @@ class SentenceSplitter(TextSplitter):
     """Steps are sentences: they end at ``. ! ?`` before white space, at ``。！？``, and at line breaks.
 
     Closing quotes, brackets and Markdown's emphasis belong to the sentence that they close. A single full stop does
-    not end a sentence behind an abbreviation, an initial, or a list marker at the start of a line or sentence.
+    not end a sentence behind an abbreviation, an initial, or a list marker at the start of a line or sentence. Nor does
+    the mark of a factorial before what goes on with the formula or the sentence (``5! + 3``, ``n! ways``), or an
+    ellipsis within a sum, a product or a list (``1 + 2 + ... + n``).
     """
 
-    _MARK = re.compile(r"(?P<mark>[.!?。！？]+)['\"’”»)\]}」』】）》〉*_$`]*\s*|\s+")
+    _MARK = re.compile(r"(?P<mark>\.(?:[^\S\n]\.){2,}|[.!?。！？]+)['\"’”»)\]}」』】）》〉*_$`]*\s*|\s+")
     _WORD = re.compile(r"(?<!\w)[^\W\d_]+(?:\.[^\W\d_]+)*$")
     _DOTTED = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")  # e.g, i.e, U.S
-    _LIST_MARKER = re.compile(r"[\W_]*(?:\d+(?:\.\d+)*|[^\W\d_])")
+    _LIST_MARKER = re.compile(r"[\s*_#>(\[\"'“-]*(?:\d+(?:\.\d+)*|[^\W\d_])")
     _ABBREVIATION = re.compile(
         r"al|approx|ca|cf|chap?|cor|def|dept|dr|eqn?s?|est|figs?|mrs?|ms|nos|ph\.d|pp|prof|prop|refs?|resp|secs?|st|tab"
         r"|thm|viz|vols?|vs",
         re.IGNORECASE,
     )
+    _NUMBERED = re.compile(r"no|nr", re.IGNORECASE)  # before a number
     _CLOSING = re.compile(r"co|corp|etc|inc|jr|ltd|sr", re.IGNORECASE)  # end a sentence as well: before a capital
-    _LONGEST = 12  # more than an abbreviation or a list marker is long
+    _LONGEST = 12  # more than an abbreviation, a list marker or a LaTeX command is long
+    # A star before a letter or another star is Markdown's emphasis.
+    _OPERATOR = re.compile(r"\$?(?:[-+−–/·=<>≤≥≠≈≡∼~±∓×÷⋅∈∣|^%,;:)\]}]|\*(?![*\w])|\\[A-Za-z])")
+    _AFTER_OPERATOR = re.compile(r"(?:[-+−–*/·=<>≤≥≠≈≡~±∓×÷⋅,;:]|\\[A-Za-z]+)[\s${}]*$")
+    _AFTER_RELATION = re.compile(r"[+−*=<>≤≥≠≈∈×÷⋅]\s*\$?$")  # so that a capital is a variable, and no initial
+    _OPERAND_BEFORE = re.compile(r"(?:[\d)\]}|$]|(?<![^\W\d_])[^\W\d_])$")
+    # Not the words "a" and "I", which begin what somebody says.
+    _OPERAND = re.compile(r"[($]*(?:\d|(?![aAI])[^\W\d_](?![^\W\d_]))")
 
     def boundaries(self, text: str) -> Iterator[int]:
         start = 0  # of the sentence
@@ -110,21 +120,48 @@ class SentenceSplitter(TextSplitter):
             elif "\n" in match[0] or not mark.isascii():
                 ends = True
             else:
-                inner = mark == "." and self._inner(text, start, match.start(), following)
-                ends = following > boundary and not inner
+                ends = following > boundary and not self._inside(text, start, match, following)
             if ends:
                 start = following
                 yield boundary
+
+    def _inside(self, text: str, start: int, match: re.Match[str], following: int) -> bool:
+        """Whether a mark before white space belongs to what goes on behind it."""
+        mark, stop = match["mark"], match.start()
+        if mark == ".":
+            return self._inner(text, start, stop, following)
+        if not mark.strip("!"):
+            return self._factorial(text, stop, following)
+        return not mark.strip(". \t") and self._ellipsis(text, stop, following)
+
+    def _factorial(self, text: str, stop: int, following: int) -> bool:
+        """Whether the mark at ``stop`` is of a factorial, and formula or sentence go on behind it."""
+        if not self._OPERAND_BEFORE.search(text[max(0, stop - 2) : stop]):
+            return False
+        goes_on = text[following : following + 2].lstrip("($")[:1]
+        return bool(self._OPERATOR.match(text, following)) or goes_on.islower()
+
+    def _ellipsis(self, text: str, stop: int, following: int) -> bool:
+        """Whether the dots at ``stop`` leave out terms between those before and behind them."""
+        if self._OPERATOR.match(text, following):
+            return True
+        before = text[max(0, stop - self._LONGEST) : stop].rstrip()
+        if self._AFTER_OPERATOR.search(before):
+            return bool(self._OPERAND.match(text, following)) or text[following : following + 1].islower()
+        return bool(self._OPERAND_BEFORE.search(before)) and bool(self._OPERAND.match(text, following))
 
     def _inner(self, text: str, start: int, stop: int, following: int) -> bool:
         """Whether the full stop at ``stop`` belongs to the word before it, in the sentence that began at ``start``."""
         if stop - start <= self._LONGEST and self._LIST_MARKER.fullmatch(text, start, stop):
             return True
-        word = self._WORD.search(text[max(start, stop - self._LONGEST) : stop])
+        before = text[max(start, stop - self._LONGEST) : stop]
+        word = self._WORD.search(before)
         if word is None:
             return False
         if len(word[0]) == 1:
-            return word[0].isupper()
+            return word[0].isupper() and not self._AFTER_RELATION.search(before[: word.start()])
+        if self._NUMBERED.fullmatch(word[0]):
+            return text[following : following + 1].isdigit()
         if self._CLOSING.fullmatch(word[0]):
             return not text[following : following + 1].isupper()
         return any(inner.fullmatch(word[0]) for inner in (self._ABBREVIATION, self._DOTTED))

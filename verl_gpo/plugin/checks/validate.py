@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ...config import BLOCK, ConfigError, GPOConfig, owned_by
 from ...core.search import SEARCHES
 from ...cpu.detect import cpu_platform_wanted
+from ..attention import COST, adapt_to_missing_flash_attention
 from ..estimators import BASES, BY_GROUP, REFUSED, needs_group
 from .backends import check_backends, check_loggers
 from .files import check_files, prepare_folder
@@ -106,6 +107,11 @@ def prepare(config: DictConfig) -> None:
         if lines:
             print("verl_gpo: no accelerator on this host, running on the CPU. Settings changed:", flush=True)
             print("\n".join(f"  {line}" for line in lines), flush=True)
+    elif not cpu_platform_wanted():
+        lines = adapt_to_missing_flash_attention(config)
+        if lines:
+            print("verl_gpo: flash-attn is not installed, torch's own attention (sdpa) is used. Settings changed:")
+            print("\n".join(f"  {line}" for line in [*lines, f"cost: {COST}"]), flush=True)
 
 
 def _joins_cluster(config: DictConfig) -> bool:

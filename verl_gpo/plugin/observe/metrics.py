@@ -7,6 +7,7 @@ its summary to the trainer's own logger. verl reduces a metric by words in its n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,12 +17,12 @@ from ...core.types import ScoredContinuation
 #: The tag that holds a prompt's record.
 TAG = "gpo"
 #: The tag of a row that is a re-entry rollout.
-BRANCH_TAG = "gpo_branch"
+REENTRY_TAG = "gpo_reentry"
 
 
 def prompt_record(
     roots: Sequence[Any],
-    branches: Sequence[ScoredContinuation],
+    reentered: Sequence[ScoredContinuation],
     result: GroupResult | None,
     rollout_seconds: float,
     skipped: str | None = None,
@@ -32,27 +33,30 @@ def prompt_record(
 
     Args:
         roots: verl's ``AgentLoopOutput`` of each root rollout.
-        branches: the re-entry rollouts that became rows.
+        reentered: the re-entry rollouts that became rows.
         result: the engine's result; None where it did not run or failed.
         rollout_seconds: from the prompt's start to its last root rollout.
         skipped: why the engine was not asked, if it was not.
         failed: the re-entry raised; the roots are kept.
         given: steps that the data set says are decisive.
     """
+    scored = [root for root in roots if root.reward_score is not None and math.isfinite(root.reward_score)]
     record: dict[str, Any] = {
         "root_tokens": sum(len(root.response_ids) for root in roots),
-        "root_rewards": [float(root.reward_score) for root in roots if root.reward_score is not None],
-        "root_accuracies": [accuracy(root) for root in roots if root.reward_score is not None],
+        "root_rewards": [float(root.reward_score) for root in scored],
+        "root_accuracies": [accuracy(root.extra_fields, root.reward_score) for root in scored],
+        # None: verl scores the row later, by a reward model without a pool of its own.
+        "unscored": sum(root.reward_score is not None for root in roots) - len(scored),
         "rollout_seconds": rollout_seconds,
         "skipped": skipped,
         "failed": failed,
     }
     if result is not None:
-        record["branch_rewards"] = [rollout.reward for rollout in branches]
-        record["branch_accuracies"] = [accuracy(rollout.source) for rollout in branches]
-        record["branch_tokens"] = sum(len(rollout.continuation.token_ids) for rollout in branches)
+        record["reentry_rewards"] = [rollout.reward for rollout in reentered]
+        record["reentry_accuracies"] = [accuracy(row.source.extra_fields, row.reward) for row in reentered]
+        record["reentry_tokens"] = sum(len(rollout.continuation.token_ids) for rollout in reentered)
         groups = [group.rollouts for reentry in result.reentries for group in reentry.groups]
-        record["branch_mixed"] = [len({rollout.reward for rollout in group}) > 1 for group in groups if len(group) > 1]
+        record["reentry_mixed"] = [len({rollout.reward for rollout in group}) > 1 for group in groups if len(group) > 1]
         record["steps"] = [len(reentry.ends) for reentry in result.reentries]
         # States between two steps that at least one continuation was drawn at, for each anchor.
         record["states"] = [sum(value.count > 0 for value in reentry.values[1:-1]) for reentry in result.reentries]
@@ -64,16 +68,20 @@ def prompt_record(
         ]
         if given:
             record["given"] = [index in given for index, *_ in record["critical"]]
-        record["effort"] = result.effort
-        record["engine_seconds"] = result.engine_seconds
+        record["effort"], record["thinned"] = result.effort, result.thinned
+        record["cpu_seconds"] = result.cpu_seconds
         record["usage"] = {phase: vars(usage).copy() for phase, usage in result.usage.items()}
     return record
 
 
-def accuracy(output: Any) -> float:
-    """``acc`` where the reward function reports it, else the reward."""
-    info = output.extra_fields.get("reward_extra_info") or {}
-    return float(info.get("acc", output.reward_score))
+def accuracy(extra_fields: Mapping[str, Any], reward: float) -> float:
+    """``acc`` where the reward function reports a number by that name, else the reward."""
+    found = (extra_fields.get("reward_extra_info") or {}).get("acc", reward)
+    try:
+        value = float(found)
+    except (TypeError, ValueError):
+        return float(reward)
+    return value if math.isfinite(value) else float(reward)
 
 
 def critical_positions(records: Iterable[Mapping[str, Any]]) -> list[float]:
@@ -101,11 +109,14 @@ def step_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
         return [item for record in records for item in record.get(key, ())]
 
     searched = [record for record in records if "usage" in record and record["skipped"] is None]
-    average("gpo/prompts/reentered", (bool(record.get("branch_rewards")) for record in records))
+    average("gpo/prompts/reentered", (bool(record.get("reentry_rewards")) for record in records))
     average("gpo/prompts/without_critical_step", (not record["critical"] for record in searched))
     average("gpo/prompts/skipped", (record["skipped"] is not None for record in records))
+    for reason in sorted({record["skipped"] for record in records} - {None}):
+        average(f"gpo/skipped/{reason}", (record["skipped"] == reason for record in records))
     average("gpo/prompts/failed", (record["failed"] for record in records))
     average("gpo/prompts/degraded", (record["effort"] != "search" for record in searched))
+    average("gpo/prompts/thinned", (record["thinned"] for record in searched))
 
     critical = flat("critical")
     metrics["gpo/critical/found"] = float(len(critical))
@@ -119,22 +130,23 @@ def step_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     average("gpo/steps", flat("steps"))
     average("gpo/states_sampled", flat("states"))
 
-    for kind in ("root", "branch"):
+    for kind in ("root", "reentry"):
         average(f"gpo/reward/{kind}", flat(f"{kind}_rewards"))
         average(f"gpo/accuracy/{kind}", flat(f"{kind}_accuracies"))
         metrics[f"gpo/rollouts/{kind}"] = float(len(flat(f"{kind}_rewards")))
 
     # Only groups whose rewards differ teach anything.
     average("gpo/mixed/root", (len(set(r["root_rewards"])) > 1 for r in records if len(r["root_rewards"]) > 1))
-    average("gpo/mixed/branch", flat("branch_mixed"))
+    average("gpo/mixed/reentry", flat("reentry_mixed"))
 
     root_tokens = sum(record["root_tokens"] for record in records)
     metrics["gpo/tokens/root"] = float(root_tokens)
     average("gpo/seconds/rollout", (record["rollout_seconds"] for record in records))
-    average("gpo/seconds/engine", (record["engine_seconds"] for record in searched))
+    average("gpo/seconds/search_cpu", (record["cpu_seconds"] for record in searched))
     context = cached = drawn = 0
-    failures = {"sampling": 0, "scoring": 0}
-    for phase in ("value", "reenter"):
+    failures = {"sampling": 0, "scoring": sum(record["unscored"] for record in records)}
+    incomplete = {"cut": 0, "censored": 0}
+    for phase in ("value", "reentry"):
         usages = [record["usage"][phase] for record in searched]
         tokens = sum(usage["tokens"] for usage in usages)
         metrics[f"gpo/tokens/{phase}"] = float(tokens)
@@ -146,11 +158,15 @@ def step_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
         cached += sum(usage["cached_tokens"] for usage in usages)
         for kind in failures:
             failures[kind] += sum(usage[f"{kind}_failures"] for usage in usages)
+        for kind in incomplete:
+            incomplete[kind] += sum(usage[kind] for usage in usages)
     if drawn:
         # The rest was drawn to find the critical step, and thrown away.
-        metrics["gpo/tokens/learnt_share"] = sum(record["branch_tokens"] for record in searched) / drawn
+        metrics["gpo/tokens/learnt_share"] = sum(record["reentry_tokens"] for record in searched) / drawn
     if context:
         metrics["gpo/prefix_cache_hit_share"] = cached / context
     for kind, count in failures.items():
         metrics[f"gpo/failures/{kind}"] = float(count)
+    for kind, count in incomplete.items():
+        metrics[f"gpo/continuations/{kind}"] = float(count)
     return metrics

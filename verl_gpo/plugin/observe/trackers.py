@@ -38,7 +38,7 @@ COLUMNS = {
     "critical_step": 300,
     "advantage": None,
     "confidence": None,
-    "branch_reward": None,
+    "reentry_reward": None,
 }
 
 
@@ -72,7 +72,7 @@ def sample_row(roots: Sequence[Any], result: GroupResult, decode: Decode) -> dic
         "critical_step": step,
         "advantage": None if critical is None else critical.advantage,
         "confidence": None if critical is None else critical.confidence,
-        "branch_reward": sum(rewards) / len(rewards) if rewards else None,
+        "reentry_reward": sum(rewards) / len(rewards) if rewards else None,
     }
     return {key: value[: COLUMNS[key]] if isinstance(value, str) else value for key, value in row.items()}
 

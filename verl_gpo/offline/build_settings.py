@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ..config import BLOCK, ConfigError, GPOConfig
-from ..core.types import ScoringError
 from ..inference.fingerprint import digest, engine_settings, identified_reward
 from ..inference.model import identify
-from ..inference.settings import read_settings
-from ..inference.task import FunctionScorer, Prompt, read_prompts
+from ..inference.settings import add_template_option, read_settings, read_template
+from ..inference.task import Prompt, check_reward, read_prompts
 from .explore import METHODS
 from .pairs import RULES, TRUNCATED, Selection
 
@@ -22,14 +21,15 @@ REPORT = "report.json"
 
 
 @dataclass(frozen=True)
-class Plan:
+class BuildSettings:
     """A build that can start.
 
     Attributes:
         problems: hashes of the prompts.
         visits: how often each prompt is visited at most.
         token_budget: tokens that the records that are used may cost together; 0 for no bound.
-        settings: all that a record depends on besides its prompt, by name.
+        drawn_with: all that a record depends on besides its prompt, by name.
+        template: arguments of the chat template.
         engine: arguments of :class:`~verl_gpo.inference.engine.VLLMEngine`.
     """
 
@@ -45,7 +45,8 @@ class Plan:
     token_budget: int
     response_length: int
     selection: Selection
-    settings: dict[str, Any]
+    drawn_with: dict[str, Any]
+    template: dict[str, Any]
     engine: dict[str, Any]
     tensor_parallel: int
     engines: int | None
@@ -53,7 +54,7 @@ class Plan:
 
     @property
     def hash(self) -> str:
-        return digest(self.settings)
+        return digest(self.drawn_with)
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -67,6 +68,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--reward", help="FILE.py or FILE.py:FUNCTION instead of the shared grader")
     parser.add_argument("--out", type=Path, required=True, help="folder of the build; called again, it goes on")
     parser.add_argument("--method", choices=list(METHODS), default="gpo", help="what the pairs are of")
+    add_template_option(parser)
     parser.add_argument("--roots", type=int, default=8, help="rollouts from each prompt")
     parser.add_argument("--prompts", type=int, help="only the first prompts of the file (default: all)")
     parser.add_argument("--visits", type=int, default=1, help="how often each prompt is visited at most")
@@ -96,7 +98,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def make_plan(args: argparse.Namespace) -> Plan:
+def make_settings(args: argparse.Namespace) -> BuildSettings:
     """Check everything that can be checked without an engine.
 
     Raises:
@@ -105,19 +107,21 @@ def make_plan(args: argparse.Namespace) -> Plan:
     _check(args)
     kept, engine = engine_settings(args)
     overrides, config = _config(args)
+    template = read_template(args.template)
     identity = identify(args.model)
     reward, reward_id = identified_reward(args.reward)
     try:
-        prompts = read_prompts(args.data, args.prompts)
+        prompts = read_prompts(args.data, args.prompts, answers_are_text=args.reward is None)
     except ValueError as error:
         raise ValueError(f"--{error}") from error
     if not prompts:
         raise ValueError(f"--data={args.data}: has no rows")
-    for prompt in prompts:
-        if not all(isinstance(message.get("content"), str) for message in prompt.messages):
-            raise ValueError(f"--data={args.data}, row {prompt.index}: a message's content must be text")
-    _check_reward(args.reward, reward, prompts)
-    settings = {
+    try:
+        check_reward(reward, prompts)
+    except ValueError as error:
+        shown = f"--reward={args.reward}:" if args.reward else "--reward is not given, and the shared grader"
+        raise ValueError(f"{shown} {error}") from error
+    drawn_with = {
         **identity,
         "method": args.method,
         "gpo": overrides,
@@ -130,7 +134,9 @@ def make_plan(args: argparse.Namespace) -> Plan:
         "reward": reward_id,
         "engine": kept,
     }
-    return Plan(
+    if template:  # a folder that was drawn without stays valid
+        drawn_with["apply_chat_template_kwargs"] = template
+    return BuildSettings(
         args.model,
         args.out,
         prompts,
@@ -143,7 +149,8 @@ def make_plan(args: argparse.Namespace) -> Plan:
         _budget(args.token_budget),
         args.response_length,
         Selection(args.select, args.max_pairs, args.min_gap, args.truncated),
-        settings,
+        drawn_with,
+        template,
         engine,
         args.tensor_parallel_size,
         args.engines,
@@ -206,18 +213,3 @@ def _budget(given: str | None) -> int:
         raise ValueError(
             f"--token-budget={given}: must be a number of at least 1, or the folder of a finished build ({error})"
         ) from error
-
-
-def _check_reward(where: str | None, reward: Callable[..., Any], prompts: Sequence[Prompt]) -> None:
-    """Grade an empty response to the first row of each data source: better now than after all were drawn."""
-
-    class NoTokenizer:
-        def decode(self, token_ids: Sequence[int], skip_special_tokens: bool) -> str:
-            return ""
-
-    for prompt in {prompt.data_source: prompt for prompt in reversed(prompts)}.values():
-        try:
-            FunctionScorer(reward, NoTokenizer(), prompt).reward(())
-        except ScoringError as error:
-            shown = f"--reward={where}:" if where else "--reward is not given, and the shared grader"
-            raise ValueError(f"{shown} fails on row {prompt.index} ({prompt.data_source}): {error}") from error

@@ -19,6 +19,8 @@ from ..inference.model import identify
 
 #: Written last: a folder that has it holds a trained model.
 RESULT = "train.json"
+#: What the Trainer writes to each checkpoint.
+_STATE = "trainer_state.json"
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,13 @@ _OPTIONS = {"output_dir": "--out", "model_name_or_path": "--model"}
 
 
 @dataclass(frozen=True)
-class TrainPlan:
+class TrainSettings:
     """A training that can start.
 
     Attributes:
         columns: of the training rows, name to values; likewise ``eval_columns``, or None.
         args, model_args: TRL's configuration of the trainer, and its ``ModelConfig``.
+        resume: the checkpoint to go on from; None to start anew.
         dropped, cut: rows whose prompt fills ``max_length``, and continuations that were shortened to it.
     """
 
@@ -90,6 +93,7 @@ class TrainPlan:
     eval_columns: dict[str, list] | None
     args: Any
     model_args: Any
+    resume: str | None
     dropped: int
     cut: int
     merge: bool
@@ -113,7 +117,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def make_plan(args: argparse.Namespace) -> TrainPlan:
+def make_settings(args: argparse.Namespace) -> TrainSettings:
     """Check everything that can be checked without a model.
 
     Raises:
@@ -129,6 +133,8 @@ def make_plan(args: argparse.Namespace) -> TrainPlan:
     # Nothing is cut unless it is asked for: the defaults of TRL differ from trainer to trainer.
     longest = max(_length(row) for row in [*rows, *(eval_rows or [])])
     config, model_args = _parse(method, given, args.out, longest)
+    resume = _checkpoint(config.resume_from_checkpoint, args.out)
+    _check_batches(args.method, config)
     if model_args.use_peft is False and args.merge:
         raise ValueError("--merge: there is no adapter to merge without use_peft=true")
     if args.method == "kto" and len({row["label"] for row in rows}) < 2:
@@ -141,7 +147,7 @@ def make_plan(args: argparse.Namespace) -> TrainPlan:
     if eval_rows:
         fitting, *_ = _fit(eval_rows, config.max_length)
         eval_columns = {name: [row[name] for row in fitting] for name in method.columns}
-    return TrainPlan(
+    return TrainSettings(
         args.method,
         args.model,
         args.pairs,
@@ -150,6 +156,7 @@ def make_plan(args: argparse.Namespace) -> TrainPlan:
         eval_columns,
         config,
         model_args,
+        resume,
         dropped,
         cut,
         args.merge,
@@ -174,6 +181,47 @@ def _read(path: Path, method: Method, option: str) -> list[dict[str, Any]]:
     if not table.num_rows:
         raise ValueError(f"{option}={path}: {file} has no rows")
     return table.select(list(method.columns)).to_pylist()
+
+
+def _checkpoint(given: str | None, out: Path) -> str | None:
+    """The folder that ``resume_from_checkpoint`` stands for: ``true`` is the last one in OUT.
+
+    Raises:
+        ValueError: there is none.
+    """
+    from transformers.trainer_utils import get_last_checkpoint
+
+    if given is None or str(given).lower() in ("false", "none", "null", ""):
+        return None
+    if str(given).lower() != "true":
+        if not (Path(given) / _STATE).is_file():
+            raise ValueError(f"resume_from_checkpoint={given}: no {_STATE} there; give true, or a folder checkpoint-N")
+        return str(given)
+    found = get_last_checkpoint(str(out)) if out.is_dir() else None
+    if found is None:
+        raise ValueError(
+            f"resume_from_checkpoint={given}: --out={out} has no checkpoint; leave it out to start anew, and set "
+            "save_strategy=steps save_steps=N to have some"
+        )
+    if not (Path(found) / _STATE).is_file():
+        raise ValueError(f"resume_from_checkpoint={given}: {found} is not complete, it has no {_STATE}; remove it")
+    return found
+
+
+def _check_batches(method: str, config: Any) -> None:
+    """What TRL's KTO trainer refuses once the model is loaded: its KL term needs other rows beside one, in order."""
+    if method != "kto" or config.loss_type == "apo_zero_unpaired":
+        return
+    if config.per_device_train_batch_size <= 1:
+        raise ValueError(
+            f"per_device_train_batch_size={config.per_device_train_batch_size}: KTO needs at least 2, since its KL "
+            "term pairs each prompt of a batch with the continuation of another"
+        )
+    if config.train_sampling_strategy != "sequential":
+        raise ValueError(
+            f"train_sampling_strategy={config.train_sampling_strategy}: KTO needs sequential, since its KL term pairs "
+            "neighbouring rows"
+        )
 
 
 def _continuations(row: Mapping[str, Any]) -> list[str]:
@@ -208,6 +256,14 @@ def _split(pairs: Sequence[str]) -> dict[str, str]:
     return given
 
 
+def _list(key: str, value: str) -> Any:
+    """A value in YAML's brackets, read; None for any other."""
+    try:
+        return yaml.safe_load(value) if value.startswith("[") else None
+    except yaml.YAMLError as error:
+        raise ValueError(f"{key}={value}: must be a list in brackets, such as [q_proj,v_proj]") from error
+
+
 def _parse(method: Method, given: Mapping[str, str], out: Path, longest: int) -> tuple[Any, Any]:
     """TRL's two configurations, by its own parser."""
     try:
@@ -233,7 +289,7 @@ def _parse(method: Method, given: Mapping[str, str], out: Path, longest: int) ->
         settings |= {"use_cpu": True, "bf16": False}
     arguments = ["--output_dir", str(out)]
     for key, value in {**{key: str(value) for key, value in settings.items()}, **given}.items():
-        listed = yaml.safe_load(value) if value.startswith("[") else None
+        listed = _list(key, value)
         arguments += [f"--{key}", *(map(str, listed) if isinstance(listed, list) else [value])]
     parser = TrlParser((config_class, ModelConfig))
 

@@ -1,0 +1,138 @@
+"""A rollout engine in virtual time, for ``bench_scheduler``: continuous batching, a prefix cache, several replicas.
+
+Seconds pass only when every coroutine waits (:class:`VirtualLoop`), so a training step of minutes is simulated in
+seconds, under the real scheduler and the real search.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from dataclasses import dataclass
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time jumps to the next timer as soon as nothing else can be done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._virtual = 0.0
+
+    def time(self) -> float:
+        return self._virtual
+
+    def _run_once(self) -> None:
+        # A timer that was cancelled is no event: its loop would wait for the next one in real seconds.
+        while self._scheduled and self._scheduled[0]._cancelled:
+            heapq.heappop(self._scheduled)._scheduled = False
+            self._timer_cancelled_count -= 1
+        if not self._ready and self._scheduled:
+            self._virtual = max(self._virtual, self._scheduled[0]._when)
+        super()._run_once()
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What one replica can do. The defaults are of the size of a 7B model on one data-centre GPU; they are assumptions.
+
+    Attributes:
+        token_seconds: of one decoding step, for a batch of one.
+        sequence_seconds: that each further sequence adds to a decoding step.
+        prefill_seconds: of one prompt token that is not in the prefix cache, in decoding steps' time of its sequence.
+        max_sequences: sequences in the batch; further ones wait in the order of their arrival.
+    """
+
+    token_seconds: float = 0.0124
+    sequence_seconds: float = 1.08e-4
+    prefill_seconds: float = 5e-5
+    max_sequences: int = 256
+
+
+class Replica:
+    """One engine. Every sequence in the batch gets a token a decoding step; a step takes longer in a larger batch."""
+
+    def __init__(self, hardware: Hardware):
+        self._hardware = hardware
+        self._steps = 0.0  # decoding steps done so far
+        self._at = 0.0  # the time at which they were
+        self._running: list[tuple[float, int, asyncio.Future[None]]] = []  # (steps at its end, number, who waits)
+        self._waiting: list[tuple[int, float, asyncio.Future[None]]] = []
+        self._numbers = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
+        self._cached: dict[object, int] = {}
+        self.load = 0
+        #: Sequence-seconds in the batch, and seconds in which the batch was not empty.
+        self.sequence_seconds = self.busy_seconds = 0.0
+
+    def _step_seconds(self) -> float:
+        return self._hardware.token_seconds + self._hardware.sequence_seconds * len(self._running)
+
+    def _advance(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._running:
+            self._steps += (now - self._at) / self._step_seconds()
+            self.sequence_seconds += (now - self._at) * len(self._running)
+            self.busy_seconds += now - self._at
+        self._at = now
+
+    async def generate(self, key: object, context: int, tokens: int) -> int:
+        """Read ``context`` tokens and generate ``tokens``; returns how many of the context were in the cache.
+
+        Args:
+            key: what has the context's tokens: equal keys share their longest common context.
+        """
+        cached = min(self._cached.get(key, 0), context)
+        self._cached[key] = max(self._cached.get(key, 0), context)
+        prefill = (context - cached) * self._hardware.prefill_seconds / self._hardware.token_seconds
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._advance()
+        self.load += 1
+        self._waiting.append((next(self._numbers), tokens + prefill, done))
+        self._admit()
+        try:
+            await done
+        finally:
+            self.load -= 1
+        return cached
+
+    def _admit(self) -> None:
+        while self._waiting and len(self._running) < self._hardware.max_sequences:
+            number, work, done = self._waiting.pop(0)
+            heapq.heappush(self._running, (self._steps + work, number, done))
+        self._plan()
+
+    def _plan(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self._running:
+            left = max(self._running[0][0] - self._steps, 0.0)
+            self._timer = asyncio.get_running_loop().call_later(left * self._step_seconds(), self._finish)
+
+    def _finish(self) -> None:
+        self._timer = None
+        self._advance()
+        while self._running and self._running[0][0] <= self._steps + 1e-6:
+            _, _, done = heapq.heappop(self._running)
+            if not done.done():
+                done.set_result(None)
+        self._admit()
+
+
+class Cluster:
+    """Replicas behind a balancer: a sticky id stays where it began, on the replica that had least to do then."""
+
+    def __init__(self, replicas: int, hardware: Hardware):
+        self.replicas = [Replica(hardware) for _ in range(replicas)]
+        self._home: dict[object, Replica] = {}
+
+    async def generate(self, sticky: object, key: object, context: int, tokens: int) -> int:
+        if sticky not in self._home:
+            self._home[sticky] = min(self.replicas, key=lambda replica: replica.load)
+        return await self._home[sticky].generate(key, context, tokens)
+
+    def occupancy(self, seconds: float, hardware: Hardware) -> float:
+        """Share of the sequences that all batches could hold in ``seconds``."""
+        held = sum(replica.sequence_seconds for replica in self.replicas)
+        return held / (seconds * hardware.max_sequences * len(self.replicas))

@@ -1,0 +1,106 @@
+"""What stalls is given up; what is long, queued, or waits for a training step is not. In virtual seconds."""
+
+import asyncio
+import heapq
+
+import pytest
+
+from verl_gpo.core.stall import EngineClock, watched
+from verl_gpo.core.types import StalledError
+
+
+def test_a_silent_engine_costs_nobody_patience():
+    clock = EngineClock(quiet=30.0)
+    assert clock.now(1000.0) == 0.0  # nothing has come back yet
+    clock.came_back(1000.0, 100, 10.0)  # 0.1 s a token
+    assert clock.now(1010.0) == 10.0
+    assert clock.now(5000.0) == 30.0  # asleep for training
+    clock.came_back(5000.0, 10, 0.5)
+    assert clock.now(5004.0) == 34.0
+    # Twice the slowest rate, 0.99 of which is remembered: 60 + 2 * 0.099 * 1000.
+    assert clock.patience(60.0, 1000) == pytest.approx(258.0)
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """Time jumps to the next timer."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = 0.0
+
+    def time(self):
+        return self.now
+
+    def _run_once(self):
+        # A timer that was cancelled is no event: its loop would wait for the next one in real seconds.
+        while self._scheduled and self._scheduled[0]._cancelled:
+            heapq.heappop(self._scheduled)._scheduled = False
+            self._timer_cancelled_count -= 1
+        if not self._ready and self._scheduled:
+            self.now = max(self.now, self._scheduled[0]._when)
+        super()._run_once()
+
+
+def play(main):
+    loop = Loop()
+    try:
+        return loop.run_until_complete(asyncio.wait_for(main(), 1e6))
+    finally:
+        loop.close()
+
+
+async def answer(seconds, tokens=10, aborted=None):
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        if aborted is not None:
+            aborted.append(True)
+        raise
+    return (0,) * tokens
+
+
+def test_a_request_that_the_engine_has_lost_is_given_up_and_aborted():
+    async def main():
+        clock, aborted = EngineClock(quiet=30.0), []
+        lost = asyncio.ensure_future(watched(answer(1e5, aborted=aborted), clock, 60.0, 100, len))
+        for _ in range(400):  # others are answered, a token each 0.1 s
+            await watched(answer(1.0), clock, 60.0, 100, len)
+        with pytest.raises(StalledError, match="given up after 8. s in which the engine answered others"):
+            await lost
+        assert aborted == [True]
+
+    play(main)
+
+
+def test_a_long_answer_is_waited_for_as_long_as_its_tokens_take():
+    async def main():
+        clock = EngineClock(quiet=30.0)
+        # 32,000 tokens at 25 a second take 1,280 s; others come back all the time, 40 tokens in 1.6 s.
+        long = asyncio.ensure_future(watched(answer(1280.0, 32000), clock, 60.0, 32000, len))
+        while not long.done():
+            await watched(answer(1.6, 40), clock, 60.0, 32000, len)
+        assert len(long.result()) == 32000
+
+    play(main)
+
+
+def test_a_pause_of_the_engine_costs_nobody_patience():
+    async def main():
+        clock = EngineClock(quiet=30.0)
+        await watched(answer(1.0), clock, 60.0, 10, len)
+        assert len(await watched(answer(3600.0), clock, 60.0, 10, len)) == 10  # the policy was trained meanwhile
+
+    play(main)
+
+
+def test_whoever_waits_may_be_cancelled():
+    async def main():
+        aborted = []
+        task = asyncio.ensure_future(watched(answer(50.0, aborted=aborted), EngineClock(), 60.0, 10, len))
+        await asyncio.sleep(1.0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert aborted == [True]
+
+    play(main)

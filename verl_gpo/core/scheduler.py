@@ -1,0 +1,109 @@
+"""Which request may go to the engine next, and how many are there at once.
+
+All prompts of a rollout worker share one :class:`Scheduler`. It grants slots fairly by tokens, so that a prompt of few
+short requests does not wait behind one that asks for thousands of long ones (start-time fair queueing, Goyal et al.
+1996): a request gets the start tag ``max(V, F)``, with ``F`` the end of the prompt's request before it and ``V`` the
+start tag that was served last, and the smallest start tag is served next. One prompt holds at most half of the slots,
+because a request that runs cannot be taken back when a shorter prompt arrives.
+
+What may be spent is :mod:`verl_gpo.core.budget`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import math
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+#: Part of the slots that one prompt may hold.
+_MOST_OF_SLOTS = 0.5
+
+
+class Scheduler:
+    """Grants slots to the requests of many prompts.
+
+    Args:
+        slots: requests in flight at once, at least 1.
+    """
+
+    def __init__(self, slots: int):
+        if slots < 1:
+            raise ValueError(f"slots={slots}: must be at least 1")
+        self.slots = slots
+        self.held = 0
+        self._most = math.ceil(slots * _MOST_OF_SLOTS)
+        self._served = 0.0  # V, in tokens
+        self._numbers = itertools.count()
+        #: (start tag, number, queue) of the first waiting request of each queue that has one and is below its bound.
+        self._heads: list[tuple[float, int, Queue]] = []
+
+    def queue(self) -> Queue:
+        """The queue of one prompt."""
+        return Queue(self)
+
+    def _offer(self, queue: Queue) -> None:
+        """Enter a queue's first request in the competition, unless it is there or the queue holds enough slots."""
+        if queue.waiting and not queue.offered and queue.held < self._most:
+            queue.offered = True
+            heapq.heappush(self._heads, (queue.waiting[0][0], next(self._numbers), queue))
+
+    def _grant(self) -> None:
+        while self.held < self.slots and self._heads:
+            _, _, queue = heapq.heappop(self._heads)
+            queue.offered = False
+            while queue.waiting and queue.waiting[0][1].done():  # given up while it waited
+                queue.waiting.popleft()
+            if not queue.waiting:
+                continue
+            start, ready = queue.waiting.popleft()
+            self._served = max(self._served, start)
+            self.held += 1
+            queue.held += 1
+            ready.set_result(None)
+            self._offer(queue)
+
+    def _release(self, queue: Queue) -> None:
+        self.held -= 1
+        queue.held -= 1
+        self._offer(queue)
+        self._grant()
+
+
+class Queue:
+    """The requests of one prompt, in order. ``waiting`` has their start tags; ``held`` counts their slots."""
+
+    def __init__(self, scheduler: Scheduler):
+        self._scheduler = scheduler
+        self._finish = 0.0
+        self.waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
+        self.held = 0
+        self.offered = False
+
+    @asynccontextmanager
+    async def slot(self, tokens: float) -> AsyncIterator[None]:
+        """Wait for a slot and hold it for the block.
+
+        Args:
+            tokens: what the request is expected to cost.
+        """
+        scheduler = self._scheduler
+        start = max(scheduler._served, self._finish)
+        self._finish = start + max(tokens, 1.0)
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.append((start, ready))
+        scheduler._offer(self)
+        scheduler._grant()
+        try:
+            await ready
+        except asyncio.CancelledError:
+            if ready.done() and not ready.cancelled():  # granted and cancelled at once
+                scheduler._release(self)
+            raise
+        try:
+            yield
+        finally:
+            scheduler._release(self)

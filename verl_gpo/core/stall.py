@@ -1,0 +1,93 @@
+"""When is a continuation given up? When it stalls: the engine works on others, and this one does not come back.
+
+A limit in seconds of wall-clock time would cut off long answers, queues and pauses for training, and the values of the
+states would be those of short answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from .types import StalledError
+
+T = TypeVar("T")
+#: Seconds between two looks at a continuation that has not come back.
+_LOOK = 5.0
+
+
+class EngineClock:
+    """Seconds in which the engine was at work, by what came back from it.
+
+    An engine that returns nothing at all is asleep for training, or dead; in neither case is one request the culprit.
+    So a silence counts as ``quiet`` seconds at most. A request stalls if the engine has worked on others for much
+    longer than the longest answer that was allowed takes.
+
+    Args:
+        quiet: seconds of silence that still count as work.
+    """
+
+    def __init__(self, quiet: float = 30.0):
+        self._quiet = quiet
+        self._worked = 0.0
+        self._last: float | None = None
+        self._seconds_per_token = 0.0
+
+    def now(self, time: float) -> float:
+        """Seconds of work until ``time``."""
+        return self._worked + (min(time - self._last, self._quiet) if self._last is not None else 0.0)
+
+    def came_back(self, time: float, tokens: int, seconds: float) -> None:
+        """A request has come back.
+
+        Args:
+            time: now.
+            tokens: that it generated.
+            seconds: of work (:meth:`now`) since it was sent.
+        """
+        self._worked, self._last = self.now(time), time
+        if tokens:
+            self._seconds_per_token = max(0.99 * self._seconds_per_token, seconds / tokens)
+
+    def patience(self, stall_timeout: float, max_tokens: int) -> float:
+        """Seconds of work after which a request that has not come back is given up."""
+        return stall_timeout + 2.0 * self._seconds_per_token * max_tokens
+
+
+async def watched(
+    work: Awaitable[T],
+    clock: EngineClock,
+    stall_timeout: float,
+    max_tokens: int,
+    tokens: Callable[[T], int],
+) -> T:
+    """Wait for a continuation, and cancel it when it stalls.
+
+    Args:
+        work: the request. It is cancelled when it is given up, and has to abort itself in the engine then.
+        clock: of the engine; it is told when the request has come back.
+        stall_timeout: see :meth:`EngineClock.patience`.
+        max_tokens: the longest answer that is allowed.
+        tokens: length of the answer.
+
+    Raises:
+        StalledError: the request was given up.
+    """
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
+    started = clock.now(loop.time())
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=min(_LOOK, stall_timeout))
+            waited = clock.now(loop.time()) - started
+            if not task.done() and waited > clock.patience(stall_timeout, max_tokens):
+                raise StalledError(f"given up after {waited:.0f} s in which the engine answered others")
+        answer = task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    now = loop.time()
+    clock.came_back(now, tokens(answer), clock.now(now) - started)
+    return answer

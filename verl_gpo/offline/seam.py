@@ -1,0 +1,117 @@
+"""The seam between a prompt and its continuation, once text stands in for token ids.
+
+A trainer that tokenizes the text of the files need not find the tokens that the policy wrote. What TRL 1.12.0 does:
+
+- its DPO and KTO trainer call the tokenizer on the prompt, and on prompt and continuation together. Where the tokenizer
+  adds a begin token (Llama 3, R1-Distill) there are two, for the chat template has written one already;
+- its CPO and ORPO trainer add a begin token where a prompt does not start with the tokenizer's own;
+- all append the tokenizer's end token to a continuation that does not end with it: to one that was cut off, and to one
+  that ended with another token;
+- messages are written by the chat template, which may strip white space, put in an empty thought, or leave out the
+  thinking of a response (R1-Distill).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+#: Prompts whose tokens are remembered: the pairs of one prompt follow each other.
+_REMEMBERED = 64
+
+#: Why TRL would find other tokens in a text, in the order in which they are looked for.
+DIFFERENCES: dict[str, str] = {
+    "seam": "the tokenizer splits the text in another way",
+    "begin": "a begin token is added",
+    "end": "an end token is appended",
+}
+
+
+class Written(NamedTuple):
+    """A response in the messages of a chat.
+
+    Attributes:
+        content: of the assistant's message.
+        exact: whether TRL finds the policy's tokens in the messages.
+        refused: why the messages do not hold the response; "" where they do.
+    """
+
+    content: str
+    exact: bool
+    refused: str
+
+
+class Seam:
+    """Token ids as text, and what a trainer makes of that text.
+
+    Args:
+        tokenizer: a tokenizer of transformers.
+        template: arguments of its chat template.
+    """
+
+    def __init__(self, tokenizer: Any, template: Mapping[str, Any] | None = None):
+        self._tokenizer, self._template = tokenizer, dict(template or {})
+        self._adds = self._tokens("a", True) != self._tokens("a")
+        self._prompt_tokens = lru_cache(_REMEMBERED)(lambda text: tuple(self._tokens(text)))
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """The text, special tokens kept."""
+        return self._tokenizer.decode(list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    def behind(self, prompt: str, prompt_ids: Sequence[int], token_ids: Sequence[int]) -> str:
+        """Text of a continuation: what it adds to its prompt's, since decoders drop the space before a first token.
+
+        Where the prompt ends within a character there is no telling, and it is its own text.
+        """
+        text = self.text([*prompt_ids, *token_ids])
+        return text[len(prompt) :] if text.startswith(prompt) else self.text(token_ids)
+
+    def difference(
+        self, prompt: str, continuation: str, prompt_ids: Sequence[int], token_ids: Sequence[int]
+    ) -> str | None:
+        """Why a TRL trainer would find other tokens in the text: a key of :data:`DIFFERENCES`, or None."""
+        prompt_ids, token_ids = tuple(prompt_ids), tuple(token_ids)
+        if (
+            self._prompt_tokens(prompt) != prompt_ids
+            or tuple(self._tokens(prompt + continuation)) != prompt_ids + token_ids
+        ):
+            return "seam"
+        begin = self._tokenizer.bos_token_id
+        if self._adds or (begin is not None and prompt_ids[:1] != (begin,)):
+            return "begin"
+        end = self._tokenizer.eos_token
+        if end is not None and (not continuation.endswith(end) or token_ids[-1:] != (self._tokenizer.eos_token_id,)):
+            return "end"
+        return None
+
+    def written(
+        self, messages: Sequence[Mapping[str, Any]], prompt_ids: Sequence[int], token_ids: Sequence[int]
+    ) -> Written:
+        """A whole response as the assistant's message, if the chat template writes it as the policy did.
+
+        Args:
+            messages: the chat that the response follows.
+            prompt_ids: that chat, tokenized up to where the response begins.
+            token_ids: the whole response.
+        """
+        content = self._tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        if not self.text(token_ids).startswith(content):
+            return Written(content, False, "a special token stands within the response")
+        try:
+            asked = self._render(messages, True)
+            answered = self._render([*messages, {"role": "assistant", "content": content}], False)
+        except Exception as error:  # a template is code of its own, and raises what it likes
+            return Written(content, False, f"the chat template refuses the response ({type(error).__name__})")
+        if not answered.startswith(asked + content):
+            return Written(content, False, "the chat template writes the response otherwise")
+        exact = self._prompt_tokens(asked) == tuple(prompt_ids) and self._tokens(answered) == [*prompt_ids, *token_ids]
+        return Written(content, exact, "")
+
+    def _tokens(self, text: str, special: bool = False) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=special)["input_ids"])
+
+    def _render(self, messages: Sequence[Mapping[str, Any]], asked: bool) -> str:
+        return self._tokenizer.apply_chat_template(
+            list(messages), add_generation_prompt=asked, tokenize=False, **self._template
+        )

@@ -1,0 +1,104 @@
+"""The root rollouts of one prompt as a rollout worker collects them, and whether the prompt is re-entered."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.utils import get_class
+from verl.experimental.agent_loop.agent_loop import AgentLoopOutput, _agent_loop_registry
+
+from ..config import GPOConfig
+
+#: verl's own loop, of which a continuation is one generation.
+SINGLE_TURN = "single_turn_agent"
+
+
+@dataclass
+class RootGroup:
+    """The root rollouts of one prompt, as they come in.
+
+    Attributes:
+        expected: the number of them.
+        size: rows of the prompt in all.
+        agent_name: the agent loop that rolls them out, as verl's registry names it.
+    """
+
+    expected: int
+    size: int
+    agent_name: str
+    started: float = field(default_factory=time.perf_counter)
+    settled: int = 0
+    failed: bool = False
+    #: session id -> (output, the columns that verl stores beside it)
+    rollouts: dict[int, tuple[AgentLoopOutput | list[AgentLoopOutput], dict[str, Any]]] = field(default_factory=dict)
+
+    def not_reentered_because(self, filter_metric: str | None) -> str | None:
+        """Why this group is not re-entered, if it is not.
+
+        Args:
+            filter_metric: what ``algorithm.filter_groups`` drops groups by, where it is on.
+        """
+        outputs = [output for output, _ in self.rollouts.values()]
+        if not reenterable(self.agent_name):
+            return "agent_loop"
+        if self.failed or len(outputs) < self.expected:
+            return "root_failed"
+        if any(isinstance(output, list) for output in outputs):
+            return "several_outputs"
+        # A continuation is one generation. Behind a tool call the environment would have to be restored as well.
+        if any(output.num_turns > 2 or 0 in output.response_mask for output in outputs):
+            return "multi_turn"
+        if filter_metric is not None and len({_filtered_by(output, filter_metric) for output in outputs}) == 1:
+            return "filter_groups"  # verl is going to drop it, re-entry rollouts and all
+        return None
+
+
+def _filtered_by(output: AgentLoopOutput, metric: str) -> float | None:
+    """The quantity that ``algorithm.filter_groups`` compares, as verl reads it."""
+    if metric == "reward":
+        return output.reward_score
+    return (output.extra_fields.get("reward_extra_info") or {}).get(metric)
+
+
+def slots_of_a_worker(config: Any, gpo: GPOConfig) -> int:
+    """Continuations that one rollout worker may have in flight: its part of what all replicas may have."""
+    rollout = config.actor_rollout_ref.rollout
+    devices = rollout.get("n_gpus_per_node") or config.trainer.n_gpus_per_node
+    nodes = rollout.get("nnodes") or config.trainer.nnodes
+    of_a_replica = (
+        rollout.tensor_model_parallel_size
+        * (rollout.get("data_parallel_size") or 1)
+        * (rollout.get("pipeline_model_parallel_size") or 1)
+    )
+    replicas = max(devices * nodes // of_a_replica, 1)
+    return max(gpo.max_in_flight * replicas // rollout.agent.num_workers, 1)
+
+
+def prompt_seed(step: int, sample_index: Any, prompt_ids: Iterable[int]) -> str:
+    """A name for a prompt in a training step that is the same in every run.
+
+    verl's ``sample_index`` is 0 for all rows of a data set without ``extra_info.index``, so the prompt itself counts.
+    """
+    digest = hashlib.blake2b(repr(list(prompt_ids)).encode(), digest_size=8).hexdigest()
+    return f"{step}/{sample_index}/{digest}"
+
+
+@functools.lru_cache(maxsize=64)
+def reenterable(agent_name: str) -> bool:
+    """Whether a continuation of a state does what this agent loop would have done there.
+
+    True of verl's single-turn loop, and of loops whose class declares it by ``gpo_reenterable = True``: they change
+    neither the prompt nor the sampling of a rollout, and set neither rewards nor extra fields themselves. It is not
+    guessed from how the roots ended: a tool agent that happened to call no tool would call one in a continuation, and
+    that call would be trained away.
+    """
+    if agent_name == SINGLE_TURN:
+        return True
+    # verl 0.9.1 has no public way to look up a loop by its name.
+    loop = _agent_loop_registry.get(agent_name)
+    return bool(loop) and bool(getattr(get_class(loop["_target_"]), "gpo_reenterable", False))
