@@ -101,7 +101,8 @@ def test_a_launcher_with_a_space_in_its_path_is_quoted(commands, tmp_path):
     (folder / "launch").write_text('#!/bin/sh\nshift 2\nexec "$PYTHON" "$@"\n')
     (folder / "launch").chmod(0o755)
     called, result = commands(STAGES="train", LAUNCH=f"'{folder}/launch' --num_processes 2")
-    assert result.returncode == 0 and list(called) == ["verl_gpo.offline.train"], result.stderr
+    assert result.returncode == 0, result.stderr
+    assert list(called) == ["recipes.arithmetic.prepare", "verl_gpo.offline.train"]
 
 
 def test_the_launch_for_several_gpus_is_fsdp():
