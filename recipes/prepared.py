@@ -1,4 +1,4 @@
-"""The folder that a recipe's preparation leaves: complete or absent, and found again if made with the same settings."""
+"""The output folder of a recipe's preparation: complete or absent, and reused if it has the same settings."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def check_sizes(train: int, test: int, target: tuple[float, float]) -> None:
 
 
 def find(out: Path, request: dict, force: bool = False) -> dict | None:
-    """The card if the folder holds the result of the request, None if it is free to be written (or ``force`` says so).
+    """The card if the folder holds the result of the request, None if it may be written (or with ``force``).
 
     Raises:
         FileExistsError: if the folder holds anything else.

@@ -109,7 +109,7 @@ def fit(
         for prompt, response in pairs:
             messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
             traces.append(tokenizer.apply_chat_template(messages, tokenize=False).removesuffix("\n"))
-        # Padding on the right needs no mask: nothing but padding looks back at it, and it has no target.
+        # Padding on the right needs no mask: only padding attends to it, and it has no target.
         batch = tokenizer(traces, return_tensors="pt", padding=True, padding_side="right")
         ids = batch["input_ids"]
         prompt_tokens = len(encode_prompt(tokenizer, pairs[0][0]))
@@ -135,7 +135,7 @@ def until_good_enough(
     """Train, and train again while the sampled accuracy is below the target, at most :data:`ROUNDS` times.
 
     Args:
-        train: one round, of so many ``steps``.
+        train: trains one round of ``steps`` optimizer steps.
         measure: the model as it is.
         target: lowest and highest accuracy that is accepted.
         advice: the end of the error's message.

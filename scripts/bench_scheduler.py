@@ -56,7 +56,7 @@ class Problem:
     """One prompt: how long its responses are, and the value of every state, which jumps once.
 
     ``V(s)`` is ``before`` up to the jump, a share of the response's length, and ``after`` behind it. A right answer is
-    ``longer`` times as long as a wrong one, so that whoever loses long answers gets wrong values.
+    ``longer`` times as long as a wrong one, so that losing long answers gives wrong values.
     """
 
     number: int
@@ -137,7 +137,7 @@ def split(token_ids: Sequence[int], log_probs: Sequence[float] | None = None) ->
 
 @dataclass
 class Measured:
-    """What one system did with a batch."""
+    """The result of one system for a batch."""
 
     seconds: float = 0.0
     root_seconds: float = 0.0
@@ -239,10 +239,10 @@ def short_waits(settings: dict[str, Any], batch: Sequence[Problem], together: Me
 
 
 def memory_of_a_prompt(settings: dict[str, Any], tokens: int, steps: int) -> float:
-    """MiB that search and re-entry of one prompt hold at the most, for a response of so many tokens and steps."""
+    """Peak MiB that search and re-entry of one prompt hold, for a response of a number of tokens and steps."""
 
     class Fresh:
-        """Answers like an engine behind Ray: with numbers of its own."""
+        """Answers like an engine behind Ray, with new Python objects."""
 
         async def sample(self, prefix, max_tokens, seed, lane=0):
             await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Where does each search strategy find the critical step, how often, and for how many tokens?
+"""Measures how often each search strategy finds the critical step, and how many tokens it needs.
 
     python -m scripts.bench_search --out scripts/results/bench_search.json      # all sections, an hour on two cores
     python -m scripts.bench_search --page             # the tables of docs/search.md, from the committed result
@@ -65,7 +65,7 @@ def curves(args) -> list[dict]:
 
 
 def abstention(args) -> list[dict]:
-    """No critical step where nothing stands out, at the thresholds of the preset ``fast``."""
+    """How often no critical step is chosen if no step matters, at the thresholds of the preset ``fast``."""
     base = {key: PRESETS["fast"][key] for key in ("min_advantage", "min_confidence")}
     settings = [{**base, "search": "uniform", "n_mc": 8}, {**base, "search": "adaptive", "n_mc": 8}]
     settings += [{"preset": "fast"}, {"search": "uniform", "n_mc": 8}]
@@ -91,7 +91,7 @@ def confidence(args) -> list[dict]:
 
 
 def learn_from(args) -> list[dict]:
-    """What each way to learn costs besides the search, and how biased its group is."""
+    """The cost of each ``learn_from`` besides the search, and the bias of its group."""
     cases = simulated_cases("one jump and rest", 16, 2 * args.cases, seed=3)
     searches = [{"search": "uniform", "n_mc": 8}, {"search": "adaptive", "n_mc": 8}, {"search": "propose"}]
     settings = [{**s, "learn_from": way} for s in searches for way in LEARN_FROM]

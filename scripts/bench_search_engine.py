@@ -27,7 +27,7 @@ SETTINGS = (
 
 @dataclass
 class Counted:
-    """A sampler that counts what its engine could have found in its prefix cache.
+    """A sampler that counts the tokens that its engine could have found in its prefix cache.
 
     Whole blocks are cached, and the last token of a context is always computed. All of a re-entry's context was
     computed when its root was, so all whole blocks could be found.

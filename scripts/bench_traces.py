@@ -1,4 +1,4 @@
-"""What traces cost: seconds and bytes a record, and the share of a training step that they take.
+"""Measures the cost of traces: seconds and bytes of a record, and their share of a training step.
 
     python -m scripts.bench_traces --out scripts/results/bench_traces.json
 
@@ -71,7 +71,7 @@ class Language:
 
 
 def prompt(language: Language, rng: random.Random) -> tuple[list[Trajectory], GroupResult]:
-    """The roots of one prompt and what the engine would return for them."""
+    """The roots of one prompt and the result that the procedure would return for them."""
     roots = [Trajectory(language.text(TOKENS), None, float(rng.random() < 0.5)) for _ in range(ROOTS)]
     ends = tuple(TOKENS * (k + 1) // STEPS for k in range(STEPS))
     values = [group_value([root.reward for root in roots]), *[UNKNOWN] * (STEPS - 1), observed_value(roots[0].reward)]

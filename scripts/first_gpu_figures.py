@@ -1,4 +1,4 @@
-"""What the first run on a GPU left, as one set of figures."""
+"""Collects the results of the first run on a GPU as one set of figures."""
 
 from __future__ import annotations
 

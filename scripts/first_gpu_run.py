@@ -140,7 +140,7 @@ def _recipe(args: argparse.Namespace) -> dict[str, str]:
 
 
 def missing(args: argparse.Namespace) -> str | None:
-    """What has to be there and is not, in one line."""
+    """What is missing for the run, in one line."""
     if args.toy or args.dry_run:
         return None
     if not args.folder:
@@ -158,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=lambda text: Path(text).absolute() if text else None, help="see the script")
     parser.add_argument("--out", type=lambda text: Path(text).absolute(), default=ROOT / "outputs" / "first_gpu_run")
     parser.add_argument("--steps", type=int, default=3, help="training steps of each run")
-    parser.add_argument("--limit", type=float, default=600, help="seconds, after which what runs is ended")
+    parser.add_argument("--limit", type=float, default=600, help="seconds after which the running command is ended")
     parser.add_argument("--spent", type=float, default=0, help="seconds of them that the installation took")
     parser.add_argument("--toy", action="store_true", help="the arithmetic task: no FOLDER, and no GPU, is needed")
     parser.add_argument("--dry-run", action="store_true", help="print what would be started, and the plan")

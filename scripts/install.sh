@@ -13,7 +13,7 @@ VENV=${VENV:-$ROOT/.venv}
 PYTHON=$VENV/bin/python
 UV_VERSION=0.13.8
 
-# Announce a step, and name it should it fail.
+# Announce a step, and name it if it fails.
 STEP=
 step() {
     STEP=$1

@@ -33,7 +33,7 @@ if [[ -n ${LAUNCH:-} ]]; then words launch LAUNCH "$LAUNCH"; fi
 stages=()
 words stages STAGES "$STAGES"
 for stage in "${stages[@]}"; do one_of STAGES "$stage" pairs train evaluate; done
-[[ -d $TOKENS ]] || count TOKENS "$TOKENS" # or the folder of a build, which had as many
+[[ -d $TOKENS ]] || count TOKENS "$TOKENS" # otherwise the folder of a build with the same budget
 [[ $SEED == 0 ]] || count SEED "$SEED"
 count STEPS "$STEPS"
 program PYTHON "$PYTHON"
@@ -47,7 +47,7 @@ kto | orpo) algo=(learning_rate=1e-4) ;;
 esac
 one_of METHOD "$METHOD" gpo random plain
 
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # such small matrices gain nothing from more
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # more threads do not make such small matrices faster
 # Recipes are not installed: found from the repository root, whatever the working directory.
 PYTHONPATH=$RECIPE_DIR/../..${PYTHONPATH:+:$PYTHONPATH} \
     "$PYTHON" -m recipes.arithmetic.prepare "${prepare_args[@]}" --out "$DATA_DIR"

@@ -111,7 +111,7 @@ PYTHONPATH=$RECIPE_DIR/../..${PYTHONPATH:+:$PYTHONPATH} OMP_NUM_THREADS=1 \
     "$PYTHON" -m "${PREPARE[@]}" "${prepare_args[@]}" --out "$DATA_DIR"
 
 mkdir -p "$OUT_DIR"
-# Where verl's file logger writes: what verl_gpo.report reads.
+# The file of verl's file logger, which verl_gpo.report reads.
 export VERL_FILE_LOGGER_PATH=${VERL_FILE_LOGGER_PATH:-$OUT_DIR/metrics.jsonl}
 
 words main MAIN "${MAIN:--m verl.trainer.main_ppo}" # experiments train several in one pipeline (scripts/experiments/pipeline.py)

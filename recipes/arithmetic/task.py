@@ -235,7 +235,7 @@ def hard_positions(spec: ArithmeticSpec, rng: random.Random) -> tuple[int, ...]:
 def _draw_problem(spec: ArithmeticSpec, rng: random.Random) -> Problem | None:
     hard = set(hard_positions(spec, rng))
     start = right = tuple(rng.randrange(10) for _ in range(spec.digits))
-    # Every wrong value that slips so far can have led to: none of them may meet the right value again.
+    # All wrong values that earlier slips may have led to: none of them may become equal to the right value again.
     wrong: set[State] = set()
     operations = []
     for index in range(spec.n_steps):
@@ -296,7 +296,7 @@ def parse_problem(prompt: str) -> Problem:
 
 
 def sample_solution(problem: Problem, rng: random.Random, slip: float) -> str:
-    """A response in which each hard step slips with probability ``slip`` and goes on from the value it wrote."""
+    """A response in which each hard step slips with probability ``slip``, and the next step uses the wrong value."""
     slips = frozenset(k for k in problem.hard_steps if rng.random() < slip)
     state, states = problem.start, []
     for k, operation in enumerate(problem.operations):

@@ -17,7 +17,7 @@ from recipes.arithmetic.task import parse_problem
 
 Truth = Callable[[Mapping[str, Any]], dict[str, Any] | None]
 _END = "<|im_end|>"
-#: A gain below this is no critical step: a trained model is all but sure of its easy lines, never quite.
+#: A step with a smaller gain is not critical: even a trained model sometimes fails on an easy line.
 LEAST = 0.01
 
 

@@ -101,7 +101,7 @@ def root_success(problems: list[Problem], slip: float, seed: int) -> float:
 def _supervise(
     supervised: list[Problem], held_out: list[Problem], request: dict, progress: bool
 ) -> tuple[Any, Any, dict]:
-    """The model, its tokenizer, and what the card says of them; TargetMissed if it is not as good or bad as asked."""
+    """The model, its tokenizer, and the card; TargetMissed if its accuracy is not in the wanted range."""
     # Imported here: a cache hit and an error need neither torch nor transformers, which take seconds to load.
     from recipes.gym import warmstart
     from recipes.supervision import until_good_enough

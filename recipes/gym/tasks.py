@@ -26,7 +26,7 @@ class Line(NamedTuple):
     is_hard: bool = False
 
 
-#: Metadata of a problem, and a coin that says at each hard step whether it goes wrong, to the lines of a solution.
+#: A function from a problem's metadata, and a random choice of the hard steps that go wrong, to the solution's lines.
 Solve = Callable[[Mapping[str, Any], Callable[[], bool]], list[Line]]
 
 
@@ -84,7 +84,7 @@ def solve_chain_sum(metadata: Mapping[str, Any], slips: Callable[[], bool]) -> l
 
 
 def solve_count_bits(metadata: Mapping[str, Any], slips: Callable[[], bool]) -> list[Line]:
-    """The number halved again and again, with the count of the ones that fell out. Hard is a one before another one.
+    """Halve the number repeatedly and count the remainders 1. A hard step is a remainder 1 before another one.
 
     The slip counts the two as one: where a digit repeats, people miss one.
     """

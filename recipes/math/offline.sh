@@ -36,7 +36,7 @@ words gpo GPO "${GPO:-max_steps=8}"
 
 one_of METHOD "$METHOD" gpo random plain
 count N_GPUS "$N_GPUS"
-[[ -d $TOKENS ]] || count TOKENS "$TOKENS" # or the folder of a build, which had as many
+[[ -d $TOKENS ]] || count TOKENS "$TOKENS" # otherwise the folder of a build with the same budget
 [[ $SEED == 0 ]] || count SEED "$SEED"
 program PYTHON "$PYTHON"
 # LoRA wants about ten times the learning rate that all weights want.

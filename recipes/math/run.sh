@@ -92,7 +92,7 @@ if [[ $DRY_RUN != 0 ]]; then
 fi
 
 mkdir -p "$OUT_DIR"
-# Where verl's file logger writes: what verl_gpo.report reads.
+# The file of verl's file logger, which verl_gpo.report reads.
 export VERL_FILE_LOGGER_PATH=${VERL_FILE_LOGGER_PATH:-$OUT_DIR/metrics.jsonl}
 CLUSTER=()
 # A cluster that is joined has its own environment; the logger may run on any of its nodes.

@@ -23,7 +23,7 @@ source "$RECIPE_DIR/../shell.sh"
 count NNODES "$NNODES"
 export NNODES
 
-# What the launcher reads, as far as it is set here: a job does not inherit the environment of who submits it.
+# What the launcher reads, as far as it is set here: a job does not inherit the environment of the submitting shell.
 JOB_ENV=()
 for name in NNODES SETUP METHOD ALGO BACKEND ENGINE PRESET MATCH MEASURED MODEL DATA_DIR OUT_DIR N_GPUS PYTHON \
     VERL_FILE_LOGGER_PATH HF_HOME HF_HUB_OFFLINE; do

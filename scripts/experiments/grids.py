@@ -210,7 +210,7 @@ def read_grid(path: Path) -> Grid:
 
 
 def _problems(grid: Grid, written: Mapping[str, Any]) -> Iterator[str]:
-    """What cannot be, in words."""
+    """Why the grid is not valid, in words."""
     for name in ("regimes", "methods", "seeds"):
         if not getattr(grid, name):
             yield f"{name} must not be empty"

@@ -35,7 +35,7 @@ def check(pages: Mapping[Path, str], command: str) -> int:
     """Exit status: 1 if a page has to be written anew, which is said with the command that does it."""
     old = changed(pages)
     for path in old:
-        print(f"verl_gpo: {path}: is not what the results say; call {command}", file=sys.stderr)
+        print(f"verl_gpo: {path}: does not agree with the results; call {command}", file=sys.stderr)
     return 1 if old else 0
 
 

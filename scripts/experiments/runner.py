@@ -1,4 +1,4 @@
-"""Trains the cells of a grid that have no row yet, and keeps a row of each: called again, it goes on.
+"""Trains the cells of a grid that have no row yet, and keeps a row of each: called again, it continues.
 
 Cells of offline optimizers come first, one after the other; the others share pipelines
 (:mod:`scripts.experiments.pipeline`). A cell that fails leaves the others alone.

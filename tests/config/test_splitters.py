@@ -29,7 +29,7 @@ def test_options_that_are_allowed(name, option):
         ("low_prob", "nan", "low_prob needs a number above 0 and below 1"),
         ("low_prob", "half", "low_prob needs a number above 0 and below 1"),
         ("regex", None, "regex needs an option: a Python regular expression"),
-        ("regex", "[a", "'[a' is no regular expression: unterminated character set"),
+        ("regex", "[a", "'[a' is not a valid regular expression: unterminated character set"),
     ],
 )
 def test_options_that_are_not(name, option, reason):

@@ -62,7 +62,7 @@ def test_an_engine_that_fails_loses_only_what_it_did_not_draw(evaluate, tmp_path
     assert evaluate("--concurrency", 2, fail_after=10) == 1
     error = capsys.readouterr().err
     assert "sums, row 2, sample 2: no more" in error and "9 more failures" in error
-    assert "sums has 10 of 24 samples; call the command again to go on" in error
+    assert "sums has 10 of 24 samples; run the command again to continue" in error
     kept = read_lines(tmp_path / "run" / "samples" / "sums.jsonl")
     assert evaluate() == 0
     assert drawn()[1] == 14

@@ -27,7 +27,7 @@ WRONG = [
     (["--tensor-parallel-size", "2"], "--tensor-parallel-size=2: this machine has no GPU"),
     (["--reward", "nothing.py"], "--reward='nothing.py': no such file"),
     (["--model", "./nowhere"], "--model=./nowhere: no such folder"),
-    (["--model", "nowhere"], "--model=nowhere: no such folder, and no OWNER/NAME"),
+    (["--model", "nowhere"], "--model=nowhere: no such folder, and not an OWNER/NAME"),
     (["--benchmarks", "nothing"], "--benchmarks=nothing: no such benchmark; known are gsm8k"),
     (["--benchmarks", "deepscaler"], "no such benchmark"),  # training only
     (["--benchmarks", "a b=x.parquet"], "the name before ="),

@@ -24,7 +24,7 @@ def test_pages_are_written_once_and_checked(site, capsys):
     folder, call = site
     write(folder / "results", [*PAIR, a_run("dapo", grid="optimizers", curve=())])
     assert main([*call, "--check"]) == 1
-    assert "is not what the results say; call python -m scripts.experiments page" in capsys.readouterr().err
+    assert "does not agree with the results; call python -m scripts.experiments page" in capsys.readouterr().err
     assert main(call) == 0
     text = (folder / "docs" / "evidence.md").read_text()
     assert text.startswith("before\n") and text.endswith("after\n")

@@ -123,8 +123,8 @@ def test_a_coroutine_function_is_loaded_from_a_file(tmp_path):
     ("body", "said"),
     [
         ("raise TimeoutError('slow service')", "TimeoutError"),
-        ("return float('nan')", "gave nan"),
-        ("return {'score': float('inf')}", "gave inf"),
+        ("return float('nan')", "returned nan"),
+        ("return {'score': float('inf')}", "returned inf"),
         ("return 'good'", "ValueError"),
         ("return None", "TypeError"),
         ("return {}", "KeyError"),

@@ -27,7 +27,7 @@ WRONG = [
     (["--token-budget", "nowhere"], "--token-budget=nowhere: must be a number of at least 1, or the folder"),
     (["--shard", "2/2"], "--shard=2/2: must be I/N"),
     (["--shard", "half"], "--shard=half: must be I/N"),
-    (["--shard", "0/2", "--merge"], "--merge draws nothing"),
+    (["--shard", "0/2", "--merge"], "--merge, which draws nothing"),
     (["--engine", "max_model_len=9"], "--engine max_model_len: give it as --max-model-len"),
     (["--model", "./nowhere"], "--model=./nowhere: no such folder"),
     (["--data", "nothing.parquet"], "--data='nothing.parquet': not a readable parquet file"),

@@ -77,7 +77,7 @@ def test_what_was_lost_is_counted_and_the_rest_kept():
 
 
 def test_a_prompt_without_a_root_is_an_error():
-    with pytest.raises(SamplingError, match="2 were lost, 0 without a reward"):
+    with pytest.raises(SamplingError, match="2 failed, 0 got no reward"):
         explore(Policy(JUMP, fail_sampling=[1, 2]), "plain")
 
 

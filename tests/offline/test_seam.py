@@ -142,7 +142,7 @@ def test_messages_are_written_just_where_the_template_keeps_the_response(tokeniz
         (_, chosen, rejected), *_ = paired_by_trl(tokenizer, naive)
         assert chosen == rejected
         assert rows["pairs_chat"] == rows["unpaired_chat"] == []
-        assert refused == {"the chat template writes the response otherwise": 1}
+        assert refused == {"the chat template changes the response": 1}
         assert len(rows["pairs"]) == 1 and rows["pairs"][0]["chosen_ids"] != rows["pairs"][0]["rejected_ids"]
         return
     assert not refused and len(rows["pairs_chat"]) == 1 and len(rows["unpaired_chat"]) == 2
@@ -156,10 +156,10 @@ def test_messages_are_written_just_where_the_template_keeps_the_response(tokeniz
 
 
 REFUSED = {
-    "stripped white space": ("llama3", "  It's 3.", "It's 4.", "writes the response otherwise"),
-    "a thought put in": ("qwen3", "It's 3.", "It's 4.", "writes the response otherwise"),
-    "a thought without an end": ("qwen3", "<think>\nIt", "<think>\nIs", "writes the response otherwise"),
-    "a special token within": ("qwen25", "It's<|im_start|> 3.", "It's 4.", "a special token stands within"),
+    "stripped white space": ("llama3", "  It's 3.", "It's 4.", "changes the response"),
+    "a thought put in": ("qwen3", "It's 3.", "It's 4.", "changes the response"),
+    "a thought without an end": ("qwen3", "<think>\nIt", "<think>\nIs", "changes the response"),
+    "a special token within": ("qwen25", "It's<|im_start|> 3.", "It's 4.", "contains a special token"),
 }
 
 

@@ -43,7 +43,7 @@ def test_a_method_that_goes_farther_at_a_learning_rate_is_noted(capsys):
     for preset in ("lean", "fast"):
         assert main([*RECIPE, SETUP, f"algorithm.gpo.preset={preset}"]) == 0
         said = " ".join(capsys.readouterr().out.split())
-        assert ("goes farther than plain GRPO at the same learning rate" in said) == (preset == "lean")
+        assert ("moves weights more than plain GRPO at the same learning rate" in said) == (preset == "lean")
 
 
 def test_an_unknown_model_is_said_to_be_unknown(capsys):

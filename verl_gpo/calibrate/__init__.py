@@ -1,6 +1,7 @@
-"""How often does a search find the critical step, and what does it cost? On any model and data set.
+"""Measures how often each search finds the critical step and what it costs, on any model and data set.
 
-``python -m verl_gpo.calibrate`` values every state of some responses with many continuations (:mod:`.pool`), lets each
-strategy search the same responses many times over what was drawn (:mod:`.replay`), and reports hit rate and cost with
-intervals, and a setting for a wanted hit rate (:mod:`.report`). What GPO will cost in a run :mod:`verl_gpo.plan` says.
+``python -m verl_gpo.calibrate`` estimates every state value of some responses with many continuations (:mod:`.pool`),
+lets each strategy search the same responses many times with these continuations (:mod:`.replay`), and reports hit rate
+and cost with intervals, and a setting for a wanted hit rate (:mod:`.report`). The cost of a run is estimated by
+:mod:`verl_gpo.plan`.
 """

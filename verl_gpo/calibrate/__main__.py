@@ -2,9 +2,9 @@
 
     python -m verl_gpo.calibrate --model M --data P.parquet --reward FILE.py --out DIR
 
-values every state of ``--responses`` responses with ``--reference`` continuations through vLLM (every second one is the
-reference, the others are dealt out to the searches), and reports each strategy's hit rate and cost. What was drawn is
-kept in ``DIR/pool.jsonl``: called again, the command goes on where it stopped.
+draws ``--reference`` continuations through vLLM at every state of ``--responses`` responses. Every second one is used
+for the reference values, the others for the searches. It reports each strategy's hit rate and cost. All draws are kept
+in ``DIR/pool.jsonl``. Called again, the command continues where it stopped.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--reference", type=int, default=64, help="continuations at each state")
     parser.add_argument("--repeats", type=int, default=8, help="searches of each response by each setting")
     parser.add_argument("--strategies", default="uniform,bisection,adaptive,propose,random", help="comma-separated")
-    parser.add_argument("--hit-rate", type=float, default=0.7, help="wanted; the cheapest setting is recommended")
-    parser.add_argument("--tolerance", type=float, default=0.05, help="true importance within so much of the best hits")
+    parser.add_argument("--hit-rate", type=float, default=0.7, help="recommend the cheapest setting with it")
+    parser.add_argument("--tolerance", type=float, default=0.05, help="a hit is at most this much below the best step")
     parser.add_argument("--response-length", type=int, default=1024, help="most tokens of a response")
     parser.add_argument("--max-model-len", type=int, default=None, help="prompt and response; default: the model's")
     parser.add_argument("--temperature", type=float, default=1.0)
@@ -63,7 +63,7 @@ def _check(args: argparse.Namespace) -> tuple[dict, list[str]]:
         if getattr(args, key) < least:
             raise ValueError(f"--{key.replace('_', '-')}={getattr(args, key)}: must be at least {least}")
     if not args.temperature > 0:
-        raise ValueError(f"--temperature={args.temperature}: must be above 0, or all continuations of a state agree")
+        raise ValueError(f"--temperature={args.temperature}: must be above 0: otherwise all continuations are the same")
     if not 0 < args.top_p <= 1:
         raise ValueError(f"--top-p={args.top_p}: must be above 0 and at most 1")
     if args.max_model_len is not None and args.max_model_len < 1:
@@ -74,14 +74,14 @@ def _check(args: argparse.Namespace) -> tuple[dict, list[str]]:
     for strategy in strategies:
         if strategy not in RUNGS:
             raise ValueError(f"--strategies={strategy}: must be of {', '.join(RUNGS)}")
-    read_settings(args.engine)  # better now than when the engine starts
+    read_settings(args.engine)  # finds errors before the engine starts
     shared = read_settings(args.gpo)
     if shared.get("rule") == "random":
-        raise ConfigError(f"{BLOCK}.rule", "random", "must be another for a calibration: chance has no hit rate")
+        raise ConfigError(f"{BLOCK}.rule", "random", "must be another rule: a random choice has no hit rate")
     unread = [
         GPOConfig.from_mapping(chosen, refuse_unread=False).unread(chosen) for chosen in ladder(strategies, shared)
     ]
-    for key in shared:  # not every strategy reads what they share, but one of them should
+    for key in shared:  # not every strategy reads a shared setting, but at least one should
         if all(key in found for found in unread):
             raise unread[0][key]
     return shared, strategies
@@ -103,7 +103,7 @@ async def _collect(
     reward: Callable[..., Any],
     console: Console,
 ) -> tuple[list[PooledResponse], list[str]]:
-    """The pool, and a line for each prompt that the engine cannot be given."""
+    """The pool, and a line for each prompt that the engine cannot process."""
     from ..inference.engine import VLLMSampler, usable_ids
 
     left_out: list[str] = []
@@ -158,7 +158,7 @@ def _prompts(args: argparse.Namespace) -> list[Prompt]:
 def _drawn_with(
     args: argparse.Namespace, config: GPOConfig, identity: dict[str, str], template: dict[str, Any]
 ) -> dict[str, Any]:
-    """What a pooled response depends on besides its prompt, by name."""
+    """The settings that a pooled response depends on besides its prompt, by name."""
     options = ("roots", "reference", "response_length", "max_model_len", "temperature", "top_p")
     keys = ("splitter", "splitter_option", "min_step_tokens", "max_steps", "anchor_outcome", "solved_reward", "seed")
     return {

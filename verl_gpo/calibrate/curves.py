@@ -1,4 +1,4 @@
-"""Simulated responses whose value curve is known: what a search meets, each kind by itself."""
+"""Simulated responses with a known value curve, one function for each kind of curve that a search may find."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ TOKENS_PER_STEP = 10
 
 
 def one_jump(steps: int, rng: np.random.Generator) -> np.ndarray:
-    """One step decides: from a value between .1 and .6 to certainty."""
+    """One step raises the value from between 0.1 and 0.6 to 1."""
     values = np.full(steps + 1, rng.uniform(0.1, 0.6))
     values[rng.integers(steps) + 1 :] = 1.0
     return values
 
 
 def one_jump_and_rest(steps: int, rng: np.random.Generator) -> np.ndarray:
-    """One step decides most of it; what is left is decided by the last step."""
+    """One step gives most of the gain, and the last step the rest."""
     values = np.full(steps + 1, rng.uniform(0.1, 0.5))
     values[rng.integers(steps) + 1 :] = rng.uniform(0.8, 0.95)
     values[-1] = 1.0
@@ -29,7 +29,7 @@ def one_jump_and_rest(steps: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def several_jumps(steps: int, rng: np.random.Generator) -> np.ndarray:
-    """Three steps gain, by unequal parts."""
+    """Three steps raise the value by different amounts."""
     values = np.full(steps + 1, rng.uniform(0.05, 0.3))
     rest = 1.0 - values[0]
     for step, part in zip(_places(steps, 3, rng), rng.dirichlet([2.0, 2.0, 2.0]), strict=True):
@@ -39,7 +39,7 @@ def several_jumps(steps: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def opposing_jumps(steps: int, rng: np.random.Generator) -> np.ndarray:
-    """Up, down, and up to certainty: bisection sees them cancel."""
+    """The value rises, falls, and rises to 1: in a bisection these changes cancel."""
     up, down, final = _places(steps, 3, rng)
     values = np.full(steps + 1, rng.uniform(0.3, 0.6))
     values[up + 1 :] = rng.uniform(0.7, 0.95)
@@ -49,12 +49,12 @@ def opposing_jumps(steps: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def drift(steps: int, rng: np.random.Generator) -> np.ndarray:
-    """Every step gains a little; none stands out."""
+    """Every step raises the value a little; no step is much more important than the others."""
     return np.linspace(rng.uniform(0.2, 0.6), 1.0, steps + 1)
 
 
 def flat(steps: int, rng: np.random.Generator) -> np.ndarray:
-    """Nothing decides: all but hopeless, or all but certain, from the prompt on."""
+    """The value hardly changes: it is near 0 or near 1 from the prompt on."""
     start = rng.uniform(0.0, 0.08)
     values = np.full(steps + 1, start)
     values[-1] = 0.0
@@ -77,7 +77,7 @@ def _places(steps: int, count: int, rng: np.random.Generator) -> list[int]:
 
 
 class CurvePolicy:
-    """A policy that succeeds from ``s_k`` with probability ``V(s_k)``, and writes the steps that are left."""
+    """A policy that succeeds from ``s_k`` with probability ``V(s_k)``, and writes the remaining steps."""
 
     def __init__(self, values: np.ndarray, rng: random.Random):
         self._values, self._rng = values, rng
@@ -97,7 +97,7 @@ def simulated_cases(kind: str, steps: int, count: int, group: int = 8, seed: int
     Args:
         kind: a key of :data:`CURVES`.
         steps: ``K``.
-        count: how many.
+        count: number of responses.
         group: root rollouts of each group.
         seed: of curves and root rewards.
     """

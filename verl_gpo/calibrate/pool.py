@@ -1,7 +1,7 @@
-"""Responses with many continuations at each of their states: what strategies are calibrated on.
+"""Responses with many continuations at each of their states, on which strategies are calibrated.
 
-A pool is a JSONL file, a record a response, appended as they are finished: an interrupted collection goes on where it
-stopped.
+A pool is a JSONL file with one record for each response, appended when it is finished. An interrupted collection
+continues where it stopped.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..inference.fingerprint import refuse
 
 @dataclass(frozen=True)
 class PooledResponse:
-    """One anchor response, its group, and what was drawn at its states.
+    """One anchor response, its group, and the continuations at its states.
 
     Attributes:
         prompt: number of the prompt.
@@ -31,7 +31,7 @@ class PooledResponse:
         reward: its outcome.
         group_rewards, group_tokens: rewards and lengths of all responses of the group, this one first.
         draws: for ``s_1 .. s_{K-1}`` the continuations, each (length in tokens, reward of the whole response).
-        response_length: most tokens of a response when it was collected.
+        response_length: maximal number of tokens of a response when it was collected.
     """
 
     prompt: int
@@ -46,12 +46,12 @@ class PooledResponse:
 
     @property
     def values(self) -> list[float]:
-        """Reference values of ``s_0 .. s_K``: all that is known, the group at the start and the outcome at the end."""
+        """Reference values of ``s_0 .. s_K`` from all draws, the group at the start, and the outcome at the end."""
         inner = [sum(reward for _, reward in draws) / len(draws) if draws else float("nan") for draws in self.draws]
         return [sum(self.group_rewards) / len(self.group_rewards), *inner, self.reward]
 
     def without_log_probs(self) -> PooledResponse:
-        """The same, from an engine that reports none."""
+        """The same response, as from an engine that reports no log-probs."""
         return replace(self, log_probs=None)
 
     def to_json(self) -> str:
@@ -75,7 +75,7 @@ class PooledResponse:
 
 
 def read_pool(path: Path) -> list[PooledResponse]:
-    """Read what was collected so far; a last line that was cut off by a crash is left out."""
+    """Read the responses collected so far; an incomplete last line is left out."""
     if not path.exists():
         return []
     responses = []
@@ -88,12 +88,12 @@ def read_pool(path: Path) -> list[PooledResponse]:
 
 
 def check_pool(out: Path, drawn_with: dict[str, Any]) -> None:
-    """Refuse to mix responses of different settings in one folder, and write down what these are drawn with.
+    """Refuse to mix responses of different settings in one folder, and write the present settings to it.
 
-    A folder without ``run.json`` takes the settings of its next call.
+    A folder without ``run.json`` gets the settings of its next call.
 
     Raises:
-        ValueError: names what differs, there and here.
+        ValueError: names the settings that differ, with both values.
     """
     file = out / "run.json"
     if file.is_file():
@@ -119,7 +119,7 @@ async def pool_prompt(
     """Sample a group, and ``reference`` continuations at every inner state of its first response of that outcome.
 
     Returns:
-        None where the group has no response of the outcome wanted with two steps or more.
+        None if the group has no response with the wanted outcome and at least two steps.
     """
 
     async def draw(prefix: Tokens, number: int) -> tuple[Tokens, tuple[float, ...] | None, float] | None:
@@ -166,12 +166,12 @@ async def collect(
     at_once: int = 4,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[PooledResponse]:
-    """Collect ``wanted`` responses into ``path``, a few prompts at a time, and keep those that are there already."""
+    """Collect ``wanted`` responses into ``path``, a few prompts at a time; responses that it already has are kept."""
     pool = read_pool(path)
     seen = {response.prompt for response in pool}
     queue = iter([prompt for prompt in prompts if prompt not in seen])
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Written anew, so that a line that was cut off does not spoil the next one.
+    # Rewritten without an incomplete last line, to which the next record would be appended.
     whole = path.with_suffix(".whole")
     whole.write_text("".join(response.to_json() + "\n" for response in pool))
     os.replace(whole, path)

@@ -1,4 +1,4 @@
-"""Strategies searching pooled responses: the engine that trains, with a pool in place of a policy."""
+"""Runs strategies on pooled responses: the same procedure as in training, with a pool in place of a policy."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ..core.types import Continuation, Sampler, SamplingError, ScoredContinuatio
 from ..statistics import wilson_interval
 from .pool import PooledResponse
 
-#: Values of ``min_confidence`` that are looked at.
+#: Values of ``min_confidence`` that are tried.
 THRESHOLDS = tuple(number / 10 for number in range(10))
 
 
 class Policy(Sampler, Scorer, Protocol):
-    """Continues and scores in one."""
+    """A Sampler and Scorer in one object."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One response to search, with what is true of it.
+    """One response to search, with its true values.
 
     Attributes:
         root: the response.
@@ -36,7 +36,7 @@ class Case:
         ends: exclusive token positions of the ends of its ``K`` steps.
         values: true ``V(s_0) .. V(s_K)``.
         response_length: most tokens of a response.
-        policy: makes what continues it, given a source of randomness.
+        policy: builds the policy that continues it, given a source of randomness.
     """
 
     root: Trajectory
@@ -55,8 +55,8 @@ def pooled_case(response: PooledResponse, values: Sequence[float] | None = None)
     """A pooled response as a case.
 
     Args:
-        values: its true values where they are known; otherwise every second continuation of a state serves as the
-            reference for them, and only the others are dealt out to the search.
+        values: its true values if they are known; otherwise every second continuation of a state is used to estimate
+            them, and the search gets only the others.
     """
     if values is None:
         reference = replace(response, draws=tuple(draws[0::2] for draws in response.draws))
@@ -79,24 +79,24 @@ def pooled_case(response: PooledResponse, values: Sequence[float] | None = None)
 
 
 def stand_in(number: int, tokens: int, reward: float) -> Trajectory:
-    """Another response of the group: of those that are no anchor the engine uses length and reward only."""
+    """Another response of the group, of which the procedure uses only length and reward, as it is not an anchor."""
     return Trajectory((-1 - number,) * tokens, None, reward)
 
 
 @dataclass
 class Outcome:
-    """What a setting did on pooled responses, one entry a search.
+    """Results of a setting on pooled responses, one entry for each search.
 
     Attributes:
         hit: the chosen step is a true best one.
-        regret: true importance that the choice gave away.
-        confidence: stated for the choice.
+        regret: true importance of the best step minus that of the chosen step.
+        confidence: confidence of the choice.
         tokens, requests: spent on Monte Carlo continuations.
         extra_tokens: spent on rollouts after the choice.
-        learnt: share of all tokens drawn, re-entry included, that are learnt from.
-        abstained: searches, of all, that chose nothing. They are in no other list but tokens and requests.
-        cpu_seconds: computed by the search itself.
-        bias: mean reward of the group that is learnt from less the true value of its state.
+        learnt: share of all tokens drawn, re-entry included, that are trained on.
+        abstained: number of searches that chose no step. Only tokens and requests have entries for them.
+        cpu_seconds: CPU seconds of the procedure itself.
+        bias: mean reward of the group that is trained on minus the true value of its state.
     """
 
     hit: list[bool] = field(default_factory=list)
@@ -114,7 +114,7 @@ class Outcome:
         """Means, the hit rate's 95 % Wilson interval, and the expected calibration error of the confidence."""
         searches = max(len(self.tokens), 1)
         chosen = len(self.hit)
-        # A search that abstained did not find the step: it is a miss, so that a coward does not look precise.
+        # A search that abstained did not find the step, so it counts as a miss: abstaining must not raise the hit rate.
         rate = sum(self.hit) / searches
         low, high = wilson_interval(rate, searches)
         return {
@@ -136,10 +136,10 @@ class Outcome:
         }
 
     def by_confidence(self, thresholds: Sequence[float] = THRESHOLDS) -> list[dict[str, float]]:
-        """What each ``min_confidence`` would have let through: the share of searches, and how many of those hit.
+        """For each ``min_confidence``, the share of searches with that confidence, and the share of hits among them.
 
-        What a policy's confidences are worth differs between tasks: the belief errs towards caution on some. Thresholds
-        that let nothing through are left out.
+        How reliable the confidences are differs between tasks: on some the belief is too cautious. Thresholds that no
+        search reaches are left out.
         """
         stated, hit = np.asarray(self.confidence, dtype=float), np.asarray(self.hit, dtype=float)
         rows = []
@@ -171,7 +171,7 @@ def calibration_error(confidence: Sequence[float], hit: Sequence[bool], bins: in
 
 
 class PoolPolicy:
-    """Deals out a pooled response's continuations, shuffled, each once before any comes again."""
+    """Returns a pooled response's continuations in random order; each is used once before any is used again."""
 
     def __init__(self, response: PooledResponse, rng: random.Random):
         self._response, self._rng = response, rng
@@ -206,8 +206,8 @@ def replay(
         config: the setting; anchors and skip rules have no effect here.
         cases: the responses.
         repeats: searches of each.
-        seed: of the policies' answers and of the engine's choices.
-        tolerance: a step hits if its true importance is within so much of the best.
+        seed: seed of the policies' answers and of the procedure's choices.
+        tolerance: a step is a hit if its true importance is at most this much below that of the best step.
     """
     config = replace(config, anchors=1, anchor_outcome="any", skip_groups="none")
     outcome = Outcome()

@@ -13,11 +13,11 @@ from rich.table import Table
 from ..config import GPOConfig
 from .replay import Case, replay
 
-#: A row: the setting, what it is called, and what it did (:meth:`verl_gpo.calibrate.replay.Outcome.summary`).
+#: A row: the setting, its name, and its results (:meth:`verl_gpo.calibrate.replay.Outcome.summary`).
 Row = dict[str, Any]
 
 
-#: Settings of each strategy that spend less and more.
+#: For each strategy, settings with a lower and a higher cost.
 RUNGS: dict[str, list[dict[str, Any]]] = {
     "uniform": [{"n_mc": n} for n in (1, 2, 4, 8, 16)],
     "bisection": [{"n_mc": n} for n in (2, 4, 8, 16)],
@@ -29,7 +29,7 @@ RUNGS: dict[str, list[dict[str, Any]]] = {
 
 
 def ladder(strategies: Sequence[str], base: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Settings that spend less and more, for each strategy; ``base`` holds what they share."""
+    """Settings with a lower and a higher cost, for each strategy; ``base`` has the settings that they share."""
     return [{**base, "search": strategy, **rung} for strategy in strategies for rung in RUNGS[strategy]]
 
 
@@ -47,19 +47,19 @@ def measure(
 
 
 def name(settings: Mapping[str, Any]) -> str:
-    """A setting as one would override it, the strategy first."""
+    """A setting in the form of overrides, with the strategy first."""
     rest = [f"{key}={value}" for key, value in settings.items() if key not in ("search", "rule", "min_advantage")]
     return " ".join([settings["search"], *rest] if "search" in settings else rest)
 
 
 def recommend(rows: Sequence[Row], wanted: float) -> Row | None:
-    """The cheapest setting, in tokens, whose hit rate reaches what is wanted; None where none does."""
+    """The cheapest setting, in tokens, with at least the wanted hit rate; None if there is none."""
     enough = [row for row in rows if row["hit_rate"] >= wanted]
     return min(enough, key=lambda row: row["tokens"] + row["extra_tokens"]) if enough else None
 
 
 def table(rows: Sequence[Row], root_tokens: float, title: str = "") -> Table:
-    """The rows as a rich table; ``root_tokens`` are those of one group, which costs are related to."""
+    """The rows as a rich table; ``root_tokens`` are those of one group, by which costs are divided."""
     view = Table(title=title, title_justify="left")
     view.add_column("setting", overflow="fold")
     for column in ("hit rate", "95 %", "regret", "confidence", "tokens", "/ group", "re-entered"):
@@ -79,7 +79,7 @@ def table(rows: Sequence[Row], root_tokens: float, title: str = "") -> Table:
 
 
 def thresholds(row: Row) -> Table:
-    """What ``min_confidence`` does to one setting, as a rich table."""
+    """Effect of ``min_confidence`` on one setting, as a rich table."""
     view = Table(title=f"min_confidence of {name(row['settings'])}", title_justify="left")
     for column in ("algorithm.gpo.min_confidence", "re-entered", "of these at a critical step"):
         view.add_column(column, justify="right")
@@ -89,7 +89,7 @@ def thresholds(row: Row) -> Table:
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
-    """Hit rate against Monte Carlo tokens, with intervals; a line a strategy."""
+    """Plot hit rate against Monte Carlo tokens, with intervals; one line for each strategy."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -114,7 +114,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
 
 
 def _known(value: Any) -> Any:
-    """The same with null for what is not a number: JSON has no NaN."""
+    """The value with null in place of NaN, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _known(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -29,7 +29,7 @@ def _check_pattern(option: str) -> None:
     try:
         re.compile(option)
     except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"{option!r} is no regular expression: {error}") from error
+        raise ValueError(f"{option!r} is not a valid regular expression: {error}") from error
 
 
 def _check_threshold(option: str) -> None:

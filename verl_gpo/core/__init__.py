@@ -3,13 +3,13 @@
 Read in this order:
 
 - :mod:`~verl_gpo.core.types`      the nouns, and the Protocols ``Sampler``, ``Scorer`` and ``Splitter``
-- :mod:`~verl_gpo.core.reentry`    the engine, all of it together (``anchors``, ``group``, ``draw``, ``budget``)
+- :mod:`~verl_gpo.core.reentry`    the procedure for one prompt; it uses ``anchors``, ``group``, ``draw`` and ``budget``
 - :mod:`~verl_gpo.core.values`     Monte Carlo state values and step advantages
-- :mod:`~verl_gpo.core.critical`   values to the critical step and its confidence, or none
-- :mod:`~verl_gpo.core.search`     where to sample next: one file a strategy; ``uniform`` is the paper's
-- :mod:`~verl_gpo.core.advantage`  groups of rewards to token advantages
-- :mod:`~verl_gpo.core.learn`      which continuations are learnt from
+- :mod:`~verl_gpo.core.critical`   from values to the critical step and its confidence, or to no critical step
+- :mod:`~verl_gpo.core.search`     where to sample next: one file for each strategy; ``uniform`` is the paper's
+- :mod:`~verl_gpo.core.advantage`  from the rewards of groups to token advantages
+- :mod:`~verl_gpo.core.learn`      which continuations become training rows
 - :mod:`~verl_gpo.core.curve`      the belief about all values of a response, from few samples and the log-probs
-- :mod:`~verl_gpo.core.cost`       what all of it will cost
-- :mod:`~verl_gpo.core.segment`    response tokens to steps
+- :mod:`~verl_gpo.core.cost`       the expected cost of a training step
+- :mod:`~verl_gpo.core.segment`    cuts response tokens into steps
 """

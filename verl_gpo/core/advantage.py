@@ -1,8 +1,8 @@
 """Group-relative advantages for batches of root rollouts, re-entry rollouts and padding.
 
-The group id of a row says everything: rows of the same reset state share one, root rows keep their prompt's. So a
-re-entry rollout is compared with rollouts from the *same* state, its baseline is ``V(s_m)`` and never ``V(x)``, and
-root rows are compared with root rows only.
+The group id of a row decides what the row is compared with: rows of the same reset state share a group id, and root
+rows keep the group id of their prompt. So a re-entry rollout is compared with rollouts from the *same* state, its
+baseline is ``V(s_m)`` and never ``V(x)``, and root rows are compared with root rows only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Hashable, Sequence
 
 import torch
 
-#: Ends the group id of a reset state. verl's keys forbid ``_`` in a uid, so there is none in it.
+#: The end of the group id of a reset state. It contains no ``_``, because verl's keys forbid it in a uid.
 _RESET_STATE = re.compile(r"@gpo\.\d+\.\d+$")
 
 
@@ -23,12 +23,12 @@ def reentry_uid(prompt_uid: str, anchor: int, state: int) -> str:
 
 
 def is_reentry_uid(uid: Hashable) -> bool:
-    """Whether a group id belongs to rollouts from a reset state. Prompts may have any: numbers, or texts with ``@``."""
+    """Whether a group id belongs to rollouts from a reset state. A prompt's may be a number, or a text with ``@``."""
     return isinstance(uid, str) and _RESET_STATE.search(uid) is not None
 
 
 def is_alone(uids_B: Sequence[Hashable]) -> list[bool]:
-    """Which re-entry rows are the only ones of their group, and so have no baseline. Shape ``(rows,)``."""
+    """Whether each row is a re-entry row that is alone in its group, and so has no baseline. Shape ``(rows,)``."""
     counts = Counter(uids_B)
     return [is_reentry_uid(uid) and counts[uid] == 1 for uid in uids_B]
 
@@ -43,8 +43,8 @@ def exponential_advantages(advantages_G: torch.Tensor, beta: float) -> torch.Ten
 
     The policy that the offline methods aim at (theorem 5.3 of arXiv 2509.16456) is
     ``pi*(y|s) = pi(y|s) exp(A/beta) / Z(s)`` with ``Z(s) = E[exp(A/beta)]``. Regression on it has the gradient
-    ``E[exp(A/beta)/Z grad log pi]``. The group's mean stands for ``Z``, and 1 is taken off as a baseline, which leaves
-    the expectation alone: ``exp(A/beta) / mean(exp(A/beta)) - 1``. For large ``beta`` that is ``A/beta``.
+    ``E[exp(A/beta)/Z grad log pi]``. The group's mean estimates ``Z``, and 1 is subtracted as a baseline, which leaves
+    the expectation unchanged: ``exp(A/beta) / mean(exp(A/beta)) - 1``. For large ``beta`` this is close to ``A/beta``.
 
     Args:
         advantages_G: ``R - V(s_m)`` of the group's rows, shape ``(group,)``.
@@ -100,11 +100,11 @@ def group_advantages(
             mean, std = torch.zeros_like(outcomes[0]), torch.ones_like(outcomes[0])
         advantages = outcomes - mean
         if is_reentry_uid(uid) and bool((outcomes == outcomes[0]).all()):
-            continue  # rounding of the mean would leave a gradient where nothing differs
+            continue  # rounding in the mean would give equal rewards a small gradient
         if exp_beta and is_reentry_uid(uid):
             advantages = exponential_advantages(advantages, exp_beta)
         elif normalize_by_std:
             advantages = advantages / (std + epsilon)
-        # A root group's advantages are left untouched to the last bit.
+        # Roots are not multiplied by 1, so that their advantages stay equal to verl's bit for bit.
         advantages_B[rows] = advantages if weight == 1.0 else advantages * weight
     return advantages_B.unsqueeze(-1) * mask_BT

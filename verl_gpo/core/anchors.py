@@ -7,25 +7,25 @@ from collections.abc import Callable, Sequence
 
 from .types import Trajectory
 
-#: Which responses may be anchors: name -> whether a response of this outcome may.
+#: Which responses may be anchors: name -> whether a response may be one, given whether it is solved.
 ANCHOR_OUTCOMES: dict[str, Callable[[bool], bool]] = {
     "any": lambda solved: True,
     "failed": lambda solved: not solved,
     "solved": lambda solved: solved,
 }
 
-#: Which groups are left alone: name -> whether a group is, given whether each response is solved.
+#: Which groups are not examined: name -> whether a group is skipped, given whether each response is solved.
 SKIP_GROUPS: dict[str, Callable[[Sequence[bool]], bool]] = {
     "none": lambda solved_N: False,
     "solved": all,
     "failed": lambda solved_N: not any(solved_N),
     "unanimous": lambda solved_N: all(solved_N) or not any(solved_N),  # only mixed groups are examined
-    "mixed": lambda solved_N: any(solved_N) and not all(solved_N),  # only where the root group teaches nothing
+    "mixed": lambda solved_N: any(solved_N) and not all(solved_N),  # only groups without a gradient of their own
 }
 
 
 def is_skipped(roots_N: Sequence[Trajectory], rule: str, solved_reward: float) -> bool:
-    """Whether a group is left alone.
+    """Whether a group is not examined.
 
     Args:
         roots_N: the group.
@@ -48,7 +48,7 @@ def choose_anchors(roots_N: Sequence[Trajectory], count: int, outcome: str, solv
     anchors = []
     for index, root in enumerate(roots_N):
         if not math.isfinite(root.reward):
-            continue  # nothing is known of what it came to
+            continue  # its outcome is unknown
         if ANCHOR_OUTCOMES[outcome](root.reward >= solved_reward) and root.token_ids not in seen:
             seen.add(root.token_ids)
             anchors.append(index)

@@ -1,14 +1,14 @@
-"""What a prompt and a training step may spend, and what is given up first when it runs out.
+"""The token budget of a prompt and of a training step, and what is left out first when a budget runs out.
 
-Tokens are reserved when requests are planned and settled when they have come back, so that prompts that overlap see
-each other's plans and not only what has been completed.
+Tokens are reserved before requests are sent and settled when they have come back. So prompts that are searched at the
+same time see what the others have reserved, and not only what the others have completed.
 """
 
 from __future__ import annotations
 
 import math
 
-#: Share of a training step's budget after which prompts that have not begun search no more.
+#: Share of a training step's budget after which a prompt that begins now is not searched.
 _SEARCH_SHARE = 0.8
 
 
@@ -37,9 +37,9 @@ class Account:
     def effort(self) -> str:
         """How much is done for a prompt that begins now.
 
-        The order in which a training step degrades: ``search`` (as configured), from 80 % of the budget on ``propose``
-        (no Monte Carlo; the critical step is the most probable one by what is free), from 100 % on ``none``
-        (root rollouts only).
+        With less than 80 % of the budget taken it is ``search`` (as configured). From 80 % on it is ``propose``: no
+        Monte Carlo continuations; the critical step is the most probable one by the root rewards and the log-probs.
+        From 100 % on it is ``none``: root rollouts only.
         """
         taken = self.spent + self.reserved
         if not self.limit or taken < _SEARCH_SHARE * self.limit:
@@ -53,13 +53,13 @@ class Account:
         return min(own, self._parent.left) if self._parent else own
 
     def reserve(self, tokens: float) -> None:
-        """Set tokens aside for what has been planned. It is for the caller to look at :attr:`left` first."""
+        """Set tokens aside for requests that will be sent. The caller has to check :attr:`left` first."""
         self.reserved += tokens
         if self._parent:
             self._parent.reserve(tokens)
 
     def settle(self, reserved: float, spent: float) -> None:
-        """Give back what was reserved for a request, and note what it has cost."""
+        """Release the tokens that were reserved for a request, and count the tokens that it has cost."""
         self.reserved -= reserved
         self.spent += spent
         if self._parent:

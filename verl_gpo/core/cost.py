@@ -1,4 +1,4 @@
-"""What GPO will cost, before a run: tokens and requests from step counts and settings."""
+"""The expected cost of GPO, known before a run: tokens and requests, computed from the settings."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ class Cost:
     """Expected cost of one training step.
 
     Attributes:
-        plain_tokens: what plain GRPO generates.
-        root_tokens: of the root rollouts; under ``rows=matched`` there are fewer of them than in plain GRPO.
-        value_tokens: of the Monte Carlo continuations; for ``adaptive`` and ``propose``, which stop early, at most.
-        reentry_tokens: of rollouts after the choice.
+        plain_tokens: tokens that plain GRPO generates.
+        root_tokens: tokens of the root rollouts; under ``rows=matched`` there are fewer of them than in plain GRPO.
+        value_tokens: tokens of the Monte Carlo continuations. ``adaptive`` and ``propose`` may stop early; for them it
+            is an upper bound.
+        reentry_tokens: tokens of the rollouts that are drawn after the choice.
         requests: continuations and rollouts besides the roots.
         root_rows, reentry_rows: rows of the batch that the optimizer sees.
     """
@@ -88,14 +89,14 @@ def expected_cost(
     examined: float = 1.0,
     smallest_group: int = 2,
 ) -> Cost:
-    """Cost of a training step, if steps are of equal length and continuations as long as what they replace.
+    """Cost of a training step, if all steps have the same length and continuations are as long as what they replace.
 
     Args:
         config: the settings.
-        steps: steps ``K`` of a response.
+        steps: number of steps ``K`` of a response.
         response_tokens: mean length of a response.
         n: ``rollout.n``.
-        prompts: prompts of a training step.
+        prompts: number of prompts of a training step.
         examined: share of the prompts that are examined and have a critical step (skip rules, abstention).
         smallest_group: as in :func:`rows_of_group`.
 
@@ -119,7 +120,7 @@ def expected_cost(
         learnt = Learnt(0, 0)
     drawn = draws.search + draws.at_prompt
     reentry_rows = anchors * rows_of_group(config, learnt.rows, smallest_group)
-    # Where no re-entry rollout takes a reserved place, a further root does.
+    # A reserved row that no re-entry rollout takes is filled with one more root rollout.
     root_rows = prompts * n - reentry_rows if reserved else float(prompts * n)
     return Cost(
         plain_tokens=prompts * n * response_tokens,

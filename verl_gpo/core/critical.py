@@ -1,4 +1,4 @@
-"""Step advantages to the critical step: GPO's step 3, ``m = argmax_k A_k``, how sure the choice is, and abstention.
+"""From step advantages to the critical step: GPO's step 3, ``m = argmax_k A_k``, its confidence, and abstention.
 
 A rule maps the advantage of a step to its importance; the critical step is the most important one. To add a rule, add
 an entry to :data:`RULES` (and a line to the tests): configuration, documentation and errors read the table.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: name -> importance of a step, given its advantage. ``random`` ignores advantages and is handled apart.
+#: name -> importance of a step, given its advantage. ``random`` ignores advantages and is handled separately.
 RULES: dict[str, Callable | None] = {
     "argmax": lambda advantage: advantage,  # the paper's rule: the step that gains most
     "abs": abs,  # the step that changes most, either way
@@ -22,7 +22,7 @@ RULES: dict[str, Callable | None] = {
 }
 
 
-#: Differences of means that are nearer than this are equal but for rounding.
+#: Differences of means that are closer to each other than this differ only by rounding.
 _EQUAL = 1e-9
 
 
@@ -56,7 +56,7 @@ def best_steps(
         rule: a key of :data:`RULES`.
         eligible_K: steps that may be chosen.
         min_advantage: the importance of the chosen step has to exceed it.
-        rng: breaks ties, which a grid of values has many of.
+        rng: breaks ties, which are frequent because the values lie on a grid.
 
     Returns:
         Step indices, ``K`` where no step qualifies. Shape ``(S,)``.
@@ -81,10 +81,11 @@ def select_by_belief(
     Args:
         labels_S: :func:`best_steps` of the curves.
         curves_SK1: the curves.
-        among_K: steps that may be chosen of those that the labels name; None for all.
+        among_K: which steps may be chosen; None for all that the labels name.
 
     Returns:
-        The step with its expected advantage, the first of equals; None where "no critical step" is more probable.
+        The step with its expected advantage, the first of equally probable ones; None where "no critical step" is more
+        probable.
     """
     steps = curves_SK1.shape[1] - 1
     count_K1 = np.bincount(labels_S, minlength=steps + 1)
@@ -108,10 +109,10 @@ def select_critical_step(
     Args:
         advantages_K: ``A_k`` of every step, NaN where unknown; such a step is never chosen by a rule that needs values.
         rule: a key of :data:`RULES`.
-        min_advantage: the importance of the chosen step has to exceed it. At 0 a response whose values never move has
-            no critical step. Without effect on ``random``.
-        rng: source of ``random``'s choice, and of the choice among equals. Means of few rewards are often equal, and
-            the first of equals is the reset that costs most.
+        min_advantage: the importance of the chosen step has to exceed it. At 0 a response whose values never change
+            has no critical step. Without effect on ``random``.
+        rng: source of ``random``'s choice, and of the choice among equally important steps. Means of few rewards are
+            often equal, and always taking the first step would be the most expensive: its rollouts are the longest.
         eligible_K: steps that may be chosen; None for all.
 
     Returns:

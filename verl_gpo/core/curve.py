@@ -1,23 +1,24 @@
-"""What is believed about all values of a response, given the few that were sampled.
+"""The belief about all state values of a response, given the few that were sampled.
 
-Values of neighbouring states are not independent: along most steps nothing happens. The belief is a Markov chain over
-``V(s_0) .. V(s_K)`` on a grid, so that a continuation drawn at one state says something about its neighbours, and exact
-samples of whole curves cost milliseconds. From them come the probability that a step is the best one (its confidence)
-and, for the adaptive search, which state to sample next.
+Values of neighbouring states are not independent: most steps do not change the value. The belief is a Markov chain over
+``V(s_0) .. V(s_K)`` on a grid, so a continuation drawn at one state also says something about its neighbours, and exact
+samples of whole curves take milliseconds. These samples give the probability that a step is the best one (its
+confidence) and, for the adaptive search, the state to sample next.
 
 The chain runs backwards from the observed outcome ``V(s_K) = R``. Let ``p_k`` be the probability that the policy gave
 to step ``k`` as a whole. Since ``V(s_k)`` averages over all that the policy could have written,
 
-    ``V(s_k) = p_k V(s_{k+1}) + (1 - p_k) U_k``,  hence  ``|A_k| <= (1 - p_k) (R_max - R_min)``,
+    ``V(s_k) = p_k V(s_{k+1}) + (1 - p_k) U_k``,  so  ``|A_k| <= (1 - p_k) (R_max - R_min)``,
 
-with ``U_k`` the value of the other ways to write the step. Either they are worth as much as the one written and the
-value stays, but for a small drift, or the step is a jump: then ``U_k`` is nothing (every other way fails) or anything.
-So the rollout's own log-probs, which are free, bound each advantage, and a step that the policy was sure of cannot be
-critical. The prior probability of a jump is shared out over the steps by their number of uncertain tokens,
-``sum_t (1 - p_t)``. ``scripts/bench_search.py`` measures whether confidences from this prior are calibrated.
+with ``U_k`` the value of the other ways to write the step. The prior has two cases. Either the other ways are worth as
+much as the one written, and the value stays the same except for a small drift. Or the step is a jump: then ``U_k`` is 0
+(every other way fails) or uniform between 0 and 1. So the rollout's own log-probs, which cost nothing, bound each
+advantage, and a step that the policy was sure of cannot be critical. The prior probability of a jump is distributed
+over the steps in proportion to their number of uncertain tokens, ``sum_t (1 - p_t)``. ``scripts/bench_search.py``
+measures whether confidences from this prior are calibrated.
 
-A step that the policy was as good as sure of is no link of the chain: the states on either side are one, with the
-evidence of both. Where most steps are, that is most of the work.
+A step that the policy was almost sure of is no link of the chain: the states before and after it count as one state
+with the evidence of both. This makes the chain much shorter when most steps are like that.
 """
 
 from __future__ import annotations
@@ -29,20 +30,20 @@ import numpy as np
 #: Values that a state can have, as shares of the reward's range.
 GRID = np.linspace(0.0, 1.0, 33)
 _EDGES = np.concatenate([[0.0], (GRID[1:] + GRID[:-1]) / 2, [1.0]])
-#: No state is taken to be beyond all doubt, so that one stray reward cannot make a curve impossible.
+#: No grid value is exactly 0 or 1, so that a single unexpected reward cannot make a curve impossible.
 _LOG_SUCCESS, _LOG_FAILURE = np.log(np.clip(GRID, 0.004, 1.0)), np.log(np.clip(1.0 - GRID, 0.004, 1.0))
 
-#: Jumps that a response is expected to have, whatever its length, but at most this share of its steps.
+#: Number of jumps that a response is expected to have, whatever its length, and the highest share of its steps.
 EXPECTED_JUMPS, _MOST_JUMPS = 2.75, 0.75
-#: No step is taken to be a jump for sure.
+#: Highest prior probability of a step to be a jump.
 _MOST_PROBABLE_JUMP = 0.9
-#: Share of jumps at which every other way to write the step fails.
+#: Share of the jumps for which every other way to write the step fails (``U_k = 0``).
 _ALL_OR_NOTHING = 0.3
 #: Probability that a value moves to a neighbouring grid point over a step without a jump.
 _DRIFT = 0.1
-#: Share of the expected jumps that is spread evenly, in case the policy is surest where it errs.
+#: Share of the expected jumps that is distributed evenly, in case the policy is sure of a step that is wrong.
 _EVEN_SHARE = 0.1
-#: A step that cannot move the value by more than this does not move it: a thirtieth of the grid's cells.
+#: A step that cannot change the value by more than this counts as one that does not: 1/30 of the width of a grid cell.
 _LEAST_MOVE = 0.001
 
 #: Position in a flattened matrix over the grid -> its column.
@@ -59,10 +60,10 @@ class ValueCurve:
         ends_K: exclusive token positions of the steps' ends.
         outcome: ``V(s_K)`` as a share of the reward's range, in [0, 1].
         log_probs_T: log-probs of the response's tokens under the distribution they were sampled from, or None: then
-            nothing bounds a step and all are as likely to hold a jump.
+            no advantage is bounded, and all steps are equally likely to be jumps.
 
     Attributes:
-        moves_K: the steps that can move the value, the links of the chain. The others leave it as it is.
+        moves_K: the steps that can change the value: the links of the chain. The others do not change it.
     """
 
     def __init__(self, ends_K: Sequence[int], outcome: float, log_probs_T: Sequence[float] | None = None):
@@ -81,7 +82,7 @@ class ValueCurve:
 
         Args:
             successes_K: rewards of the continuations from ``s_0 .. s_{K-1}``, as shares of the range, summed.
-            counts_K: how many there were; 0 where none.
+            counts_K: number of these continuations at each state.
             size: number of curves.
             rng: source of randomness.
 
@@ -95,23 +96,23 @@ class ValueCurve:
         message = np.ones(len(GRID))
         for k in range(links):
             if counts_L1[k]:
-                # In logarithms, so that much evidence against a value does not make it impossible.
+                # In logarithms, so that strong evidence against a value does not underflow to probability 0.
                 here = np.log(np.maximum(message, 1e-300)) + successes_L1[k] * _LOG_SUCCESS
                 here += (counts_L1[k] - successes_L1[k]) * _LOG_FAILURE
                 message = np.exp(here - here.max())
             filtered_LG[k] = message
             message = self._kernels_LGG[k].dot(message)
-        # In place: of a long response this is too much memory to ask for again and again.
+        # In place, because the array of a long response is too large to allocate it again for each step.
         lifted_LGG = self._kernels_LGG * filtered_LG[:, None, :]
         lifted_LGG.cumsum(axis=-1, out=lifted_LGG)
         blocked_LG = lifted_LGG[..., -1] == 0.0
         if blocked_LG.any():
-            # Where the evidence leaves no way to what follows, it is the evidence that gives way.
+            # If the evidence excludes all values from which the next one can follow, the evidence is ignored here.
             lifted_LGG[blocked_LG] = self._kernels_LGG[blocked_LG].cumsum(axis=-1)
         lifted_LGG /= lifted_LGG[..., -1:].copy()
-        # Row r's distribution function is lifted by r, so that one sorted array serves all rows.
+        # r is added to the distribution function of row r, so that all rows together are one sorted array.
         lifted_LGG += np.arange(len(GRID))[:, None]
-        draws_LS = 1.0 - (1.0 - 1e-9) * rng.random((links, size))  # never 0, which is the row before's end
+        draws_LS = 1.0 - (1.0 - 1e-9) * rng.random((links, size))  # never 0, which would fall into the row before
         cells_L1S = np.empty((links + 1, size), dtype=np.intp)
         cells_L1S[-1] = after = np.full(size, self._outcome)
         for k in reversed(range(links)):
@@ -123,8 +124,9 @@ def step_uncertainty(ends_K: Sequence[int], log_probs_T: Sequence[float] | None)
     """How unsure the policy was of each step that it wrote, from the log-probs of its tokens.
 
     Returns:
-        ``(forks_K, sure_K)``: the expected number of tokens that could have been others, ``sum_t (1 - p_t)``, and the
-        probability ``p_k`` of the step as a whole. Without log-probs every step has one fork and ``p_k = 0``.
+        ``(forks_K, sure_K)``: the expected number of tokens that would be different in a new sample,
+        ``sum_t (1 - p_t)``, and the probability ``p_k`` of the step as a whole. Without log-probs every step has
+        ``forks = 1`` and ``p_k = 0``.
     """
     if log_probs_T is None or not len(ends_K):
         return np.ones(len(ends_K)), np.zeros(len(ends_K))
@@ -136,11 +138,11 @@ def step_uncertainty(ends_K: Sequence[int], log_probs_T: Sequence[float] | None)
 def jump_probabilities(share_K: np.ndarray) -> np.ndarray:
     """Prior probability of each step to be a jump.
 
-    Jumps fall on the steps independently, and a step with several is one jump: of few steps, some would have several.
-    So many fall that, were they shared out evenly, as many steps as expected would have one.
+    The number of jumps in a step is Poisson distributed, and a step with one or more of them is a jump. The total rate
+    is such that, if it were distributed evenly, the expected number of steps with a jump would be as set above.
 
     Args:
-        share_K: how the jumps are shared out, summing to 1.
+        share_K: share of the total rate that each step has; sums to 1.
     """
     steps = len(share_K)
     fallen = -steps * np.log1p(-min(EXPECTED_JUMPS / steps, _MOST_JUMPS)) if steps else 0.0
@@ -151,15 +153,15 @@ def _kernels(jump_L: np.ndarray, sure_L: np.ndarray) -> np.ndarray:
     """``p(V(s_k) | V(s_{k+1}))`` on the grid, rows ``V(s_{k+1})``, for steps that are not sure. Shape ``(L, G, G)``."""
     cells, cell = np.arange(len(GRID)), GRID[1] - GRID[0]
     stay_L, unsure_L = 1.0 - jump_L, 1.0 - sure_L
-    # Drift is a way of not being as valuable either, so it is bounded too: a sure step neither jumps nor drifts.
+    # The bound on |A_k| holds for drift as well: a step that the policy was sure of neither jumps nor drifts.
     bounded_L = np.minimum(unsure_L / cell, 1.0)
     kernels_LGG = np.multiply.outer(stay_L * bounded_L, _DRIFTING)
     kernels_LGG[:, cells, cells] += (stay_L * (1.0 - bounded_L))[:, None]
-    # U anything: p V' + (1 - p) U is uniform on an interval, spread over the grid's cells by its overlap with each.
+    # U uniform: p V' + (1 - p) U is uniform on an interval; each grid cell gets the share that it overlaps with.
     low_LG = np.multiply.outer(sure_L, GRID)
     inside = np.minimum(np.maximum(_EDGES, low_LG[..., None]), (low_LG + unsure_L[:, None])[..., None])
     kernels_LGG += ((1 - _ALL_OR_NOTHING) * jump_L / unsure_L)[:, None, None] * np.diff(inside, axis=-1)
-    # U nothing: p V', shared out between the two grid points next to it.
+    # U = 0: the value is p V', split between the two grid points next to it.
     above_LG = np.multiply.outer(sure_L, cells)
     below_LG = above_LG.astype(np.intp)
     above_LG -= below_LG

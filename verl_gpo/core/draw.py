@@ -1,4 +1,4 @@
-"""Draws continuations through the Protocols, in the order that the scheduler grants, and keeps the books."""
+"""Draws continuations through the Protocols, in the order that the scheduler allows, and counts what they cost."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _REQUESTS_A_LANE = 64
 
 @dataclass
 class Usage:
-    """What one phase of one prompt cost. Tokens count what the policy generated, not the context it read.
+    """What one phase of one prompt cost. Tokens are those that the policy generated, without the context that it read.
 
-    Of the requests, ``cut`` came to the bound on value continuations, ``censored`` were given up because they did not
-    come back, ``sampling_failures`` were lost, and ``scoring_failures`` got no finite reward.
+    Of the requests, ``cut`` reached the maximal length of value continuations, ``censored`` were given up because they
+    did not come back, ``sampling_failures`` failed, and ``scoring_failures`` got no finite reward.
     """
 
     requests: int = 0
@@ -59,7 +59,7 @@ class Wanted(Generic[State]):
 
 @dataclass(frozen=True)
 class Drawn:
-    """What came of the continuations of one state.
+    """The continuations of one state that were drawn.
 
     Attributes:
         samples: those that came back with a reward, in the order they were asked for.
@@ -106,11 +106,11 @@ class Draw:
 
         Args:
             wanted: the states, each once.
-            prefix: the tokens that a state keeps. Asked when a request has its slot, not before: the prefixes of all
-                states of a long response are too much to hold.
-            usage: where the cost is added up.
+            prefix: gives the tokens that a state keeps. It is called only when a request has its slot, because the
+                prefixes of all states of a long response would take too much memory.
+            usage: the cost is added to it.
             max_tokens: bound on a continuation's length besides the response length; 0 for none.
-            keep: off, a continuation keeps its reward and not its tokens: it only gives a value.
+            keep: if false, only the reward of a continuation is kept and not its tokens, which is enough for a value.
         """
         requests = []
         for one in wanted:
@@ -131,7 +131,7 @@ class Draw:
         return {state: Drawn(tuple(scored), censored[state]) for state, scored in samples.items()}
 
     async def roots(self, count: int, usage: Usage) -> tuple[ScoredContinuation, ...]:
-        """Whole responses to the prompt, for those who have none yet."""
+        """Draw whole responses to the prompt, for callers that have no root rollouts yet."""
         drawn = await self.together([Wanted((), 0, count, 0.0)], lambda state: state, usage)
         return drawn[()].samples
 
@@ -163,7 +163,7 @@ class Draw:
             usage.cut += cut
             scored = await self.scorer.score(kept, continuation)
             if not math.isfinite(scored.reward):
-                raise ScoringError(f"the reward is {scored.reward}, which is no number")
+                raise ScoringError(f"the reward is {scored.reward}, which is not a finite number")
         except StalledError as error:
             usage.censored += 1
             spent = error.tokens
@@ -180,7 +180,7 @@ class Draw:
 
 
 def _compact(scored: ScoredContinuation, keep: bool) -> ScoredContinuation:
-    """Without its tokens, or with them in arrays: a tuple of Python's numbers takes ten times the memory."""
+    """Drop its tokens, or store them in arrays: a tuple of Python numbers takes ten times the memory."""
     continuation = scored.continuation
     if not keep:
         light = replace(continuation, token_ids=(), log_probs=None, source=None)
@@ -189,14 +189,14 @@ def _compact(scored: ScoredContinuation, keep: bool) -> ScoredContinuation:
     light = replace(
         continuation,
         token_ids=array("i", continuation.token_ids),
-        # Log-probs come from tensors of 32 bits.
+        # 32 bits are enough, because log-probs come from tensors of 32 bits.
         log_probs=None if log_probs is None else array("f", log_probs),
     )
     return replace(scored, continuation=light)
 
 
 async def all_or_none(work: Sequence[Awaitable[T]]) -> list[T]:
-    """The results of all; should one raise, the others are cancelled and awaited before the exception goes on.
+    """The results of all; if one raises, the others are cancelled and awaited before the exception is passed on.
 
     ``asyncio.gather`` would leave them running, and :class:`asyncio.TaskGroup` needs Python 3.11.
     """

@@ -1,4 +1,4 @@
-"""What is known of one prompt while its anchors are searched, and what comes of it."""
+"""The state of the search for one prompt: its anchors, what was drawn for them, and the result."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from .values import UNKNOWN, Bounds, StateValue, group_value, monte_carlo_value,
 
 
 class Place(NamedTuple):
-    """State ``s_state`` of the group's ``view``-th anchor; the first anchor that has it, where several do."""
+    """State ``s_state`` of the group's ``view``-th anchor; if several anchors share a state, that of the first one."""
 
     view: int
     state: int
 
 
 class Group:
-    """The anchors of one prompt, and every continuation drawn, by state.
+    """The anchors of one prompt, and the continuations that were drawn at each state.
 
     Args:
         config: see :class:`verl_gpo.config.GPOConfig`.
-        search: how its states are searched.
+        search: the search strategy.
         splitter: response tokens to step ends.
         response_length: most tokens of a response, kept prefix included.
         roots_N: the group's rollouts.
-        anchors: indices of those that are searched.
-        seed: of all random choices.
+        anchors: indices of the rollouts that are searched.
+        seed: seed of all random choices.
         given: steps that the data set says are decisive.
         tokens_left: what search and re-entry may cost.
         smallest_group: rollouts of a state that can be learnt from together: 2 where they are compared, otherwise 1.
 
     Attributes:
-        thinned: whether neighbouring steps had to be merged, because values of all states would cost more.
+        thinned: whether neighbouring steps had to be merged, because the values of all states would cost more.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Group:
         self.anchors = anchors
         self.thinned = False
         expected = sum(len(root.token_ids) for root in roots_N) / len(roots_N)
-        longest = response_length - 1  # a continuation has one token at least
+        longest = response_length - 1  # a continuation has at least one token
         self.views: list[AnchorView] = []
         for anchor in anchors:
             root = roots_N[anchor]
@@ -85,7 +85,7 @@ class Group:
         self._update()
 
     def _affordable_steps(self, view: AnchorView, roots: int, tokens_left: float) -> int:
-        """The most steps for which the search is expected to cost no more than is left, the re-entry group apart."""
+        """Highest number of steps for which the search is expected to fit into the tokens left after the re-entry."""
         if not view.steps:
             return 0
         left = tokens_left - min(self._reserved(view, roots), tokens_left / 2)
@@ -100,7 +100,7 @@ class Group:
         return max(bisect.bisect_left(range(view.steps), True, lo=1, key=too_many) - 1, 1)
 
     def _reserved(self, view: AnchorView, roots: int) -> float:
-        """Tokens that are kept for the re-entry rollouts of an anchor; at the most what whole responses would cost."""
+        """Tokens that are kept for the re-entry rollouts of an anchor: at most the cost of whole responses."""
         if not view.steps:
             return 0.0
         draws = self._search.expected_draws(self._config, view.steps, roots)
@@ -120,7 +120,7 @@ class Group:
     def _update(self) -> None:
         for number, view in enumerate(self.views):
             inner = [self._values.get(self._place(number, state), UNKNOWN) for state in range(1, view.steps)]
-            # A group of one says of s_0 what its only root came to: what was drawn there says more.
+            # The mean of a group of one is that root's own outcome; continuations drawn at s_0 say more.
             drawn = self._values.get(Place(0, 0), UNKNOWN)
             use_drawn = drawn.known and self._root_value.count < 2
             values = [drawn if use_drawn else self._root_value, *inner]
@@ -129,10 +129,10 @@ class Group:
             view.update(values, in_first=not use_drawn and self._root_value.known)
 
     def next_round(self, tokens_left: float) -> list[Wanted[Place]]:
-        """The next round. Anchors that agree up to a state share what is drawn there.
+        """The draws of the next round. Anchors with the same tokens up to a state share what is drawn there.
 
         Args:
-            tokens_left: what may be spent, the re-entry rollouts included. What they need is kept for them, up to half.
+            tokens_left: tokens that may be spent, the re-entry rollouts included. Up to half is kept for these.
         """
         tokens_left -= min(self._reserved_for_all(), tokens_left / 2)
         wanted: dict[Place, Wanted[Place]] = {}
@@ -155,7 +155,7 @@ class Group:
         return Wanted(place, view.prefix_length(place.state), count, view.continuation_tokens(place.state))
 
     def observe(self, drawn: Mapping[Place, Drawn]) -> None:
-        """Take note of a round's continuations."""
+        """Add a round's continuations to what is known."""
         for place, came in drawn.items():
             known = self._samples.setdefault(place, [])
             known.extend(came.samples)
@@ -176,7 +176,7 @@ class Group:
         return None if critical is None else self._place(number, self.views[number].reset_state(critical.index))
 
     def missing(self, chosen: Sequence[CriticalStep | None], left: float) -> list[Wanted[Place]]:
-        """Continuations to draw from the reset states after the choice, as far as the tokens left go."""
+        """Continuations to draw from the reset states after the choice, as many as the tokens left allow."""
         wanted: dict[Place, Wanted[Place]] = {}
         for number, critical in enumerate(chosen):
             place = self._reset(number, critical)
@@ -196,9 +196,10 @@ class Group:
         return list(wanted.values())
 
     def results(self, chosen: Sequence[CriticalStep | None], added: Mapping[Place, Drawn]) -> list[Reentry]:
-        """What came of each anchor.
+        """The result of each anchor.
 
-        A state that anchors share is learnt from once: with the first that resets to it, or else the first that has it.
+        A state that several anchors share gives one group only. The group belongs to the first anchor that resets to
+        the state, or else to the first anchor that has it.
         """
         reentries = []
         taken: set[Place] = set()
@@ -226,7 +227,7 @@ class Group:
 
 
 def _shared_states(views: Sequence[AnchorView]) -> dict[tuple[int, int], Place]:
-    """(anchor, state) -> the same state of an earlier anchor, where responses agree up to it."""
+    """(anchor, state) -> the same state of an earlier anchor, if the two responses have the same tokens up to it."""
     shared: dict[tuple[int, int], Place] = {}
     for later, view in enumerate(views):
         for earlier in range(later):
@@ -241,5 +242,5 @@ def _shared_states(views: Sequence[AnchorView]) -> dict[tuple[int, int], Place]:
 
 
 def _common_length(one: Tokens, other: Tokens) -> int:
-    """Tokens that two responses begin with alike."""
+    """Number of tokens at the beginning that two responses have in common."""
     return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

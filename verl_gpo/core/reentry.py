@@ -20,8 +20,8 @@ The three new rollouts are a group of their own: their baseline is the value of 
 ``tests/plugin/test_worker.py`` plays this prompt through verl's own worker; ``recipes/toy/reenter.py`` is an example
 that runs without verl.
 
-A request that fails costs its own estimate and is counted; it never costs the prompt. Given the same seed and a policy
-that answers alike, every choice is the same, in whatever order the requests come back.
+A request that fails is counted, and its continuation is missing from the estimate; the prompt goes on. With the same
+seed and a policy that gives the same answers, every choice is the same, in whatever order the requests come back.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from .types import Sampler, Scorer, Splitter, Trajectory
 
 
 class ReentryProcedure:
-    """Runs GPO's search and re-entry, a prompt at a time. All prompts share the scheduler's slots.
+    """Runs GPO's search and re-entry for one prompt after another or for many at once; all share the scheduler's slots.
 
     Args:
         config: see :class:`verl_gpo.config.GPOConfig`.
@@ -86,10 +86,10 @@ class ReentryProcedure:
             sampler: continues this prompt's states.
             scorer: scores this prompt's responses.
             seed: names the prompt; together with ``config.seed`` it fixes every random choice.
-            step_account: what this training step may spend; the tokens drawn count against it.
-            on_choice: called between the phases ``value`` and ``reentry``, for those who show progress.
+            step_account: the budget of this training step; the tokens drawn count against it.
+            on_choice: called between the phases ``value`` and ``reentry``, to show progress.
             given: steps of the responses that the data set says are decisive, for ``search=given``.
-            keep_tokens: keep the tokens of continuations that only give a value, for those who show them.
+            keep_tokens: also keep the tokens of continuations that only give a value, to show them.
 
         Returns:
             One :class:`Reentry` for each anchor. Anchors without tokens have no steps and so no critical one.
@@ -105,7 +105,7 @@ class ReentryProcedure:
             return result
         account = Account(prompt_limit(config, roots_N), step_account)
         draw = Draw(sampler, scorer, self.response_length, f"{config.seed}/{seed}", self.scheduler, account)
-        # Short of tokens, a search becomes a proposal without its rounds: the most probable step by what is free.
+        # When the budget is nearly spent, nothing is drawn: the most probable step by roots and log-probs is taken.
         search, rounds = SEARCHES[config.search](), result.effort == "search"
         if search.looks and not rounds:
             search = ProposeSearch()
@@ -158,7 +158,7 @@ def prompt_limit(config: GPOConfig, roots_N: Sequence[Trajectory]) -> float:
 
 
 class _Stopwatch:
-    """Adds the CPU seconds of a block without awaits to the engine's own."""
+    """Adds the CPU seconds of a block without awaits to ``cpu_seconds`` of the result."""
 
     def __init__(self, result: GroupResult):
         self._result = result

@@ -1,4 +1,4 @@
-"""What the re-entry engine returns."""
+"""What GPO's procedure (:mod:`~verl_gpo.core.reentry`) returns."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .values import StateValue
 
 @dataclass(frozen=True)
 class Reentry:
-    """One anchor response: where it was cut, what its states are worth, and what is learnt from.
+    """One anchor response: its steps, the values of its states, and its re-entry groups.
 
     Attributes:
         anchor: index of the response in the group.
         ends: ``(K,)`` exclusive token positions of the steps' ends.
         values: ``(K + 1,)`` state values as the choice saw them; unknown where nothing was drawn.
         critical: the critical step, or None.
-        groups: rollouts from reset states, a group each; failed ones are missing.
+        groups: rollouts from reset states, one group for each state; rollouts that failed are missing.
     """
 
     anchor: int
@@ -39,8 +39,8 @@ class GroupResult:
     """All re-entries of one prompt and their cost, by phase ``value`` (Monte Carlo) and ``reentry``.
 
     ``skipped`` says why the prompt was not examined, ``effort`` what was done (:attr:`Account.effort`), and
-    ``cpu_seconds`` the CPU time that the engine itself took. ``thinned`` says that neighbouring steps were merged
-    because values of all states would have cost too much.
+    ``cpu_seconds`` is the CPU time of the procedure itself. ``thinned`` says that neighbouring steps were merged
+    because the values of all states would have cost too much.
     """
 
     reentries: list[Reentry] = field(default_factory=list)

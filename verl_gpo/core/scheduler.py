@@ -1,12 +1,12 @@
-"""Which request may go to the engine next, and how many are there at once.
+"""Decides which request is sent to the engine next, and how many are in flight at the same time.
 
 All prompts of a rollout worker share one :class:`Scheduler`. It grants slots fairly by tokens, so that a prompt of few
 short requests does not wait behind one that asks for thousands of long ones (start-time fair queueing, Goyal et al.
-1996): a request gets the start tag ``max(V, F)``, with ``F`` the end of the prompt's request before it and ``V`` the
+1996): a request gets the start tag ``max(V, F)``, with ``F`` the end of the prompt's previous request and ``V`` the
 start tag that was served last, and the smallest start tag is served next. One prompt holds at most half of the slots,
-because a request that runs cannot be taken back when a shorter prompt arrives.
+because a running request cannot be interrupted when a prompt with shorter requests arrives.
 
-What may be spent is :mod:`verl_gpo.core.budget`'s.
+The token budget is in :mod:`verl_gpo.core.budget`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-#: Part of the slots that one prompt may hold.
+#: Share of the slots that one prompt may hold.
 _MOST_OF_SLOTS = 0.5
 
 
@@ -38,7 +38,7 @@ class Scheduler:
         self._most = math.ceil(slots * _MOST_OF_SLOTS)
         self._served = 0.0  # V, in tokens
         self._numbers = itertools.count()
-        #: (start tag, number, queue) of the first waiting request of each queue that has one and is below its bound.
+        #: (start tag, number, queue) of the first waiting request of each queue that may hold one more slot.
         self._heads: list[tuple[float, int, Queue]] = []
 
     def queue(self) -> Queue:
@@ -46,7 +46,7 @@ class Scheduler:
         return Queue(self)
 
     def _offer(self, queue: Queue) -> None:
-        """Enter a queue's first request in the competition, unless it is there or the queue holds enough slots."""
+        """Add a queue's first request to the heap, unless it is there already or the queue holds enough slots."""
         if queue.waiting and not queue.offered and queue.held < self._most:
             queue.offered = True
             heapq.heappush(self._heads, (queue.waiting[0][0], next(self._numbers), queue))
@@ -100,7 +100,7 @@ class Queue:
         try:
             await ready
         except asyncio.CancelledError:
-            if ready.done() and not ready.cancelled():  # granted and cancelled at once
+            if ready.done() and not ready.cancelled():  # the slot was granted just before the cancellation
                 scheduler._release(self)
             raise
         try:

@@ -1,7 +1,7 @@
-"""When is a continuation given up? When it stalls: the engine works on others, and this one does not come back.
+"""Gives up a continuation that stalls: the engine returns others for a long time, and this one does not come back.
 
-A limit in seconds of wall-clock time would cut off long answers, queues and pauses for training, and the values of the
-states would be those of short answers.
+A simple limit in wall-clock seconds would also cut off long answers, and requests that wait in a queue or during a
+training step. The state values would then be those of short answers.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import TypeVar
 from .types import StalledError
 
 T = TypeVar("T")
-#: Seconds between two looks at a continuation that has not come back.
+#: Seconds between two checks of a continuation that has not come back.
 _LOOK = 5.0
 
 
 class EngineClock:
-    """Seconds in which the engine was at work, by what came back from it.
+    """Counts the seconds in which the engine was working, judged by the answers that it returned.
 
-    An engine that returns nothing at all is asleep for training, or dead; in neither case is one request the culprit.
-    So a silence counts as ``quiet`` seconds at most. A request stalls if the engine has worked on others for much
-    longer than the longest answer that was allowed takes.
+    An engine that returns nothing at all is paused for training, or has crashed; in neither case is one request the
+    cause. So a time without any answer counts as ``quiet`` seconds at most. A request has stalled if the engine has
+    worked on others for much longer than the longest allowed answer takes.
 
     Args:
-        quiet: seconds of silence that still count as work.
+        quiet: seconds without any answer that still count as work.
     """
 
     def __init__(self, quiet: float = 30.0):
@@ -43,8 +43,8 @@ class EngineClock:
 
         Args:
             time: now.
-            tokens: that it generated.
-            seconds: of work (:meth:`now`) since it was sent.
+            tokens: number of tokens that it generated.
+            seconds: seconds of work (:meth:`now`) since it was sent.
         """
         self._worked, self._last = self.now(time), time
         if tokens:
@@ -65,8 +65,8 @@ async def watched(
     """Wait for a continuation, and cancel it when it stalls.
 
     Args:
-        work: the request. It is cancelled when it is given up, and has to abort itself in the engine then.
-        clock: of the engine; it is told when the request has come back.
+        work: the request. It is cancelled when it is given up, and must then abort itself in the engine.
+        clock: the engine's clock; it is told when the request has come back.
         stall_timeout: see :meth:`EngineClock.patience`.
         max_tokens: the longest answer that is allowed.
         tokens: length of the answer.

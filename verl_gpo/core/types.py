@@ -1,4 +1,4 @@
-"""The nouns of GPO, and the two Protocols that connect the engine to a policy and to a reward.
+"""The data types of GPO, and the Protocols that connect the procedure to a policy and to a reward.
 
 Dimension suffixes used throughout ``core``:
 
@@ -10,8 +10,8 @@ _S    curve drawn from the belief about a response's values
 _T    token of a response
 ====  =============================================
 
-A *state* ``s_k`` is a prompt and the first ``k`` steps of a response. The engine never sees the prompt: it is the same
-for all rollouts of a group, so a state is written as the tuple of response tokens that are kept.
+A *state* ``s_k`` is a prompt and the first ``k`` steps of a response. The procedure never sees the prompt: it is the
+same for all rollouts of a group, so a state is written as the tuple of response tokens that are kept (the *prefix*).
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class SamplingError(RuntimeError):
 
 
 class StalledError(SamplingError):
-    """One continuation was given up: the engine was at work on others, and this one did not come back.
+    """One continuation was given up: the engine worked on others, and this one did not come back.
 
-    Such draws are *censored*: long answers are the ones that are given up, so those that came back are no fair sample
+    Such draws are *censored*: mostly long answers are given up, so the continuations that came back are a biased sample
     of the state.
 
     Attributes:
-        tokens: what the engine had generated of it, as far as that is known.
+        tokens: number of tokens that the engine had generated of it, as far as that is known.
     """
 
     def __init__(self, message: str, tokens: int = 0):
@@ -52,9 +52,9 @@ class Trajectory:
 
     Attributes:
         token_ids: ``(T,)`` response tokens, without the prompt.
-        log_probs: ``(T,)`` log-probs under the policy that sampled them, or None where the engine kept none.
+        log_probs: ``(T,)`` log-probs under the policy that sampled them, or None if the engine returned none.
         reward: outcome reward ``R(y)``.
-        source: whatever the caller wants to find again; the engine does not look at it.
+        source: anything that the caller wants to get back; the procedure does not use it.
     """
 
     token_ids: Tokens
@@ -69,15 +69,15 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Continuation:
-    """What the policy wrote after a state.
+    """The response tokens that the policy sampled after a state.
 
     Attributes:
         token_ids: ``(T,)`` new tokens, without the prefix.
         log_probs: ``(T,)`` their log-probs, or None.
         context_tokens: tokens of prompt and prefix that the request carried.
-        cached_tokens: how many of them the engine found in its prefix cache, or None where it does not say.
-        source: whatever the sampler wants to find again.
-        seconds: from the request to its answer, or None where nobody measured it.
+        cached_tokens: how many of them the engine found in its prefix cache, or None if it does not report this.
+        source: anything that the sampler wants to get back.
+        seconds: from the request to its answer, or None if it was not measured.
     """
 
     token_ids: Sequence[int]
@@ -92,8 +92,9 @@ class Continuation:
 class ScoredContinuation:
     """A continuation and the outcome reward of the whole response, prefix included.
 
-    ``cut`` says that it came to the bound on value continuations: no response to learn from, and good enough for a
-    value only where the reward function scores partial text (``partial_rewards``).
+    ``cut`` says that it reached the maximal length of value continuations (``max_continuation_tokens``). Such a
+    continuation never becomes a training row, and counts for a value only if the reward function scores partial text
+    (``partial_rewards``).
     """
 
     continuation: Continuation
@@ -102,7 +103,7 @@ class ScoredContinuation:
     source: Any = field(default=None, compare=False, repr=False)
 
     def trajectory(self) -> Trajectory:
-        """A continuation of the prompt itself, as the root rollout that it is."""
+        """The root rollout; only valid for a continuation of the prompt itself."""
         log_probs = self.continuation.log_probs
         return Trajectory(
             tuple(self.continuation.token_ids), None if log_probs is None else tuple(log_probs), self.reward
@@ -116,7 +117,7 @@ class Sampler(Protocol):
         """Continue the prompt and ``prefix`` by at most ``max_tokens`` tokens.
 
         ``seed`` differs between any two requests of a prompt, for engines that sample deterministically. Requests of
-        one ``lane`` belong where their prefixes are cached; those of another may go to another replica.
+        one ``lane`` should go to the same replica, where their prefixes are cached; another lane may use another one.
 
         Raises:
             StalledError: the continuation was given up.
@@ -143,6 +144,6 @@ class Splitter(Protocol):
     def __call__(self, token_ids: Sequence[int], log_probs: Sequence[float] | None = None) -> list[int]:
         """Return the ``K`` exclusive ends of the steps, increasing, the last ``len(token_ids)``; [] for no tokens.
 
-        ``log_probs`` are the tokens' own, for splitters that cut where the policy was unsure.
+        ``log_probs`` are those of the tokens, for splitters that cut where the policy was unsure.
         """
         ...

@@ -19,11 +19,11 @@ class StateValue:
     """Estimate of ``V(s_k)``.
 
     Attributes:
-        mean: the estimate, NaN where nothing is known.
+        mean: the estimate; NaN if nothing is known.
         count: how many rewards it averages; 0 for an observed terminal state or an unknown one.
-        samples: the continuations behind it, kept so that they can be shown, or learnt from.
-        share: the same mean of rewards that were brought to [0, 1] by the declared bounds first, for the belief. An
-            outlier, such as a penalty, then counts as a failure and does not move the scale of all others.
+        samples: the continuations that it averages, kept so that they can be shown or become training rows.
+        share: the same mean, of rewards that were first mapped to [0, 1] by the declared bounds; the belief uses it.
+            An outlier, such as a penalty, then counts as a failure and does not change the scale of all others.
     """
 
     mean: float
@@ -36,15 +36,15 @@ class StateValue:
         return not math.isnan(self.mean)
 
     def share_of(self, bounds: Bounds) -> float:
-        """:attr:`share`, or that of the mean where the rewards behind it are not known."""
+        """:attr:`share`, or the share of the mean if the single rewards are not known."""
         return bounds.share(self.mean) if math.isnan(self.share) else self.share
 
     def interval(self, low: float = 0.0, high: float = 1.0) -> tuple[float, float]:
-        """95 % Wilson interval of the value, for rewards between ``low`` and ``high``; a point where it is observed.
+        """95 % Wilson interval of the value, for rewards between ``low`` and ``high``; a point if it was observed.
 
-        Wilson's, because the textbook interval has no width at 0/n and n/n and would call two samples certainty
-        (Wilson 1927). A reward between the bounds counts as that share of a success, which errs to the wide side: no
-        reward on an interval varies more than a coin that lands on its ends.
+        Wilson's interval (1927), because the normal approximation has no width at 0/n and n/n, and would treat two
+        samples as certain. A reward between the bounds counts as that share of a success. The interval is then rather
+        too wide than too narrow, because no reward in an interval has a larger variance than one on its two ends.
         """
         if not self.known:
             return low, high
@@ -76,7 +76,7 @@ def observed_value(reward: float) -> StateValue:
 
 
 def group_value(rewards_N: Sequence[float], bounds: Bounds = Bounds()) -> StateValue:
-    """``V(s_0)`` from the rewards of the root group; those that are no finite number are left out."""
+    """``V(s_0)`` from the rewards of the root group; rewards that are not finite numbers are left out."""
     return _mean([reward for reward in rewards_N if math.isfinite(reward)], (), bounds)
 
 
@@ -86,16 +86,16 @@ def monte_carlo_value(
     partial_rewards: bool = True,
     bounds: Bounds = Bounds(),
 ) -> StateValue:
-    """``V(s_k)`` from the continuations that came back with a reward; unknown when none did.
+    """``V(s_k)`` from the continuations that came back with a reward; unknown if none did.
 
-    Unknown as well where some were censored, or cut under a reward function that does not score partial text: long
-    answers are the ones that are missing, and the mean of the others is the value of short answers.
+    It is also unknown if some were censored, or were cut under a reward function that does not score partial text:
+    then long answers are missing, and the mean of the others is the value of short answers.
 
     Args:
-        samples_M: what came back.
+        samples_M: the continuations that came back.
         censored: the number of continuations that were given up.
-        partial_rewards: whether the reward of a cut continuation means anything.
-        bounds: of the reward.
+        partial_rewards: whether the reward of a cut continuation is valid.
+        bounds: bounds of the reward.
     """
     if censored or (not partial_rewards and any(sample.cut for sample in samples_M)):
         return UNKNOWN

@@ -3,7 +3,7 @@
     python -m verl_gpo.evaluation --model M --benchmarks aime24,math500 --data-dir DATA --out RUN
     python -m verl_gpo.evaluation compare RUN_A RUN_B
 
-Samples are kept in ``RUN/samples``: called again, the command goes on where it stopped.
+Samples are kept in ``RUN/samples``. Called again, the command continues where it stopped.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .run import check_record, check_samples, complete, write_record
 from .samples import REFUSED, Sample, file_of, merge, missing
 from .settings import EvaluationSettings, make_settings, parse_args
 
-#: What a process of one engine runs.
+#: Command of the process of one engine.
 _COMMAND = (sys.executable, "-m", "verl_gpo.evaluation")
 
 
@@ -32,7 +32,7 @@ def _merge(settings: EvaluationSettings) -> list[Sample]:
 
 
 def _draw(settings: EvaluationSettings, argv: Sequence[str], lock: int, todo: int, console: Console) -> list[str]:
-    """Draw what is missing: in this process, or with one for each engine where there are several."""
+    """Draw what is missing: in this process, or in one process for each engine if there are several."""
     groups = device_groups(visible_devices(), settings.tensor_parallel, settings.engines)[:todo]
     return spread(
         lambda started: draw(settings, 0, 1, started),
@@ -51,7 +51,7 @@ def evaluate(settings: EvaluationSettings, argv: Sequence[str], console: Console
     """Draw what is missing, and report. Returns the exit status.
 
     Raises:
-        ValueError: the folder holds something else, or is in use.
+        ValueError: the folder has samples of other settings, or is in use.
     """
     with locked(settings.out) as lock:
         check_record(settings)
@@ -80,7 +80,7 @@ def evaluate(settings: EvaluationSettings, argv: Sequence[str], console: Console
     for said in (said for name, said in lacking.items() if name not in settings.benchmarks):
         print(f"verl_gpo: warning: {said}: left out", file=sys.stderr)
     if mine:
-        print(f"verl_gpo: {', '.join(mine)}; call the command again to go on", file=sys.stderr)
+        print(f"verl_gpo: {', '.join(mine)}; run the command again to continue", file=sys.stderr)
     return 1 if mine else 0
 
 

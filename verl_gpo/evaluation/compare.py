@@ -1,4 +1,4 @@
-"""Is one checkpoint better than another? Two runs, problem by problem.
+"""Compares two runs problem by problem, to see whether one checkpoint is better than the other.
 
     python -m verl_gpo.evaluation compare RUN_A RUN_B
 
@@ -34,7 +34,7 @@ def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, list[list[Sample]]
     """Record and samples of a finished run.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the folder has no finished run.
     """
     record = read_record(folder)
     if record is None:
@@ -46,7 +46,7 @@ def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, list[list[Sample]]
 
 
 def pair(a: list[list[Sample]], b: list[list[Sample]]) -> tuple[np.ndarray, np.ndarray]:
-    """``(P,)`` accuracies of the problems that both have: the same row of the file with the same content."""
+    """Accuracies ``(P,)`` of the problems that both runs have: the same row of the file with the same content."""
     one, other = (
         {(row[0].index, row[0].problem): float(np.mean([sample.accuracy for sample in row])) for row in rows}
         for rows in (a, b)
@@ -56,7 +56,7 @@ def pair(a: list[list[Sample]], b: list[list[Sample]]) -> tuple[np.ndarray, np.n
 
 
 def compare(folder_a: Path, folder_b: Path, seed: int = 0) -> tuple[dict[str, Paired], list[str]]:
-    """Paired comparisons by benchmark, the macro average last if there are several, and what makes them unlike.
+    """Paired comparisons by benchmark, with the macro average last if there are several, and notes on differences.
 
     Raises:
         ValueError: a run is not finished, or they have no problem in common.

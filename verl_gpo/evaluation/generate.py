@@ -23,7 +23,7 @@ def build_engine(settings: EvaluationSettings, seed: int) -> Any:
 
 
 def share(settings: EvaluationSettings, shard: int, shards: int) -> list[Task]:
-    """What one engine has to draw: its part of what the benchmarks lack, less what it has drawn itself."""
+    """The tasks of one engine: its share of the missing samples, without those that it has drawn already."""
     done = {sample.task for name in settings.benchmarks for sample in read_samples(file_of(settings.out, name))}
     part = (shard, shards)
     own = {sample.task for name in settings.benchmarks for sample in read_samples(file_of(settings.out, name, part))}
@@ -36,16 +36,16 @@ def draw(
     """Draw one engine's share into its files.
 
     Args:
-        started: called with the number of samples once the engine is there; what it returns is called after each.
+        started: called with the number of samples when the engine has started; its result is called after each sample.
 
     Returns:
-        What went wrong, a line for each sample that could not be drawn or graded. They are missing, the others not.
+        One line for each sample that could not be drawn or graded. Only these are missing.
     """
     tasks = share(settings, shard, shards)
     if not tasks:
         return []
-    # vLLM's CPU backend knows no seeds of single requests, and on a GPU they slow sampling down: the engine has one,
-    # another one each time, or a run that goes on would meet the random numbers again that it has used.
+    # vLLM's CPU backend ignores seeds of single requests, and on a GPU they slow sampling down, so only the engine has
+    # a seed. It differs in each call, because a resumed run would otherwise draw the same random numbers again.
     seed = int(digest(settings.seed, shard, shards, len(tasks), tasks[0]), 16) % 2**31
     engine = build_engine(settings, seed)
     try:
@@ -79,7 +79,7 @@ async def _one(settings: EvaluationSettings, task: Task, engine: Any) -> Sample:
     try:
         prompt_ids = usable_ids(engine, prompt, settings.template)
     except UnusablePrompt as error:
-        # The problem stays in the benchmark, unanswered: without it the score would be of another benchmark.
+        # The problem counts as not answered; without it the score would be that of another benchmark.
         response, tokens, finish = "", 0, f"{REFUSED}{error}"
     else:
         continuation = await engine.generate(prompt_ids, settings.max_tokens)

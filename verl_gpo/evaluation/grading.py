@@ -1,4 +1,4 @@
-"""A reward function as an evaluator reads it: accuracy and the answer that was given, besides the score."""
+"""Calls a reward function and reads the accuracy and the answer from its result, besides the score."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..inference.task import Prompt, call_reward
 
 
 class Verdict(NamedTuple):
-    """Of one response.
+    """The result for one response.
 
     ``score`` is what training would reward. ``accuracy``, in [0, 1], is the ``acc`` that the function returns, or else
     the score. ``prediction`` is its ``pred``: "" if the response gives no answer, None if the function reports none.

@@ -1,4 +1,4 @@
-"""What benchmarks report of a problem's samples: avg@k, pass@k, maj@k.
+"""The measures that benchmarks report: avg@k, pass@k, maj@k.
 
 Suffixes: ``_P`` is a problem, ``_N`` a sample of it, ``_B`` a random subset of ``_K`` samples, ``_A`` an answer.
 Intervals and tests over problems are those of :mod:`verl_gpo.statistics`.
@@ -10,19 +10,19 @@ import numpy as np
 
 
 def avg_at_k(accuracy_PN: np.ndarray) -> np.ndarray:
-    """``(P,)`` mean accuracy of each problem's samples: an unbiased estimate of pass@1, whatever k."""
+    """Mean accuracy of each problem's samples, shape ``(P,)``: an unbiased estimate of pass@1 for every k."""
     return np.asarray(accuracy_PN, dtype=float).mean(axis=1)
 
 
 def pass_at_k(right_P: np.ndarray, n: int, k: int) -> np.ndarray:
-    """``(P,)`` probability that at least one of ``k`` samples is right, without bias.
+    """Unbiased estimate of the probability that at least one of ``k`` samples is right. Shape ``(P,)``.
 
     ``1 - C(n - c, k) / C(n, k)``, as the product of ``1 - k / i`` over ``i = n - c + 1 .. n``, which neither overflows
     nor cancels (Chen et al. 2021, arXiv 2107.03374, section 2.1).
 
     Args:
-        right_P: right samples ``c`` of each problem.
-        n: samples of each problem.
+        right_P: number ``c`` of right samples of each problem.
+        n: number of samples of each problem.
         k: from 1 to ``n``.
 
     Raises:
@@ -34,7 +34,7 @@ def pass_at_k(right_P: np.ndarray, n: int, k: int) -> np.ndarray:
     if right_P.size and not (right_P.min() >= 0 and right_P.max() <= n):
         raise ValueError(f"right samples must be from 0 to {n}")
     i_N = np.arange(1, n + 1)
-    # The product runs over the last c factors; one that is 0 or less means that no k samples can all be wrong.
+    # The product runs over the last c factors; a factor of 0 or less means that no k samples can all be wrong.
     factors_PN = np.where(i_N > (n - right_P)[:, None], np.maximum(1 - k / i_N, 0.0), 1.0)
     return 1 - factors_PN.prod(axis=1)
 
@@ -42,13 +42,13 @@ def pass_at_k(right_P: np.ndarray, n: int, k: int) -> np.ndarray:
 def maj_at_k(votes_PN: np.ndarray, accuracy_PN: np.ndarray, k: int, draws: int = 1000, seed: int = 0) -> np.ndarray:
     """``(P,)`` expected accuracy of the answer that most of ``k`` samples give (Wang et al. 2023, arXiv 2203.11171).
 
-    Answers that tie for the most votes share: their accuracies are averaged, the expectation of breaking the tie by
-    lot. An answer's accuracy is the mean over the problem's samples that give it. With ``k`` below the number of
+    If several answers have the most votes, their accuracies are averaged, which is the expectation of a random choice
+    among them. An answer's accuracy is the mean over the problem's samples that give it. With ``k`` below the number of
     samples it is averaged over ``draws`` random subsets of ``k``, seeded; with all of them it is exact.
 
     Args:
-        votes_PN: integers, equal where two samples of a problem give the same answer; -1 for none, which is no vote.
-            A problem without a vote counts 0.
+        votes_PN: integers, equal if two samples of a problem give the same answer; -1 if a sample gives no answer. A
+            problem without any answer counts 0.
         accuracy_PN: of the samples, in [0, 1].
         k: from 1 to N.
 

@@ -1,13 +1,13 @@
-"""The protocol of the field: how the papers that a score is compared with sample each benchmark."""
+"""The common protocol: how published papers, to which a score is compared, sample each benchmark."""
 
 from __future__ import annotations
 
 from ..data.registry import DATASETS, REASONING_GYM
 
-#: DeepSeek-R1 (arXiv 2501.12948, section 3) samples every benchmark so; published scores of reasoning models follow it.
+#: Settings of DeepSeek-R1 (arXiv 2501.12948, section 3), which published scores of reasoning models use.
 TEMPERATURE, TOP_P, MAX_TOKENS = 0.6, 0.95, 32_768
 
-#: Samples of each problem: the fewer problems, the more samples, so that chance in them stays small beside the choice
+#: Samples of each problem: benchmarks with fewer problems get more samples, so that their noise is small beside that
 #: of problems. avg@32 on AIME is DAPO's (arXiv 2503.14476).
 SAMPLES: dict[str, int] = {
     "aime24": 32,
@@ -22,12 +22,12 @@ SAMPLES: dict[str, int] = {
     "mmlu_stem": 1,
     "mmlu_pro": 1,
 }
-#: Of files of one's own, and of reasoning-gym's tasks.
+#: Samples for the user's own files and for reasoning-gym's tasks.
 OTHER_SAMPLES = 4
 
 
 def samples_of(benchmark: str) -> int:
-    """Samples of each problem where the command line does not say."""
+    """Number of samples of each problem if the command line does not set it."""
     return SAMPLES.get(benchmark, OTHER_SAMPLES)
 
 

@@ -1,4 +1,4 @@
-"""A run's folder: what its samples were drawn with, and whether they fit what is wanted now."""
+"""A run's folder: the settings that its samples were drawn with, and whether they agree with the present ones."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def check_record(settings: EvaluationSettings) -> None:
     """Refuse to mix samples of different settings in one folder.
 
     Raises:
-        ValueError: names what differs, there and here.
+        ValueError: names the settings that differ, with both values.
     """
     record = read_record(settings.out)
     if record is None:
         if any((settings.out / "samples").glob("*.jsonl")):
             raise ValueError(
-                f"--out={settings.out}: has samples, but no {_FILE} that says of what; choose another folder"
+                f"--out={settings.out}: has samples, but no {_FILE} with their settings; choose another folder"
             )
         return
     refuse(settings.out, record["settings"], settings.drawn_with, "samples")
@@ -87,7 +87,7 @@ def check_samples(settings: EvaluationSettings, samples: Iterable[Sample]) -> No
 
 
 def complete(out: Path, record: dict[str, Any]) -> tuple[dict[str, list[list[Sample]]], dict[str, str]]:
-    """Samples of the benchmarks that have all, by problem, and what the others lack."""
+    """Samples of the complete benchmarks, by problem, and a message for each incomplete one."""
     found, lacking = {}, {}
     for name, size in record["benchmarks"].items():
         problems, k = size["problems"], size["k"]

@@ -1,8 +1,8 @@
-"""The samples on disk: what is there, what is missing, and whose work that is.
+"""The samples on disk: which exist, which are missing, and which engine draws them.
 
-``samples/NAME.jsonl`` holds a benchmark's samples, one a line. An engine appends to a file of its own,
-``NAME.shard-I-of-N.jsonl``, which the next merge takes in: whatever one wrote before it crashed is kept, and another
-number of engines can go on.
+``samples/NAME.jsonl`` has a benchmark's samples, one in each line. Each engine appends to a file of its own,
+``NAME.shard-I-of-N.jsonl``, which the next merge adds to it. So the samples from before a crash are kept, and another
+number of engines can continue.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import IO, Any, NamedTuple
 
 from ..inference import jsonl
 
-#: How ``finish`` begins for a problem whose prompt the engine cannot be given; the reason follows.
+#: Start of ``finish`` for a problem whose prompt the engine cannot process; the reason follows.
 REFUSED = "refused: "
 
 
@@ -35,13 +35,13 @@ class Sample:
     Attributes:
         benchmark, index, sample: which benchmark, row of its file, and sample of that row, from 0.
         response: the text that was graded, special tokens left out.
-        prediction: the answer read from it, "" for none; None where the reward function reports none.
+        prediction: the answer read from it, "" if there is none; None if the reward function reports no answers.
         score, accuracy: see :class:`~verl_gpo.evaluation.grading.Verdict`.
         tokens: length, the end token included.
         finish: ``stop``, or ``length`` if it was cut off, or :data:`REFUSED` and why nothing could be drawn: such a
-            sample has no response, and counts as one that gives no answer.
+            sample has no response, and counts as one without an answer.
         problem: hash of the row's data source, chat and ground truth.
-        settings: hash of what the sample was drawn and graded with.
+        settings: hash of the settings that the sample was drawn and graded with.
     """
 
     benchmark: str
@@ -65,7 +65,7 @@ class Sample:
 
 
 def file_of(out: Path, benchmark: str, shard: tuple[int, int] | None = None) -> Path:
-    """A benchmark's file, or that of one engine's share."""
+    """A benchmark's file, or the file of one engine."""
     part = f".shard-{shard[0]}-of-{shard[1]}" if shard else ""
     return out / "samples" / f"{benchmark.replace(':', '_')}{part}.jsonl"
 
@@ -81,7 +81,7 @@ def write_samples(path: Path, samples: Iterable[Sample]) -> None:
 
 
 def merge(out: Path, benchmark: str) -> list[Sample]:
-    """Take the engines' files into the benchmark's own, each sample once, and return all."""
+    """Merge the engines' files into the benchmark's own, each sample once, and return all."""
     own = file_of(out, benchmark)
     shares = sorted(own.parent.glob(f"{own.stem}.shard-*.jsonl"))
     samples = {sample.task: sample for path in reversed([own, *shares]) for sample in read_samples(path)}
@@ -94,19 +94,19 @@ def merge(out: Path, benchmark: str) -> list[Sample]:
 
 
 def missing(benchmarks: Mapping[str, tuple[int, int]], done: Iterable[Task]) -> list[Task]:
-    """What is still to be drawn; ``benchmarks`` maps names to (problems, samples of each)."""
+    """The tasks that are still to be drawn; ``benchmarks`` maps names to (problems, samples of each)."""
     found = set(done)
     every = (Task(name, i, n) for name, (problems, k) in benchmarks.items() for i in range(problems) for n in range(k))
     return [task for task in every if task not in found]
 
 
 def deal(tasks: Sequence[Task], shard: int, shards: int) -> list[Task]:
-    """One engine's share. Dealt out sample by sample, so that all get as many, and as many of the hard problems."""
+    """One engine's share. Samples are distributed one by one, so that all get equally many, of hard problems, too."""
     return list(tasks[shard::shards])
 
 
 class Writer:
-    """Appends samples to one engine's files, as a context."""
+    """Context manager that appends samples to one engine's files."""
 
     def __init__(self, out: Path, shard: tuple[int, int]):
         self._out, self._shard = out, shard
@@ -122,8 +122,8 @@ class Writer:
     def write(self, sample: Sample) -> None:
         if sample.benchmark not in self._files:
             path = file_of(self._out, sample.benchmark, self._shard)
-            write_samples(path, read_samples(path))  # without a line that was cut off, which would spoil the next one
+            write_samples(path, read_samples(path))  # drops an incomplete last line
             self._files[sample.benchmark] = self._stack.enter_context(path.open("a", encoding="ascii"))
         file = self._files[sample.benchmark]
         file.write(sample.to_line())
-        file.flush()  # no fsync: it would hold up the engine, and what a power cut takes is drawn again
+        file.flush()  # no fsync: it would block the engine, and lost samples are drawn again

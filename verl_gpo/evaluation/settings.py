@@ -1,4 +1,4 @@
-"""The command line of an evaluation, checked before an engine starts, and what its samples depend on."""
+"""The command line of an evaluation, checked before an engine starts, and the settings that its samples depend on."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class EvaluationSettings:
     """An evaluation that can start.
 
     Attributes:
-        drawn_with: all that a sample depends on besides its problem, by name.
+        drawn_with: all settings that a sample depends on besides its problem, by name.
         template: arguments of the chat template.
         engine: arguments of :class:`~verl_gpo.inference.engine.VLLMEngine`.
-        warnings: what is to be said before the start.
+        warnings: warnings to print before the start.
     """
 
     model: str
@@ -78,7 +78,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--model", required=True, help="Hugging Face folder or name")
     parser.add_argument("--benchmarks", required=True, help="comma-separated: names of data sets, or NAME=FILE.parquet")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run; called again, it goes on")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; the same command continues it")
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="benchmarks are DIR/NAME/test.parquet")
     parser.add_argument("--reward", help="FILE.py or FILE.py:FUNCTION instead of the shared grader")
     add_template_option(parser)
@@ -90,7 +90,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--max-model-len", type=int, help="prompt and response (default: the model's)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tensor-parallel-size", type=int, default=1, help="GPUs of one engine")
-    parser.add_argument("--engines", type=int, help="engines side by side (default: as many as the GPUs allow)")
+    parser.add_argument("--engines", type=int, help="number of engines (default: as many as the GPUs allow)")
     parser.add_argument("--concurrency", type=int, default=512, help="requests that an engine is given at once")
     parser.add_argument("--engine", action="append", default=[], metavar="KEY=VALUE", help="setting of vLLM's engine")
     parser.add_argument("--shard", help=argparse.SUPPRESS)  # I/N: this process is one of the engines
@@ -122,7 +122,7 @@ def make_settings(args: argparse.Namespace) -> EvaluationSettings:
         "reward": reward_id,
         "engine": kept,
     }
-    if template:  # a folder that was drawn without stays valid
+    if template:  # so a folder that was drawn without this setting stays valid
         drawn_with["apply_chat_template_kwargs"] = template
     return EvaluationSettings(
         args.model,
@@ -196,15 +196,15 @@ def _prepared(name: str, data: Path, warnings: list[str]) -> Path:
 
 
 def _check_reward(benchmark: Benchmark, reward: Callable[..., Any], shared_grader: bool, warnings: list[str]) -> None:
-    """Grade an empty response to the first row of each data source: better now than after all were drawn."""
+    """Grade an empty response to the first row of each data source, to find errors before anything is drawn."""
     for prompt in {prompt.data_source: prompt for prompt in reversed(benchmark.prompts)}.values():
         try:
             if shared_grader:
                 kind = grader_of(prompt.data_source)
                 if kind == "math":
-                    shared()  # is math-verify there?
+                    shared()  # fails if math-verify is not installed
                 elif kind == REASONING_GYM and not installed():
-                    warnings.append(f"{benchmark.name}: graded by exact match, for want of the package reasoning-gym")
+                    warnings.append(f"{benchmark.name}: graded by exact match, because reasoning-gym is not installed")
             asyncio.run(grade(reward, prompt, ""))
         except UnknownDataSource as error:
             raise ValueError(f"--benchmarks={benchmark.name}: {error}; or give --reward FILE.py") from error

@@ -1,4 +1,4 @@
-"""What a run says: a table, ``summary.json`` and ``summary.png``."""
+"""The results of a run: a table, ``summary.json`` and ``summary.png``."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ Row = dict[str, Any]
 
 
 def votes(predictions_N: Sequence[str | None]) -> list[int]:
-    """Answers as numbers, equal where their normalised text is; -1 for none. The grader is not asked: it knows more."""
+    """Answers as numbers, equal if their normalised text is; -1 for none. The grader is not used for it."""
     known: dict[str, int] = {}
     texts = [normalise(prediction or "") for prediction in predictions_N]
     return [known.setdefault(text, len(known)) if text else -1 for text in texts]
 
 
 def measure(rows_PN: Sequence[Sequence[Sample]], seed: int = 0) -> Row:
-    """Statistics of a benchmark, from as many samples of each problem.
+    """Statistics of a benchmark with the same number of samples for each problem.
 
     Returns:
         ``avg``, and ``pass`` and ``maj`` by k (1, 2, 4 ... and all), each ``{"value", "low", "high"}``; ``maj`` is None
-        where the reward function reports no predictions. ``tokens`` is a mean, ``truncated`` and ``unanswered`` shares.
+        if the reward function reports no predictions. ``tokens`` is a mean, ``truncated`` and ``unanswered`` shares.
     """
     samples = [sample for row in rows_PN for sample in row]
     count, n = len(rows_PN), len(rows_PN[0])
@@ -69,7 +69,7 @@ def percent(share: float, signed: bool = False) -> str:
 
 
 def table(rows: dict[str, Row]) -> Table:
-    """One row a benchmark, in percent; pass@k and maj@k with all samples."""
+    """One row for each benchmark, in percent; pass@k and maj@k with all samples."""
     view = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1))  # narrow enough for 80 columns
     view.add_column("benchmark", overflow="fold")
     for column in ("problems", "k", "avg@k [95 %]", "pass@k", "maj@k", "tokens", "cut off"):

@@ -1,9 +1,9 @@
-"""vLLM alone, without a trainer and without Ray: the ground of ``offline``, ``evaluation``, ``calibrate``, ``report``.
+"""vLLM without a trainer and without Ray. ``offline``, ``evaluation``, ``calibrate`` and ``report`` use it.
 
 - :mod:`~verl_gpo.inference.engine`       vLLM as the ``Sampler`` of :mod:`verl_gpo.core`
 - :mod:`~verl_gpo.inference.task`         prompts and rewards, as verl has them
-- :mod:`~verl_gpo.inference.launch`       several engines side by side, a process each
+- :mod:`~verl_gpo.inference.launch`       several engines at the same time, one process for each
 - :mod:`~verl_gpo.inference.settings`     ``KEY=VALUE`` arguments of the command lines
-- :mod:`~verl_gpo.inference.fingerprint`  what drawn samples depend on (``model``: which checkpoint it was)
+- :mod:`~verl_gpo.inference.fingerprint`  the settings that drawn samples depend on (``model``: which checkpoint it was)
 - :mod:`~verl_gpo.inference.jsonl`        records on disk that survive a crash
 """

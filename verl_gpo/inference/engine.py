@@ -1,4 +1,4 @@
-"""vLLM alone as the engine's ``Sampler``: no trainer, no Ray. On the CPU where there is no GPU."""
+"""vLLM as the ``Sampler`` of GPO's procedure, without a trainer and Ray. It runs on the CPU if there is no GPU."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..core.stall import EngineClock, watched
 from ..core.types import Continuation, SamplingError, Tokens
 from .task import Prompt, UnusablePrompt
 
-#: What vLLM needs on a CPU, where the caller says nothing else: most CPUs only emulate bfloat16, and the default block
-#: of 128 tokens is longer than a small task's prefixes, which are cached in whole blocks.
+#: Defaults of vLLM's settings on a CPU: most CPUs only emulate bfloat16, and the default block of 128 tokens is longer
+#: than the prefixes of a small task, which are only cached in whole blocks.
 _CPU_ENGINE = {"dtype": "float32", "block_size": 16, "enforce_eager": True, "distributed_executor_backend": "uni"}
 
 
@@ -22,9 +22,9 @@ class VLLMEngine:
 
     Args:
         model: Hugging Face folder or name.
-        max_model_len: most tokens of a request, prompt and response together.
-        temperature, top_p: of all sampling.
-        seed: of the engine. Requests carry seeds of their own only on an accelerator: vLLM's CPU backend cannot.
+        max_model_len: maximal number of tokens of a request, prompt and response together.
+        temperature, top_p: settings of all sampling.
+        seed: the engine's seed. Requests have their own seeds only on an accelerator: vLLM's CPU backend ignores them.
         **engine: further ``AsyncEngineArgs`` of vLLM, for example ``tensor_parallel_size``.
     """
 
@@ -38,7 +38,7 @@ class VLLMEngine:
         **engine: Any,
     ):
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        # GiB. vLLM would take half of the memory, which a small model has no use for.
+        # GiB. By default vLLM would take half of the memory, which a small model does not need.
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
         from vllm import AsyncEngineArgs, SamplingParams
         from vllm.platforms import current_platform
@@ -77,17 +77,17 @@ class VLLMEngine:
         self.tokenizer = self._llm.get_tokenizer()
 
     def decode(self, token_ids: list[int]) -> str:
-        """Text of token ids, nothing left out or tidied up: what splitters need."""
+        """Text of token ids, with special tokens and unchanged white space, as splitters need it."""
         return self.tokenizer.decode(token_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
     async def generate(self, context: list[int], max_tokens: int, seed: int | None = None) -> Continuation:
         """Continue a list of token ids.
 
         Returns:
-            ``source`` says why it ended, in vLLM's words: ``stop``, or ``length`` for a response that was cut off.
+            ``source`` is vLLM's finish reason: ``stop``, or ``length`` for a response that was cut off.
 
         Raises:
-            SamplingError: the engine refused the request, broke it off, or returned nothing.
+            SamplingError: the engine refused the request, aborted it, or returned nothing.
         """
         own = {"seed": seed} if self._seeded and seed is not None else {}
         started = time.perf_counter()
@@ -104,8 +104,8 @@ class VLLMEngine:
         if output is None or not output.outputs[0].token_ids:
             raise SamplingError("the engine returned no tokens")
         best = output.outputs[0]
-        if best.finish_reason not in ("stop", "length"):  # what was written so far has no outcome
-            raise SamplingError(f"the engine broke off: finish reason {best.finish_reason}")
+        if best.finish_reason not in ("stop", "length"):  # an aborted response has no outcome
+            raise SamplingError(f"the engine aborted the request: finish reason {best.finish_reason}")
         token_ids = tuple(best.token_ids)
         log_probs = tuple(entry[token].logprob for entry, token in zip(best.logprobs, token_ids, strict=True))
         seconds = time.perf_counter() - started
@@ -120,8 +120,8 @@ def usable_ids(engine: Any, prompt: Prompt, template: Mapping[str, Any] | None =
     """The token ids of a prompt that the engine can continue.
 
     Args:
-        engine: with ``tokenizer`` and, where its requests have a bound, ``max_model_len``: most tokens of prompt and
-            response.
+        engine: has ``tokenizer`` and, if its requests are limited, ``max_model_len``: the maximal number of tokens of
+            prompt and response.
         template: arguments of the chat template.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What drawn samples depend on, as values to keep beside them: a call with others must not go on in the same folder."""
+"""The settings that drawn samples depend on. They are stored with the samples, so that a folder has only one set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..graders.score import compute_score
 from .settings import read_settings
 from .task import load_reward
 
-#: Settings of vLLM that change its speed, and not what it samples from.
+#: Settings of vLLM that change its speed, and not the distribution that it samples from.
 SPEED = frozenset(
     ["gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens", "enforce_eager", "enable_prefix_caching"]
     + ["block_size", "swap_space", "cpu_offload_gb", "distributed_executor_backend", "disable_custom_all_reduce"]
@@ -37,10 +37,10 @@ def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, t
 
 
 def refuse(out: Path, there: Mapping[str, Any], here: Mapping[str, Any], things: str) -> None:
-    """Refuse to mix what different settings have drawn in one folder.
+    """Refuse to mix samples of different settings in one folder.
 
     Raises:
-        ValueError: names what differs, there and here.
+        ValueError: names the settings that differ, with both values.
     """
     differing = difference(there, here)
     if differing:
@@ -49,13 +49,13 @@ def refuse(out: Path, there: Mapping[str, Any], here: Mapping[str, Any], things:
 
 
 def engine_settings(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a command line says of the engine: ``--engine`` and the options that have a name of their own.
+    """The engine's settings on a command line: ``--engine`` and the options with a name of their own.
 
     Returns:
-        Those of ``--engine`` that samples depend on, and all of them, as the engine takes them.
+        The settings of ``--engine`` that samples depend on, and all settings, as the engine takes them.
 
     Raises:
-        ValueError: a setting that is no KEY=VALUE, or that has an option of its own.
+        ValueError: a setting that is not KEY=VALUE, or that has an option of its own.
     """
     engine = read_settings(args.engine)
     for key, option in (("tensor_parallel_size", "--tensor-parallel-size"), ("max_model_len", "--max-model-len")):
@@ -84,7 +84,7 @@ def identified_reward(where: str | None) -> tuple[Callable[..., Any], str]:
         function = load_reward(where)
     except ValueError as error:
         raise ValueError(f"--{error}") from error
-    except Exception as error:  # the file runs code of its own
+    except Exception as error:  # the user's file may raise anything
         raise ValueError(f"--reward={where!r}: cannot be loaded ({error!r})") from error
     path, _, name = where.partition(":")
     return function, f"{Path(path).name}:{name or 'compute_score'}@{_hash([Path(path)])}"

@@ -1,4 +1,4 @@
-"""Records on disk, one a line, appended as they are made: what was written before a crash is kept."""
+"""Records on disk, one in each line, appended when they are made, so that a crash loses no finished record."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ T = TypeVar("T")
 
 
 def read(path: Path, build: Callable[[dict[str, Any]], T], thing: str) -> list[T]:
-    """Records of a file, none if it is not there. A last line that was cut off is left out.
+    """The records of a file; [] if the file does not exist. An incomplete last line is left out.
 
     Args:
-        build: makes a record from what JSON holds; a ValueError, TypeError or KeyError says that it is none.
-        thing: what a record is called.
+        build: makes a record from the parsed JSON; it raises ValueError, TypeError or KeyError if it is not one.
+        thing: name of a record in error messages.
 
     Raises:
-        ValueError: another line is no record; the message names it.
+        ValueError: another line is not a record; the message names it.
     """
     if not path.exists():
         return []
     lines = path.read_bytes().split(b"\n")
     records = []
-    for number, line in enumerate(lines[:-1], start=1):  # what follows the last line break is "" or cut off
+    for number, line in enumerate(lines[:-1], start=1):  # the text after the last line break is "" or incomplete
         try:
             records.append(build(json.loads(line)))
         except (ValueError, TypeError, KeyError) as error:
-            # A file system may have written the line break, and not all before it.
+            # After a crash the file system may have kept the line break without all of the text before it.
             if number == len(lines) - 1:
                 break
             raise ValueError(f"{path}, line {number}: not a {thing} ({error}); remove the line to go on") from error
@@ -37,7 +37,7 @@ def read(path: Path, build: Callable[[dict[str, Any]], T], thing: str) -> list[T
 
 
 def replace(path: Path, lines: Iterable[str]) -> None:
-    """Write a file at once: it is the old one or the new one whenever the machine stops."""
+    """Replace a file atomically: after a crash it has either the old or the new content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(f".{os.getpid()}.new")
     with new.open("w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Several vLLM engines side by side, a process each: which GPUs one has, and what becomes of what it writes."""
+"""Runs several vLLM engines at the same time, one process for each: assigns GPUs and collects the results."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-#: Seconds between two looks at what the engines have written.
+#: Seconds between two checks of the files that the engines write.
 _POLL = 1.0
-#: Failures that are printed.
+#: Maximal number of failures that are printed.
 _SHOWN = 5
 
 
@@ -25,16 +25,16 @@ def visible_devices() -> list[str]:
     """GPUs of this machine that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
     import torch
 
-    count = torch.cuda.device_count()  # starts nothing on them
+    count = torch.cuda.device_count()  # does not initialize CUDA
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return named.split(",")[:count] if named else [str(number) for number in range(count)]
 
 
 def device_groups(devices: Sequence[str], tensor_parallel: int, engines: int | None = None) -> list[list[str]]:
-    """The GPUs of each engine; on a CPU one engine without, or as many as were asked for.
+    """The GPUs of each engine; without GPUs one engine, or the number that was asked for, with no GPUs each.
 
     Raises:
-        ValueError: there are not enough of them.
+        ValueError: there are not enough GPUs.
     """
     if not devices:
         if tensor_parallel > 1:
@@ -50,13 +50,13 @@ def device_groups(devices: Sequence[str], tensor_parallel: int, engines: int | N
 
 @contextmanager
 def locked(out: Path, name: str = ".lock") -> Iterator[int]:
-    """Keep other calls out of a folder; the processes that inherit the file number keep them out as well.
+    """Lock a folder against other calls. Child processes that inherit the file descriptor hold the lock, too.
 
     Args:
-        name: of the file that is locked, where a call needs but a part of the folder for itself.
+        name: name of the lock file, if a call needs only a part of the folder.
 
     Raises:
-        ValueError: one is at work there.
+        ValueError: another call is writing there.
     """
     out.mkdir(parents=True, exist_ok=True)
     with (out / name).open("w") as file:
@@ -78,17 +78,17 @@ def spread(
     things: str,
     console: Console,
 ) -> list[str]:
-    """Do the work in this process where there is one engine, else with a process for each; with a progress bar.
+    """Do the work in this process if there is one engine, otherwise in one process for each; with a progress bar.
 
     Args:
-        draw_here: does all the work. It calls what it is given with the number of pieces once the engine is there, and
-            what that returns after each piece.
+        draw_here: does all the work. When its engine has started, it calls its argument with the number of pieces of
+            work; it calls the function that this returns after each piece.
         command, out, parts, groups, lock: see :func:`run_processes`.
-        todo: pieces of work.
-        things: what they are called.
+        todo: number of pieces of work.
+        things: name of the pieces in messages.
 
     Returns:
-        What went wrong, a line each.
+        The failures, one line each.
     """
     with ExitStack() as stack:
 
@@ -98,7 +98,7 @@ def spread(
             return progress, progress.add_task(label, total=total)
 
         def started(total: int) -> Callable[[], None]:
-            # Not before the engine, which may fork: the bar has a thread.
+            # Only after the engine has started: the bar has a thread, and the engine may fork.
             progress, task = bar(things, total)
             return lambda: progress.advance(task)
 
@@ -116,17 +116,17 @@ def run_processes(
     lock: int,
     tick: Callable[[int], None],
 ) -> list[str]:
-    """Run a command once for each group of GPUs, and wait for all, whatever becomes of some.
+    """Run a command once for each group of GPUs, and wait for all, even if some fail.
 
     Args:
-        command: it is given ``--shard I/N`` besides.
-        out: its folder; what the processes print goes to ``logs`` in it.
-        parts: the files that process I of N writes a line to for each piece of work, given ``(I, N)``.
-        lock: number of the locked file, which the processes inherit.
-        tick: called now and then with the number of lines that were written.
+        command: the command, to which ``--shard I/N`` is added.
+        out: its folder; the output of the processes goes to ``logs`` in it.
+        parts: gives, for ``(I, N)``, the files to which process I of N writes one line for each piece of work.
+        lock: descriptor of the lock file, which the processes inherit.
+        tick: called regularly with the number of lines that were written.
 
     Returns:
-        What went wrong, a line for each process that did not end well.
+        One line for each process that failed.
     """
     count = len(groups)
     logs = [out / "logs" / f"shard-{shard}-of-{count}.log" for shard in range(count)]
@@ -165,7 +165,7 @@ def run_processes(
 
 
 def draw_share(share: str, draw: Callable[[int, int, Callable[[int], Callable[[], None]]], list[str]]) -> int:
-    """What a process of one engine does: its share ``I/N``, without a bar. Returns the exit status."""
+    """The work of the process of one engine: draws its share ``I/N``, without a bar. Returns the exit status."""
     shard, shards = map(int, share.split("/"))
     failures = draw(shard, shards, lambda total: lambda: None)
     print("\n".join(failures), file=sys.stderr)
@@ -173,7 +173,7 @@ def draw_share(share: str, draw: Callable[[int, int, Callable[[int], Callable[[]
 
 
 def print_failures(failures: Sequence[str], things: str = "failures") -> None:
-    """The first of them, and how many more there are."""
+    """Print the first failures, and the number of the others."""
     for failure in failures[:_SHOWN]:
         print(f"verl_gpo: {failure}", file=sys.stderr)
     if len(failures) > _SHOWN:
@@ -181,19 +181,19 @@ def print_failures(failures: Sequence[str], things: str = "failures") -> None:
 
 
 def exit_status(run: Callable[[], int]) -> int:
-    """That of a command that goes on where it stopped: what it refuses is one line, and so is an interruption."""
+    """Run a command that can be resumed, and return its exit status. An error or an interruption is one line."""
     try:
         return run()
     except ValueError as error:
         print(f"verl_gpo: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("verl_gpo: interrupted; call the command again to go on", file=sys.stderr)
+        print("verl_gpo: interrupted; run the command again to continue", file=sys.stderr)
         return 130
 
 
 class _LineCounter:
-    """Lines of growing files, each byte read once."""
+    """Counts the lines of growing files; each byte is read once."""
 
     def __init__(self, paths: Sequence[Path]):
         self._read = dict.fromkeys(paths, 0)

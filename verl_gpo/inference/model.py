@@ -1,4 +1,4 @@
-"""Which model is this? Two checkpoints may have had the same path."""
+"""Identifies a model by its content, because two checkpoints may have had the same path."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 _WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.gguf")
 _CONFIG = ("config.json", "generation_config.json")
 _TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "chat_template*", "*.model")
-#: Places of a weight file that are read, and bytes at each: the whole would be minutes for a large model.
+#: Number of pieces of a weight file that are read, and bytes of each: reading a large model whole would take minutes.
 _PLACES, _BYTES = 64, 4096
 
 
 def identify(model: str) -> dict[str, str]:
-    """``model`` and ``tokenizer``, values that change with them.
+    """Values for ``model`` and ``tokenizer`` that change when the model or the tokenizer changes.
 
-    A folder is known by its contents: configuration and tokenizer files (the chat template is among them) in full,
-    weights by their sizes and 64 pieces of each file. It may be moved or copied. A model on the hub is known by its
-    name.
+    A folder is identified by its content: configuration and tokenizer files (the chat template is among them) in full,
+    weights by their sizes and 64 pieces of each file. So it may be moved or copied. A model on the hub is identified by
+    its name.
 
     Raises:
         ValueError: a folder without a model, or without a chat template.
@@ -27,11 +27,11 @@ def identify(model: str) -> dict[str, str]:
     folder = Path(model).expanduser()
     if not folder.is_dir():
         if model.startswith(("/", ".", "~")) or model.count("/") != 1:
-            raise ValueError(f"--model={model}: no such folder, and no OWNER/NAME of the hub")
+            raise ValueError(f"--model={model}: no such folder, and not an OWNER/NAME of the hub")
         return {"model": model, "tokenizer": model}
     if not (folder / "config.json").is_file():
         raise ValueError(
-            f"--model={model}: no config.json, so no Hugging Face folder; verl's checkpoints become one with "
+            f"--model={model}: no config.json, so not a Hugging Face folder; convert verl's checkpoints with "
             "python -m verl.model_merger merge"
         )
     if not _has_chat_template(folder):

@@ -11,23 +11,23 @@ import yaml
 
 from ..config import BLOCK, GPOConfig
 
-#: Fields that hold text, which is taken as it is: a pattern such as ``[.!?]`` is a list for YAML.
+#: Fields with text, which is not read as YAML: a pattern such as ``[.!?]`` would be a list.
 _TEXTS = {option.name for option in fields(GPOConfig) if isinstance(option.default, str)}
 
 _NULL = ("", "~", "null")
-#: What the arguments of a chat template cannot be: how prompts are tokenized is not theirs to say.
+#: Arguments that a user may not give to the chat template, because they decide how prompts are tokenized.
 _NOT_TEMPLATE = ("tokenize", "add_generation_prompt", "return_dict", "return_tensors")
 
 
 def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
     """Read ``KEY=VALUE`` arguments; a key may carry its block, as in a verl command.
 
-    Values are read as YAML, those of GPO's fields that hold text as they are, without a pair of quotes around them.
+    Values are read as YAML, except GPO's fields with text: these are taken as they are, without quotes around them.
 
     >>> read_settings(["algorithm.gpo.n_mc=8", "splitter_option=[.!?]"])
     {'n_mc': 8, 'splitter_option': '[.!?]'}
 
-    A value that YAML cannot read is text; whether the setting may hold one is for it to say.
+    A value that YAML cannot read is text; the setting's own check decides whether text is allowed.
 
     Raises:
         ValueError: an argument without ``=``.
@@ -48,7 +48,7 @@ def _value(key: str, value: str) -> Any:
         return value[1:-1] if quoted else None if value in _NULL else value
     try:
         return yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError):  # a date that there is not is a ValueError
+    except (yaml.YAMLError, ValueError):  # YAML raises ValueError for an impossible date
         return value
 
 
@@ -56,7 +56,7 @@ def read_template(pairs: Sequence[str]) -> dict[str, Any]:
     """Arguments of the chat template, verl's ``data.apply_chat_template_kwargs``, as ``KEY=VALUE``.
 
     Raises:
-        ValueError: an argument without ``=``, or one that says how a prompt is tokenized.
+        ValueError: an argument without ``=``, or one that decides how a prompt is tokenized.
     """
     option = "--apply-chat-template-kwargs"
     try:

@@ -18,7 +18,7 @@ from ..data.parquet import to_rows
 
 
 class UnusablePrompt(ValueError):
-    """A prompt that the engine cannot be given, whenever it is tried: the reason."""
+    """A prompt that the engine can never process; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Prompt:
     Attributes:
         index: number of the row in its file.
         messages: the chat that the response follows.
-        data_source, ground_truth, extra_info: what the reward function is given.
+        data_source, ground_truth, extra_info: arguments of the reward function.
     """
 
     index: int
@@ -50,7 +50,7 @@ class Prompt:
             ids = tokenizer.apply_chat_template(
                 self.messages, add_generation_prompt=True, tokenize=True, **(template or {})
             )
-        except Exception as error:  # a template is code of its own, and raises what it likes
+        except Exception as error:  # a template may raise anything
             said = " ".join(str(error).split())
             raise UnusablePrompt(f"the chat template refuses it ({type(error).__name__}: {said})") from error
         return list(ids["input_ids"] if hasattr(ids, "keys") else ids)
@@ -66,7 +66,7 @@ def read_prompts(path: str | Path, limit: int | None = None, answers_are_text: b
         answers_are_text: whether the shared grader reads the ground truths, which takes text and numbers only.
 
     Raises:
-        ValueError: the file is missing, is no parquet file, lacks a column, or has a cell that cannot be used; the
+        ValueError: the file is missing, is not a parquet file, lacks a column, or has a cell that cannot be used; the
             message names row and column.
     """
     import pyarrow as pa
@@ -115,7 +115,7 @@ def _prompt(index: int, row: dict[str, Any], answers_are_text: bool) -> Prompt:
 
 
 def load_reward(where: str) -> Callable[..., Any]:
-    """Load ``FILE.py`` or ``FILE.py:NAME`` (``compute_score`` where no name is given).
+    """Load ``FILE.py`` or ``FILE.py:NAME`` (``compute_score`` if no name is given).
 
     Raises:
         ValueError: no such file, or no such function in it.
@@ -135,9 +135,9 @@ def load_reward(where: str) -> Callable[..., Any]:
 
 
 async def call_reward(compute_score: Callable[..., Any], prompt: Prompt, response: str) -> Any:
-    """What a reward function returns, called as verl's reward manager calls it.
+    """Call a reward function as verl's reward manager does, and return its result.
 
-    A coroutine function is awaited; any other runs in a thread, so that a slow one does not hold up the engine.
+    A coroutine function is awaited; any other runs in a thread, so that a slow one does not block the engine.
     """
     row = {
         "data_source": prompt.data_source,
@@ -157,7 +157,7 @@ class FunctionScorer:
         compute_score: see :func:`call_reward`.
         tokenizer: decodes responses, special tokens left out.
         prompt: the row that the reward function is given.
-        timeout: seconds after which a reward counts as lost; None for no bound.
+        timeout: seconds after which a reward counts as failed; None for no limit.
     """
 
     def __init__(self, compute_score: Callable[..., Any], tokenizer: Any, prompt: Prompt, timeout: float | None = None):
@@ -184,12 +184,12 @@ class FunctionScorer:
         except Exception as error:
             raise ScoringError(repr(error)) from error
         if not math.isfinite(reward):
-            raise ScoringError(f"the reward function gave {reward}")
+            raise ScoringError(f"the reward function returned {reward}")
         return reward
 
 
 def check_reward(compute_score: Callable[..., Any], prompts: Sequence[Prompt]) -> None:
-    """Grade an empty response to the first row of each data source: better now than after all were drawn.
+    """Grade an empty response to the first row of each data source, to find errors before anything is drawn.
 
     Raises:
         ValueError: the function fails; the message names row and data source.
@@ -202,7 +202,7 @@ def check_reward(compute_score: Callable[..., Any], prompts: Sequence[Prompt]) -
 
 
 class _Nothing:
-    """Decodes no tokens to no text."""
+    """A tokenizer whose decoded text is always empty."""
 
     def decode(self, token_ids: Sequence[int], skip_special_tokens: bool) -> str:
         return ""

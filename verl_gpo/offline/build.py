@@ -3,8 +3,8 @@
     python -m verl_gpo.offline.build --model M --data P.parquet --reward FILE.py --out DIR --method gpo n_mc=8
 
 draws rollouts through vLLM, finds critical steps, draws continuations from the states before them, and pairs those
-with different outcomes. What was drawn is kept in ``DIR/records.jsonl``: called again, the command goes on where it
-stopped; called with other options of the choice of pairs, it chooses anew and draws nothing.
+with different outcomes. All draws are kept in ``DIR/records.jsonl``. Called again, the command continues where it
+stopped. Called with other options for the choice of pairs, it chooses them again and draws nothing.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from .build_settings import BuildSettings, make_settings, parse_args
 from .explore import Explorer
 from .records import Record, Task, Writer, file_of, merge, read_records
 
-#: Prompts that are begun within a token budget before it is known what one costs.
+#: Number of prompts that are started under a token budget before the cost of one is known.
 _FIRST = 8
-#: What a process of one engine runs.
+#: Command of the process of one engine.
 _COMMAND = (sys.executable, "-m", "verl_gpo.offline.build")
 
 
@@ -48,7 +48,7 @@ def build_tokenizer(settings: BuildSettings) -> Any:
 
 
 def missing(settings: BuildSettings, done: Sequence[Record]) -> list[Task]:
-    """What is still to be drawn, should the budget allow it."""
+    """The tasks that are still to be drawn, if the budget allows it."""
     if settings.token_budget and sum(record.cost for record in done) >= settings.token_budget:
         return []
     found = {record.task for record in done}
@@ -60,22 +60,23 @@ def draw(settings: BuildSettings, shard: int, shards: int, started: Callable[[in
     """Draw one engine's share into its part.
 
     Args:
-        started: called with the number of prompts once the engine is there; what it returns is called after each.
+        started: called with the number of prompts when the engine has started; the function that it returns is called
+            after each prompt.
 
     Returns:
-        What went wrong, a line for each prompt that could not be drawn. They are missing, the others not.
+        One line for each prompt that could not be drawn. Only these are missing.
     """
     done, own = read_records(file_of(settings.out)), read_records(file_of(settings.out, (shard, shards)))
     build_report.check_records(settings, [*done, *own])
     found = {record.task for record in own}
     tasks = [task for task in missing(settings, done)[shard::shards] if task not in found]
-    # What is left of the budget is shared out evenly; 0 is no bound.
+    # The rest of the budget is divided evenly among the engines; 0 is no limit.
     left = -(-(settings.token_budget - sum(record.cost for record in done)) // shards) if settings.token_budget else 0
     spent = sum(record.cost for record in own)
     if not tasks or (left and spent >= left):
         return []
-    # Requests have no seeds of their own on a CPU: the engine has one, another one each time, or a build that goes on
-    # would meet the random numbers again that it has used.
+    # Requests have no seeds of their own on a CPU, only the engine has one. It differs in each call, because a resumed
+    # build would otherwise draw the same random numbers again.
     seed = int(digest(settings.config.seed, shard, shards, len(tasks), tasks[0]), 16) % 2**31
     engine = build_engine(settings, seed)
     try:
@@ -120,7 +121,7 @@ async def _draw(
         tick()
 
     def wanted() -> bool:
-        """Whether to begin another prompt, by what those at work will probably cost."""
+        """Whether to start another prompt, given the expected cost of those in progress."""
         if not budget:
             return len(at_work) < settings.concurrency
         if not costs:
@@ -135,11 +136,11 @@ async def _draw(
             return failures
         done, at_work = await asyncio.wait(at_work, return_when=asyncio.FIRST_COMPLETED)
         for finished in done:
-            finished.result()  # raises what it raised
+            finished.result()  # raises the task's exception
 
 
 def _draw_all(settings: BuildSettings, argv: Sequence[str], lock: int, todo: int, console: Console) -> list[str]:
-    """Draw what is missing: in this process, or with one for each engine where there are several."""
+    """Draw what is missing: in this process, or in one process for each engine if there are several."""
     groups = device_groups(visible_devices(), settings.tensor_parallel, settings.engines)[:todo]
     return spread(
         lambda started: draw(settings, 0, 1, started),
@@ -164,7 +165,7 @@ def build(settings: BuildSettings, argv: Sequence[str], draws: bool, console: Co
     """Draw what is missing, and write the pairs. Returns the exit status.
 
     Raises:
-        ValueError: the folder holds something else, or is in use.
+        ValueError: the folder has records of other settings, or is in use.
     """
     failures: list[str] = []
     with locked(settings.out) as lock:
@@ -189,7 +190,7 @@ def build(settings: BuildSettings, argv: Sequence[str], draws: bool, console: Co
     if settings.token_budget and lacking == 0 and sum(record.cost for record in records) < settings.token_budget:
         print("verl_gpo: warning: the prompts ran out before the token budget: give more --visits", file=sys.stderr)
     if lacking and (failures or not settings.token_budget):
-        print(f"verl_gpo: {lacking} prompts are missing; call the command again to go on", file=sys.stderr)
+        print(f"verl_gpo: {lacking} prompts are missing; run the command again to continue", file=sys.stderr)
         return 1 if draws else 0
     return 0
 

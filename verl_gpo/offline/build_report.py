@@ -1,4 +1,4 @@
-"""A build's folder: what it was drawn with, the pairs, and what they cost."""
+"""A build's folder: the settings that it was drawn with, the pairs, and their cost."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def check_run(settings: BuildSettings) -> None:
         there = json.loads((settings.out / _RUN).read_text(encoding="utf-8"))
     except FileNotFoundError:
         if any(settings.out.glob(f"{file_of(settings.out).stem}*.jsonl")):
-            raise ValueError(f"--out={settings.out}: has records, but no {_RUN} that says of what") from None
+            raise ValueError(f"--out={settings.out}: has records, but no {_RUN} with their settings") from None
         return
     except (OSError, ValueError) as error:
         raise ValueError(f"{settings.out / _RUN}: cannot be read ({error})") from error
@@ -63,7 +63,7 @@ def check_records(settings: BuildSettings, records: Iterable[Record]) -> None:
 
 
 def left_out(settings: BuildSettings, records: Iterable[Record]) -> dict[int, str]:
-    """Row of the data to the reason why the engine cannot be given its prompt."""
+    """Row of the data -> the reason why the engine cannot process its prompt."""
     return {r.index: r.left_out for r in records if r.left_out and r.index < len(settings.prompts)}
 
 
@@ -97,7 +97,7 @@ def write_pairs(settings: BuildSettings, records: Sequence[Record], tokenizer: A
 def summarise(
     settings: BuildSettings, records: Sequence[Record], pairs: Sequence[Pair], tally: Tally
 ) -> dict[str, Any]:
-    """What the records that are used cost, and what came of them; JSON."""
+    """Cost and results of the records that are used, as JSON."""
     prompts = {record.index for record in records}
     tokens = {purpose: sum(r.tokens[purpose] for r in records) for purpose in ("root", "value", "reentry")}
     roots = [rollout.reward for record in records for rollout in record.roots]
@@ -139,14 +139,14 @@ def _print(report: dict[str, Any], out: Path, console: Console) -> None:
         ("states, and of them with pairs", f"{report['states']:,}, {report['states_with_pairs']:,}"),
         ("rollouts there", f"{report['rollouts_at_states']:,}"),
         ("cut off, repeated", f"{report['truncated']:,}, {report['repeated']:,}"),
-        ("pairs whose text TRL tokenizes otherwise", _reasons(report["text_differs"])),
-        ("pairs that messages cannot hold", f"{sum(report['chat_left_out'].values()):,}"),
+        ("pairs whose text TRL tokenizes differently", _reasons(report["text_differs"])),
+        ("pairs that cannot be written as messages", f"{sum(report['chat_left_out'].values()):,}"),
         ("tokens, all", f"{tokens['total']:,}"),
         ("tokens, root rollouts", f"{tokens['root']:,}"),
         ("tokens, search", f"{tokens['value']:,}"),
         ("tokens, rollouts from reset states", f"{tokens['reentry']:,}"),
         ("tokens drawn beyond the budget, not used", f"{tokens['unused']:,}"),
-        ("rollouts and rewards lost", f"{report['failures']:,}"),
+        ("rollouts and rewards that failed", f"{report['failures']:,}"),
     ]
     for name, value in rows:
         table.add_row(name, value)

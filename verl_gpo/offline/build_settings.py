@@ -1,4 +1,4 @@
-"""The command line of a build, checked before an engine starts, and what its records depend on."""
+"""The command line of a build, checked before an engine starts, and the settings that its records depend on."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class BuildSettings:
 
     Attributes:
         problems: hashes of the prompts.
-        visits: how often each prompt is visited at most.
-        token_budget: tokens that the records that are used may cost together; 0 for no bound.
-        drawn_with: all that a record depends on besides its prompt, by name.
+        visits: highest number of visits of each prompt.
+        token_budget: number of tokens that the used records may cost together; 0 for no limit.
+        drawn_with: all settings that a record depends on besides its prompt, by name.
         template: arguments of the chat template.
         engine: arguments of :class:`~verl_gpo.inference.engine.VLLMEngine`.
     """
@@ -66,34 +66,37 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", required=True, help="Hugging Face folder or name")
     parser.add_argument("--data", required=True, help="parquet file in verl's schema")
     parser.add_argument("--reward", help="FILE.py or FILE.py:FUNCTION instead of the shared grader")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the build; called again, it goes on")
-    parser.add_argument("--method", choices=list(METHODS), default="gpo", help="what the pairs are of")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the build; the same command continues it")
+    parser.add_argument("--method", choices=list(METHODS), default="gpo", help="state from which the pairs are drawn")
     add_template_option(parser)
     parser.add_argument("--roots", type=int, default=8, help="rollouts from each prompt")
     parser.add_argument("--prompts", type=int, help="only the first prompts of the file (default: all)")
-    parser.add_argument("--visits", type=int, default=1, help="how often each prompt is visited at most")
+    parser.add_argument("--visits", type=int, default=1, help="highest number of visits of each prompt")
     parser.add_argument(
         "--token-budget",
         metavar="TOKENS|DIR",
-        help="stop at so many generated tokens, or at as many as the build in DIR has used (default: no bound)",
+        help="stop at this number of generated tokens, or at the number that the build in DIR used (default: none)",
     )
-    parser.add_argument("--response-length", type=int, default=1024, help="most tokens of a response, prefix included")
+    parser.add_argument("--response-length", type=int, default=1024, help="most tokens of a response, with its prefix")
     parser.add_argument("--max-model-len", type=int, help="prompt and response (default: the model's)")
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--top-p", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--select", choices=list(RULES), default="balanced", help="which continuations are paired")
-    parser.add_argument("--max-pairs", type=int, default=0, help="most pairs of a state; 0: no bound")
-    parser.add_argument("--min-gap", type=float, default=0.0, help="rewards of a pair differ by more than this")
+    parser.add_argument("--max-pairs", type=int, default=0, help="maximal number of pairs of a state; 0: no limit")
+    parser.add_argument("--min-gap", type=float, default=0.0, help="the rewards of a pair must differ by more")
     parser.add_argument(
-        "--truncated", choices=list(TRUNCATED), default="rejected", help="what a continuation that was cut off may be"
+        "--truncated",
+        choices=list(TRUNCATED),
+        default="rejected",
+        help="how a continuation that was cut off may be used",
     )
     parser.add_argument("--tensor-parallel-size", type=int, default=1, help="GPUs of one engine")
-    parser.add_argument("--engines", type=int, help="engines side by side (default: as many as the GPUs allow)")
-    parser.add_argument("--concurrency", type=int, default=64, help="prompts that an engine is at work on at once")
+    parser.add_argument("--engines", type=int, help="number of engines (default: as many as the GPUs allow)")
+    parser.add_argument("--concurrency", type=int, default=64, help="prompts that an engine works on at once")
     parser.add_argument("--engine", action="append", default=[], metavar="KEY=VALUE", help="setting of vLLM's engine")
-    parser.add_argument("--shard", metavar="I/N", help="draw share I of N, from 0, and no more; for several machines")
-    parser.add_argument("--merge", action="store_true", help="draw nothing; take all shares in and write the pairs")
+    parser.add_argument("--shard", metavar="I/N", help="draw only share I of N, from 0; for several machines")
+    parser.add_argument("--merge", action="store_true", help="draw nothing; merge all shares and write the pairs")
     parser.add_argument("gpo", nargs="*", metavar="KEY=VALUE", help=f"settings of {BLOCK}")
     return parser.parse_args(argv)
 
@@ -134,7 +137,7 @@ def make_settings(args: argparse.Namespace) -> BuildSettings:
         "reward": reward_id,
         "engine": kept,
     }
-    if template:  # a folder that was drawn without stays valid
+    if template:  # so a folder that was drawn without this setting stays valid
         drawn_with["apply_chat_template_kwargs"] = template
     return BuildSettings(
         args.model,
@@ -166,7 +169,7 @@ def _check(args: argparse.Namespace) -> None:
         if value is not None and value < bound:
             raise ValueError(f"--{key.replace('_', '-')}={value}: must be at least {bound}")
     if not args.temperature > 0:
-        raise ValueError(f"--temperature={args.temperature}: must be above 0, or all continuations of a state agree")
+        raise ValueError(f"--temperature={args.temperature}: must be above 0: otherwise all continuations are the same")
     if not 0 < args.top_p <= 1:
         raise ValueError(f"--top-p={args.top_p}: must be above 0 and at most 1")
     if not args.min_gap >= 0:
@@ -176,11 +179,11 @@ def _check(args: argparse.Namespace) -> None:
         if not (shard.isdigit() and shards.isdigit() and int(shard) < int(shards)):
             raise ValueError(f"--shard={args.shard}: must be I/N with I from 0 to N - 1")
         if args.merge:
-            raise ValueError(f"--shard={args.shard}: draws a share, and --merge draws nothing; give one of them")
+            raise ValueError(f"--shard={args.shard}: cannot be given with --merge, which draws nothing")
 
 
 def _config(args: argparse.Namespace) -> tuple[dict[str, Any], GPOConfig]:
-    """What was set of GPO's own, as far as the method heeds it, and the configuration."""
+    """GPO's settings from the command line that the method reads, and the configuration."""
     try:
         given = read_settings(args.gpo)
         if "seed" in given:

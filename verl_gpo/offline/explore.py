@@ -1,4 +1,4 @@
-"""What is drawn for one prompt: root rollouts, and rollouts from reset states."""
+"""Draws the record of one prompt: root rollouts, and rollouts from reset states."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..core.scheduler import Scheduler
 from ..core.types import Sampler, SamplingError, ScoredContinuation, Scorer, Splitter
 from .records import Record, Rollout, State, Task
 
-#: name -> what its pairs are of.
+#: name -> the state from which the continuations of a pair are drawn.
 METHODS: dict[str, str] = {
     "gpo": "rollouts from the state before the critical step",
     "random": "rollouts from the state before a random step: the paper's ablation",
@@ -21,7 +21,7 @@ METHODS: dict[str, str] = {
 
 
 class Explorer:
-    """Draws the records of a build. All prompts share the bound on requests in flight.
+    """Draws the records of a build. All prompts share the limit on requests in flight.
 
     Args:
         method: a key of :data:`METHODS`.
@@ -56,7 +56,7 @@ class Explorer:
         drawn = await draw.roots(self._roots, usage)
         if not drawn:
             raise SamplingError(
-                f"no root rollout: {usage.sampling_failures} were lost, {usage.scoring_failures} without a reward"
+                f"no root rollout: {usage.sampling_failures} failed, {usage.scoring_failures} got no reward"
             )
         roots = tuple(_rollout(sample) for sample in drawn)
         tokens = {"root": usage.tokens, "value": 0, "reentry": 0}
@@ -101,8 +101,8 @@ class Explorer:
             state(group.state, group.prefix, group.critical, tuple(_rollout(sample) for sample in group.rollouts))
             for group in reentry.groups
         ]
-        # The roots are the rollouts that were drawn at s_0. An online trainer learns from them as a group of their own,
-        # so the engine leaves them out; here nobody does.
+        # The roots are the rollouts that were drawn at s_0. An online trainer trains on them as a separate group, so
+        # the procedure leaves them out of its result; here they have to be added.
         if critical is not None and self._config.learn_from in ("reuse", "all"):
             at_start = critical.index + (self._config.reset == "after") == 0
             if at_start and not any(group.state == 0 for group in reentry.groups):

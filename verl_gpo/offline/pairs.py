@@ -1,11 +1,12 @@
 """Preference pairs: two continuations of the same state with different outcomes (GPO's Procedure II).
 
-Which continuations of a state are paired is one of :data:`RULES`. Whatever the rule,
+One of :data:`RULES` decides which continuations of a state are paired. With every rule,
 
-- a continuation that was written twice counts once, and not at all where its two rewards differ;
+- a continuation that was sampled twice counts once, and not at all if its two rewards differ;
 - chosen and rejected differ in reward by more than ``min_gap``;
-- one that was cut off at the response length has a reward, but no end: :data:`TRUNCATED` says what it may be;
-- the same pair, of the same prompt and prefix, occurs once, however often a prompt is visited.
+- a continuation that was cut off at the response length has a reward, but no end: :data:`TRUNCATED` says whether it may
+  be chosen or rejected;
+- the same pair of the same prompt and prefix occurs once, even if a prompt is visited several times.
 """
 
 from __future__ import annotations
@@ -48,11 +49,11 @@ def _all(rollouts_N: Sequence[Rollout], may: May, rng: random.Random) -> list[Co
     return couples
 
 
-#: name -> the couples of one state, those to be preferred first. To add a rule, add an entry, and a line to the tests.
+#: name -> the couples of one state, the preferred ones first. To add a rule, add an entry, and a line to the tests.
 RULES: dict[str, Callable[[Sequence[Rollout], May, random.Random], list[Couple]]] = {
-    # Each continuation once, the best with the worst: no state and no continuation weighs more than its share.
+    # Each continuation once, the best with the worst: no state and no continuation has too much weight.
     "balanced": _balanced,
-    # One pair a state.
+    # One pair of each state.
     "best_worst": lambda rollouts_N, may, rng: _balanced(rollouts_N, may, rng)[:1],
     # Every couple with a difference, in random order.
     "all": _all,
@@ -65,7 +66,7 @@ class Selection:
 
     Attributes:
         rule: a key of :data:`RULES`.
-        max_pairs: most pairs of a state; 0 for no bound.
+        max_pairs: maximal number of pairs of a state; 0 for no limit.
         min_gap: the rewards of a pair differ by more than this.
         truncated: a key of :data:`TRUNCATED`.
     """
@@ -81,7 +82,7 @@ class Pair:
     """Two continuations of one state.
 
     Attributes:
-        record: the visit that it comes from.
+        record: the visit in which it was drawn.
         state: the state; its prefix is part of the pair's prompt.
     """
 
@@ -98,7 +99,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Unpaired:
-    """A continuation by itself, with the side of the pair that it was on."""
+    """A single continuation, with the side of the pair that it was on."""
 
     pair: Pair
     rollout: Rollout
@@ -107,7 +108,7 @@ class Unpaired:
 
 @dataclass
 class Tally:
-    """What became of the rollouts that could be paired."""
+    """Counts what happened to the rollouts that could be paired."""
 
     states: int = 0
     states_with_pairs: int = 0
@@ -127,8 +128,8 @@ def select(records: Iterable[Record], plain: bool, selection: Selection, tally: 
     """The pairs of some records.
 
     Args:
-        plain: pair whole responses, and not what was drawn at reset states.
-        tally: what is counted on the way.
+        plain: pair whole responses, and not the rollouts from reset states.
+        tally: receives the counts.
     """
     may_choose, may_reject = TRUNCATED[selection.truncated]
 
@@ -174,7 +175,8 @@ def _distinct(rollouts_N: Sequence[Rollout]) -> list[Rollout]:
 def unpair(pairs: Iterable[Pair]) -> list[Unpaired]:
     """The continuations of some pairs, each once: the chosen ones are desirable, the rejected ones undesirable.
 
-    One that is chosen in one pair and rejected in another, which graded rewards allow, is left out.
+    A continuation that is chosen in one pair and rejected in another, which is possible with graded rewards, is left
+    out.
     """
     sides: dict[tuple[tuple[int, ...], ...], Unpaired | None] = {}
     for pair in pairs:

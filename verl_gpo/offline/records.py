@@ -1,7 +1,7 @@
-"""What was drawn for each prompt, on disk: the raw material of pairs, which are chosen from it afterwards.
+"""The rollouts of each prompt on disk, from which the pairs are chosen afterwards.
 
-``records.jsonl`` holds one record a line. A process appends to a part of its own, ``records.shard-I-of-N.jsonl``, which
-the next merge takes in.
+``records.jsonl`` has one record in each line. Each process appends to a file of its own,
+``records.shard-I-of-N.jsonl``, which the next merge adds to it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..inference.launch import locked
 
 
 class Task(NamedTuple):
-    """One visit of one prompt: all prompts are visited once, in the order of their file, before any is again."""
+    """One visit of one prompt: all prompts are visited once, in the order of their file, before the second visits."""
 
     visit: int
     index: int
@@ -26,10 +26,10 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True)
 class Rollout:
-    """What the policy wrote after a state, and the reward of the whole response.
+    """A continuation of a state, and the reward of the whole response.
 
     Attributes:
-        token_ids: without the state's own.
+        token_ids: its tokens, without those of the state.
         finish: vLLM's reason: ``stop``, or ``length`` where it was cut off.
     """
 
@@ -46,7 +46,7 @@ class State:
         prefix: response tokens that are kept; none for the prompt itself.
         step, steps: number ``k`` of the state, and the steps ``K`` of the response that it is a state of.
         critical: whether the critical step resets to it.
-        advantage, confidence: of the critical step; None where there is none, or the search needed no value.
+        advantage, confidence: of the critical step; None if there is none, or if the search needed no value.
     """
 
     prefix: tuple[int, ...]
@@ -67,11 +67,11 @@ class Record:
         problem: hash of the row.
         prompt_ids: the chat, tokenized, up to where the response begins.
         roots: rollouts from the prompt.
-        states: reset states and what was drawn there; empty for the method ``plain``.
-        tokens: generated, by purpose: ``root``, ``value`` (the search), ``reentry`` (rollouts from reset states).
-        failures: rollouts and rewards that were lost.
-        settings: hash of what it was drawn with.
-        left_out: why the engine cannot be given the prompt, so that nothing was drawn; "" where something was.
+        states: reset states and their rollouts; empty for the method ``plain``.
+        tokens: tokens generated, by purpose: ``root``, ``value`` (search), ``reentry`` (rollouts from reset states).
+        failures: number of rollouts and rewards that failed.
+        settings: hash of the settings that it was drawn with.
+        left_out: why the engine cannot process the prompt, so that nothing was drawn; "" otherwise.
     """
 
     index: int
@@ -118,7 +118,7 @@ def _rollouts(raw: Iterable[dict[str, Any]]) -> tuple[Rollout, ...]:
 
 
 def file_of(out: Path, shard: tuple[int, int] | None = None) -> Path:
-    """The folder's file, or the part of one process."""
+    """The folder's file, or the file of one process."""
     part = f".shard-{shard[0]}-of-{shard[1]}" if shard else ""
     return out / f"records{part}.jsonl"
 
@@ -129,10 +129,10 @@ def read_records(path: Path) -> list[Record]:
 
 
 def merge(out: Path) -> list[Record]:
-    """Take the parts into the folder's file, each task once, and return all in the order of their tasks.
+    """Merge the processes' files into the folder's file, each task once, and return all in the order of their tasks.
 
     Raises:
-        ValueError: a process is still writing its part.
+        ValueError: a process is still writing its file.
     """
     own = file_of(out)
     parts = sorted(out.glob(f"{own.stem}.shard-*.jsonl"))
@@ -153,10 +153,10 @@ def _lock_of(part: Path) -> str:
 
 
 class Writer:
-    """Appends records to one process's part, as a context.
+    """Context manager that appends records to one process's file.
 
     Raises:
-        ValueError: on entering, where another process writes the same part.
+        ValueError: on entering, if another process writes the same file.
     """
 
     def __init__(self, out: Path, shard: tuple[int, int]):
@@ -166,7 +166,7 @@ class Writer:
 
     def __enter__(self) -> Writer:
         self._stack.enter_context(locked(self._path.parent, _lock_of(self._path)))
-        # Written anew, without a line that was cut off, which would spoil the next one.
+        # Rewritten without an incomplete last line, to which the next record would be appended.
         jsonl.replace(self._path, (record.to_line() for record in read_records(self._path)))
         self._file = self._stack.enter_context(self._path.open("a", encoding="utf-8"))
         return self
@@ -182,8 +182,8 @@ class Writer:
 def within_budget(records: Sequence[Record], budget: int) -> list[Record]:
     """The first records, in order, that together cost at most ``budget`` tokens; all of them where it is 0.
 
-    Several prompts are at work at once, so more is drawn than a budget allows. To take the first ones, whatever came
-    of them, favours no outcome.
+    Several prompts are in progress at once, so more is drawn than a budget allows. Taking the first records, without a
+    look at their outcomes, prefers no outcome.
     """
     if not budget:
         return list(records)

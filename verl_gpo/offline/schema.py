@@ -1,4 +1,4 @@
-"""Pairs as files: the column names of TRL, which LLaMA-Factory and OpenRLHF read as well, and exact token ids besides.
+"""Writes pairs as files with TRL's column names, which LLaMA-Factory and OpenRLHF read, too, and with exact token ids.
 
 ===========================  ==========================================================================
 ``pairs.parquet``            TRL's standard preference format: ``prompt``, ``chosen``, ``rejected``
@@ -8,12 +8,12 @@
 ``dataset_info.json``        names the first and the third to LLaMA-Factory, for its template ``empty``
 ===========================  ==========================================================================
 
-A prompt is the rendered chat and the prefix that is kept. Texts hold what special tokens a rollout has: one that ended
-by itself ends with the end token, one that was cut off does not. ``prompt_ids``, ``chosen_ids``, ``rejected_ids`` and
-``completion_ids`` are the policy's own tokens, which :mod:`verl_gpo.offline.train` trains on. ``text_exact`` tells
-whether TRL's trainers find the same in the text, and ``text_differs`` why not: a key of
-:data:`verl_gpo.offline.seam.DIFFERENCES`. Messages hold a response only where the chat template writes it as the policy
-did: a row that it would change is left out of the chat files, and is in the others.
+A prompt is the rendered chat and the prefix that is kept. Texts contain the special tokens of a rollout: a rollout that
+ended by itself ends with the end token, one that was cut off does not. ``prompt_ids``, ``chosen_ids``, ``rejected_ids``
+and ``completion_ids`` are the policy's own tokens, on which :mod:`verl_gpo.offline.train` trains. ``text_exact`` says
+whether TRL's trainers get the same tokens from the text, and ``text_differs`` why not: a key of
+:data:`verl_gpo.offline.seam.DIFFERENCES`. A row is in the chat files only if the chat template writes the response
+exactly as the policy did; rows that it would change are only in the other files.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def unpaired_rows(rows: Sequence[Unpaired], prompts: Sequence[Prompt], seam: Sea
                     **origin,
                 }
             )
-    # Two continuations may differ in nothing that a message shows; one text is not desirable and undesirable at once.
+    # Two continuations may be the same text as messages, and one text must not be both desirable and undesirable.
     labels: dict[str, set[bool]] = {}
     for one in chat:
         labels.setdefault(_said(one), set()).add(one["label"])

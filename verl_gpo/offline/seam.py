@@ -1,10 +1,10 @@
-"""The seam between a prompt and its continuation, once text stands in for token ids.
+"""The seam: the position between a prompt and its continuation, where text may give other tokens than the token ids.
 
-A trainer that tokenizes the text of the files need not find the tokens that the policy wrote. What TRL 1.12.0 does:
+A trainer that tokenizes the text of the files may get other tokens than the policy wrote. TRL 1.12.0 does this:
 
-- its DPO and KTO trainer call the tokenizer on the prompt, and on prompt and continuation together. Where the tokenizer
-  adds a begin token (Llama 3, R1-Distill) there are two, for the chat template has written one already;
-- its CPO and ORPO trainer add a begin token where a prompt does not start with the tokenizer's own;
+- its DPO and KTO trainers call the tokenizer on the prompt, and on prompt and continuation together. If the tokenizer
+  adds a begin token (Llama 3, R1-Distill), there are two, because the chat template has written one already;
+- its CPO and ORPO trainers add a begin token if a prompt does not start with the tokenizer's own;
 - all append the tokenizer's end token to a continuation that does not end with it: to one that was cut off, and to one
   that ended with another token;
 - messages are written by the chat template, which may strip white space, put in an empty thought, or leave out the
@@ -17,10 +17,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-#: Prompts whose tokens are remembered: the pairs of one prompt follow each other.
+#: Number of prompts whose tokens are cached: the pairs of one prompt follow each other.
 _REMEMBERED = 64
 
-#: Why TRL would find other tokens in a text, in the order in which they are looked for.
+#: Reasons why TRL would get other tokens from a text, in the order in which they are checked.
 DIFFERENCES: dict[str, str] = {
     "seam": "the tokenizer splits the text in another way",
     "begin": "a begin token is added",
@@ -33,8 +33,8 @@ class Written(NamedTuple):
 
     Attributes:
         content: of the assistant's message.
-        exact: whether TRL finds the policy's tokens in the messages.
-        refused: why the messages do not hold the response; "" where they do.
+        exact: whether TRL gets the policy's tokens from the messages.
+        refused: why the response cannot be written as a message; "" if it can.
     """
 
     content: str
@@ -43,7 +43,7 @@ class Written(NamedTuple):
 
 
 class Seam:
-    """Token ids as text, and what a trainer makes of that text.
+    """Turns token ids into text, and checks which tokens a trainer would get from that text.
 
     Args:
         tokenizer: a tokenizer of transformers.
@@ -60,9 +60,9 @@ class Seam:
         return self._tokenizer.decode(list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
     def behind(self, prompt: str, prompt_ids: Sequence[int], token_ids: Sequence[int]) -> str:
-        """Text of a continuation: what it adds to its prompt's, since decoders drop the space before a first token.
+        """Text of a continuation: what it adds to the prompt's text, because decoders may drop a first space.
 
-        Where the prompt ends within a character there is no telling, and it is its own text.
+        If the prompt ends within a character, the continuation's own text is returned.
         """
         text = self.text([*prompt_ids, *token_ids])
         return text[len(prompt) :] if text.startswith(prompt) else self.text(token_ids)
@@ -70,7 +70,7 @@ class Seam:
     def difference(
         self, prompt: str, continuation: str, prompt_ids: Sequence[int], token_ids: Sequence[int]
     ) -> str | None:
-        """Why a TRL trainer would find other tokens in the text: a key of :data:`DIFFERENCES`, or None."""
+        """Why a TRL trainer would get other tokens from the text: a key of :data:`DIFFERENCES`, or None."""
         prompt_ids, token_ids = tuple(prompt_ids), tuple(token_ids)
         if (
             self._prompt_tokens(prompt) != prompt_ids
@@ -97,14 +97,14 @@ class Seam:
         """
         content = self._tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         if not self.text(token_ids).startswith(content):
-            return Written(content, False, "a special token stands within the response")
+            return Written(content, False, "the response contains a special token")
         try:
             asked = self._render(messages, True)
             answered = self._render([*messages, {"role": "assistant", "content": content}], False)
-        except Exception as error:  # a template is code of its own, and raises what it likes
+        except Exception as error:  # a template may raise anything
             return Written(content, False, f"the chat template refuses the response ({type(error).__name__})")
         if not answered.startswith(asked + content):
-            return Written(content, False, "the chat template writes the response otherwise")
+            return Written(content, False, "the chat template changes the response")
         exact = self._prompt_tokens(asked) == tuple(prompt_ids) and self._tokens(answered) == [*prompt_ids, *token_ids]
         return Written(content, exact, "")
 

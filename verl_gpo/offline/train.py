@@ -41,12 +41,12 @@ def build_trainer(settings: TrainSettings) -> Any:
     if method.forms_model:
         args.model_init_kwargs, model = how, settings.model
     else:
-        # Left to itself, this trainer spreads the model over all devices that it sees, which FSDP cannot use.
+        # By default this trainer spreads the model over all visible devices, which does not work with FSDP.
         args.model_init_kwargs = None
         model = AutoModelForCausalLM.from_pretrained(settings.model, trust_remote_code=args.trust_remote_code, **how)
     rows = Dataset.from_dict(settings.columns)
     if settings.method == "kto":
-        # KTO goes through its rows in order, and needs other prompts beside one for its KL term.
+        # KTO uses its rows in order, and its KL term needs rows of different prompts next to each other.
         rows = rows.shuffle(seed=args.seed)
     return getattr(trainers, method.trainer)(
         model=model,
@@ -59,7 +59,7 @@ def build_trainer(settings: TrainSettings) -> Any:
 
 
 def train(settings: TrainSettings) -> dict[str, Any]:
-    """Train and save. Returns what ``train.json`` says."""
+    """Train and save. Returns the content of ``train.json``."""
     args = settings.args
     trainer = build_trainer(settings)
     outcome = trainer.train(resume_from_checkpoint=settings.resume)

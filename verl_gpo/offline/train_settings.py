@@ -17,9 +17,9 @@ import yaml
 
 from ..inference.model import identify
 
-#: Written last: a folder that has it holds a trained model.
+#: File that is written last: a folder with it has a trained model.
 RESULT = "train.json"
-#: What the Trainer writes to each checkpoint.
+#: File that the Trainer writes to each checkpoint.
 _STATE = "trainer_state.json"
 
 
@@ -31,9 +31,9 @@ class Method:
         config: TRL's configuration, module and class.
         trainer: class in :mod:`verl_gpo.offline.trainers`.
         file: which file of a build it reads.
-        columns: what it needs there.
-        settings: what makes TRL's trainer this method; whoever sets them otherwise knows why.
-        forms_model: whether TRL's trainer loads the model by itself, and its reference alike.
+        columns: the columns that it needs there.
+        settings: defaults that turn TRL's trainer into this method; the user may override them.
+        forms_model: whether TRL's trainer loads the model by itself, and its reference in the same way.
     """
 
     config: tuple[str, str]
@@ -51,7 +51,7 @@ METHODS: dict[str, Method] = {
         ("trl", "KTOConfig"), "ExactKTOTrainer", "unpaired", ("prompt_ids", "completion_ids", "label"), {}, True
     ),
     # SimPO (arXiv 2405.14734) has no likelihood term, which CPO adds, and averages log-probs over tokens, so its beta
-    # is of another order than DPO's: the paper's range is 2 to 2.5, with a target margin of half of it.
+    # is much larger than DPO's: the paper's range is 2 to 2.5, with a target margin of half of it.
     "simpo": Method(
         ("trl.experimental.cpo", "CPOConfig"),
         "ExactCPOTrainer",
@@ -70,7 +70,7 @@ METHODS: dict[str, Method] = {
     ),
 }
 
-#: Settings of TRL that have an option of their own here.
+#: Settings of TRL for which there is an option here.
 _OPTIONS = {"output_dir": "--out", "model_name_or_path": "--model"}
 
 
@@ -81,7 +81,7 @@ class TrainSettings:
     Attributes:
         columns: of the training rows, name to values; likewise ``eval_columns``, or None.
         args, model_args: TRL's configuration of the trainer, and its ``ModelConfig``.
-        resume: the checkpoint to go on from; None to start anew.
+        resume: the checkpoint to resume from; None to start from the beginning.
         dropped, cut: rows whose prompt fills ``max_length``, and continuations that were shortened to it.
     """
 
@@ -130,7 +130,7 @@ def make_settings(args: argparse.Namespace) -> TrainSettings:
     rows = _read(args.pairs, method, "--pairs")
     eval_rows = _read(args.eval_pairs, method, "--eval-pairs") if args.eval_pairs else None
     given = _split(args.trl)
-    # Nothing is cut unless it is asked for: the defaults of TRL differ from trainer to trainer.
+    # Nothing is cut unless the user asks for it: TRL's defaults differ between trainers.
     longest = max(_length(row) for row in [*rows, *(eval_rows or [])])
     config, model_args = _parse(method, given, args.out, longest)
     resume = _checkpoint(config.resume_from_checkpoint, args.out)
@@ -184,10 +184,10 @@ def _read(path: Path, method: Method, option: str) -> list[dict[str, Any]]:
 
 
 def _checkpoint(given: str | None, out: Path) -> str | None:
-    """The folder that ``resume_from_checkpoint`` stands for: ``true`` is the last one in OUT.
+    """The folder that ``resume_from_checkpoint`` means: ``true`` is the last one in OUT.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such checkpoint.
     """
     from transformers.trainer_utils import get_last_checkpoint
 
@@ -209,7 +209,7 @@ def _checkpoint(given: str | None, out: Path) -> str | None:
 
 
 def _check_batches(method: str, config: Any) -> None:
-    """What TRL's KTO trainer refuses once the model is loaded: its KL term needs other rows beside one, in order."""
+    """Refuse what TRL's KTO trainer refuses only after loading the model: its KL term needs neighbouring rows."""
     if method != "kto" or config.loss_type == "apo_zero_unpaired":
         return
     if config.per_device_train_batch_size <= 1:
@@ -233,7 +233,7 @@ def _length(row: Mapping[str, Any]) -> int:
 
 
 def _fit(rows: Sequence[dict[str, Any]], max_length: int | None) -> tuple[list[dict[str, Any]], int, int]:
-    """Rows that fit: as TRL's ``keep_start``, but counted. Returns them, the rows dropped, the continuations cut."""
+    """Rows that fit, as with TRL's ``keep_start``. Returns them, the number of dropped rows, and that of cut ones."""
     if max_length is None:
         return list(rows), 0, 0
     fitting, cut = [], 0
@@ -267,7 +267,7 @@ def _list(key: str, value: str) -> Any:
 def _parse(method: Method, given: Mapping[str, str], out: Path, longest: int) -> tuple[Any, Any]:
     """TRL's two configurations, by its own parser."""
     try:
-        # Some of the trainers are experimental in TRL, and say so at each import; the version is pinned.
+        # Some of the trainers are experimental in TRL, which warns at each import; the version is pinned.
         os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
         import torch
         from trl import ModelConfig, TrlParser

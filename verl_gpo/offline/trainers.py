@@ -1,10 +1,10 @@
-"""TRL's trainers on exact token ids: each is TRL's own but for the step that would tokenize text.
+"""TRL's trainers on exact token ids: each is TRL's own, except for the step that would tokenize text.
 
-The text of a prompt and a continuation, tokenized together, need not give the tokens that the policy wrote: tokens
-merge over the seam, and a policy may spell what a tokenizer would write in one piece. So the step that makes token ids
-of text is replaced by one that passes ours on: ``_prepare_dataset`` of the DPO and the KTO trainer, ``tokenize_row`` of
-the CPO and the ORPO trainer (TRL 1.12.0). Losses, collators, reference models and metrics are untouched. A continuation
-that was cut off gets no end token either, which TRL would append.
+The text of a prompt and a continuation, tokenized together, may give other tokens than the policy wrote: tokens may
+merge across the seam, and a policy may write several tokens for text that the tokenizer writes as one. So the step that
+makes token ids from text is replaced by one that passes our token ids on: ``_prepare_dataset`` of the DPO and the KTO
+trainer, ``tokenize_row`` of the CPO and the ORPO trainer (TRL 1.12.0). Losses, collators, reference models and metrics
+are not changed. A continuation that was cut off gets no end token, which TRL would append.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ExactKTOTrainer(KTOTrainer):
 
 
 def _concatenated(row: Mapping[str, Any]) -> dict[str, list[int]]:
-    """A row as TRL's CPO and ORPO trainers tokenize it: labels are -100 on the prompt, which bears no preference."""
+    """A row as TRL's CPO and ORPO trainers tokenize it: labels are -100 on the prompt, which is not in the loss."""
     prompt = list(row["prompt_ids"])
     columns = {"prompt_input_ids": prompt, "prompt_attention_mask": [1] * len(prompt)}
     for side in ("chosen", "rejected"):

@@ -1,4 +1,4 @@
-"""Print what a verl run with GPO will be, and start nothing.
+"""Print the expected size and cost of a verl run with GPO, without starting anything.
 
     python -m verl_gpo.plan --config-path recipes/math/config --config-name math setup=qwen2_5_0_5b_gsm8k
 
@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config-path", default="pkg://verl_gpo.trainer.config", help="folder of the configuration")
     parser.add_argument("--config-name", default="gpo_trainer", help="its name, without .yaml")
-    parser.add_argument("--measured", type=Path, help="metrics of a GPO run: what it measured is expected")
+    parser.add_argument("--measured", type=Path, help="metrics of a GPO run, to use in place of estimates")
     parser.add_argument("--twin", choices=TWINS, help="print nothing but the overrides of the twin at equal tokens")
     parser.add_argument("--match", choices=MATCH, default="n", help="what a twin has more of: rollouts or prompts")
     parser.add_argument("--quick", action="store_true", help="without verl's own checks, which have to import verl")
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_intermixed_args(argv)
     if (args.steps is None) != (args.response_tokens is None):
         parser.error("--steps and --response-tokens: give both, or neither")
-    # A log has no width of its own.
+    # A log file has no terminal width.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     try:
         if args.steps is not None:
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def gpo_settings(configuration: Configuration) -> GPOConfig:
-    """What the run does of GPO's: its settings, checked as at the start but for files; off without GPO's worker.
+    """The run's settings of GPO, checked as at the start of a run, but without its files; off without GPO's worker.
 
     Raises:
         ConfigError: a setting that cannot work.

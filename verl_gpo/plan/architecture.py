@@ -1,4 +1,4 @@
-"""Sizes of a language model: from its ``config.json`` where there is one on this machine, else from a table."""
+"""Sizes of a language model: from its ``config.json`` if this machine has it, otherwise from a table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Architecture:
     """A dense decoder of the Llama family. Field names are Hugging Face's.
 
     Attributes:
-        source: where the numbers are from.
+        source: where the numbers come from.
     """
 
     hidden_size: int
@@ -84,7 +84,7 @@ def _qwen2(hidden: int, inner: int, layers: int, heads: int, keys: int, vocab: i
     )
 
 
-#: Dense models that recipes name: the numbers of their config.json on the Hugging Face hub.
+#: Dense models that the recipes use, with the numbers of their config.json on the Hugging Face hub.
 KNOWN = {
     "Qwen/Qwen2.5-0.5B-Instruct": _qwen2(896, 4864, 24, 14, 2, 151936, True),
     "Qwen/Qwen2.5-1.5B-Instruct": _qwen2(1536, 8960, 28, 12, 2, 151936, True),
@@ -112,7 +112,7 @@ def _from_file(path: Path) -> Architecture | None:
 
 
 def architecture(model: str) -> Architecture | None:
-    """Sizes of a model by folder or name; None where they are not known here. Nothing is downloaded."""
+    """Sizes of a model by folder or name; None if they are not known on this machine. Nothing is downloaded."""
     local = Path(model).expanduser() / "config.json"
     if local.is_file():
         return _from_file(local)

@@ -1,6 +1,6 @@
-"""GPU memory of a run, estimated from sizes: what the training holds, what a micro-batch needs, what the rollout gets.
+"""Estimates the GPU memory of a run from sizes: states of the training, a micro-batch, and the rollout engine.
 
-An estimate, without what allocators waste and libraries keep. ``ASSUMPTIONS`` is printed with it.
+The estimate leaves out fragmentation and the memory of libraries. ``ASSUMPTIONS`` is printed with it.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class Memory:
     """Bytes on one GPU.
 
     Attributes:
-        states: weights and optimizer states of actor, critic and reference, that stay.
+        states: weights and optimizer states of actor, critic and reference, which stay on the GPU.
         gradients: during the update.
         gathered: weights of the block in use and of the embeddings, whole.
         activations, logits: of one micro-batch.
         rollout: the engine's share of the GPU.
         engine_weights: the policy in the engine, on this GPU.
-        kv_tokens: tokens whose keys and values fit into what is left to one engine; 0 where its weights do not.
+        kv_tokens: tokens whose keys and values fit into the rest of one engine's memory; 0 if its weights do not fit.
     """
 
     states: float
@@ -69,7 +69,7 @@ def estimate(configuration: Configuration, model: Architecture, gpu_gib: float) 
     separate = uses_reference(configuration) and not _lora_rank(configuration, "actor_rollout_ref")
     if separate and not configuration.get("actor_rollout_ref.ref.fsdp_config.param_offload", False):
         states += 4 * model.parameters / world
-    # Without a micro-batch by tokens, one of two whole rows is taken as the least that is of use.
+    # If the micro-batch is not limited by tokens, two whole rows are assumed.
     row = configuration.integer("data.max_prompt_length") + configuration.integer("data.max_response_length")
     actor = "actor_rollout_ref.actor"
     if configuration.get(f"{actor}.use_dynamic_bsz"):

@@ -19,12 +19,12 @@ _ACTOR = "actor_rollout_ref.actor"
 
 @dataclass(frozen=True)
 class Expectation:
-    """What a response is expected to be.
+    """Expected number of steps and length of a response.
 
     Attributes:
-        steps: of a response (``K``).
+        steps: number of steps of a response (``K``).
         response_tokens: mean length.
-        source: where the two are from.
+        source: where the two numbers come from.
     """
 
     steps: int
@@ -39,9 +39,9 @@ class Workload:
     Attributes:
         prompts, n: of the step; rollouts of a prompt as configured.
         mini_batch_rows: rows of one optimizer step of the actor.
-        root_rows, reentry_rows: rows that are learnt from.
-        root_tokens, value_tokens, reentry_tokens: generated.
-        actor, critic: what verl makes of the rows; no critic without one.
+        root_rows, reentry_rows: rows that are trained on.
+        root_tokens, value_tokens, reentry_tokens: number of generated tokens.
+        actor, critic: padding and optimizer steps that verl makes from the rows; None for a run without a critic.
     """
 
     prompts: int
@@ -62,23 +62,23 @@ class Workload:
 
 
 def uses_critic(configuration: Configuration) -> bool:
-    """As verl decides it (``need_critic``), without its import."""
+    """Whether the run has a critic, decided as in verl's ``need_critic``, which is not imported."""
     enabled = configuration.get("critic.enable")
     return bool(enabled) if enabled is not None else configuration.get("algorithm.adv_estimator") == "gae"
 
 
 def uses_reference(configuration: Configuration) -> bool:
-    """As verl decides it (``need_reference_policy``), without its import."""
+    """Whether the run has a reference policy, decided as in verl's ``need_reference_policy``, which is not imported."""
     return bool(configuration.get("algorithm.use_kl_in_reward") or configuration.get(f"{_ACTOR}.use_kl_loss"))
 
 
 def gpus(configuration: Configuration) -> int:
-    """Of all nodes."""
+    """Number of GPUs of all nodes."""
     return configuration.integer("trainer.n_gpus_per_node") * configuration.integer("trainer.nnodes")
 
 
 def model_parallel(configuration: Configuration) -> int:
-    """GPUs that hold one copy of the actor's computation: they share a row."""
+    """Number of GPUs that compute one row together (the actor's model parallelism)."""
     if configuration.get(f"{_ACTOR}.strategy") == "megatron":
         megatron = f"{_ACTOR}.megatron"
         sizes = [f"{kind}_parallel_size" for kind in ("tensor_model", "pipeline_model", "context")]
@@ -87,10 +87,10 @@ def model_parallel(configuration: Configuration) -> int:
 
 
 def data_parallel(configuration: Configuration) -> int:
-    """Ranks that rows are dealt out to.
+    """Number of ranks to which rows are distributed.
 
     Raises:
-        PlanError: the GPUs cannot be divided so.
+        PlanError: the GPUs cannot be divided this way.
     """
     total, shared = gpus(configuration), model_parallel(configuration)
     if total % shared:
@@ -119,10 +119,10 @@ class Batch:
 def workload(
     configuration: Configuration, gpo: GPOConfig, expected: Expectation, batch: Batch | None = None
 ) -> Workload:
-    """One training step, as configured or with another batch.
+    """Rows, tokens and optimizer steps of one training step, as configured or with another batch.
 
     Raises:
-        PlanError: a number that is none.
+        PlanError: a value is not a valid number.
     """
     configured = Batch.of(configuration)
     batch = batch or configured
@@ -160,7 +160,7 @@ def workload(
 
 
 def expectation(configuration: Configuration, measured: Path | None = None) -> Expectation:
-    """Steps and length of a response: as a run measured them, else as the recipe assumes, else from the limits.
+    """Steps and length of a response: measured by a run, or assumed by the recipe, or taken from the limits.
 
     Raises:
         PlanError: a metrics file that cannot be read or has no GPO run in it.
@@ -180,7 +180,7 @@ def expectation(configuration: Configuration, measured: Path | None = None) -> E
 
 @dataclass(frozen=True)
 class MeasuredRun:
-    """What a GPO run generated, average over its training steps."""
+    """Tokens and steps of a GPO run, averaged over its training steps."""
 
     steps: int
     response_tokens: float
@@ -211,7 +211,7 @@ def measured_run(path: Path) -> MeasuredRun:
 
 
 def training_steps(configuration: Configuration) -> tuple[int | None, str]:
-    """Training steps of the whole run and how they are known; None where the data are not here."""
+    """Training steps of the whole run and how they are known; None if the data are not on this host."""
     stated = configuration.get("trainer.total_training_steps")
     if stated is not None:
         return configuration.integer("trainer.total_training_steps"), "trainer.total_training_steps"

@@ -1,9 +1,9 @@
-"""Check the command lines of an offline recipe, and say what its pairs will cost; nothing is drawn or trained.
+"""Check the command lines of an offline recipe and print the expected cost of its pairs; nothing is drawn or trained.
 
     python -m verl_gpo.plan.offline --steps 8 --response-tokens 2500 -- BUILD -- TRAIN
 
-takes the arguments of ``verl_gpo.offline.build`` and of ``verl_gpo.offline.train``, and puts both through their own
-checks. Data and pairs may be missing: a row of their form stands in for them.
+takes the arguments of ``verl_gpo.offline.build`` and of ``verl_gpo.offline.train``, and runs the checks of both. Data
+and pairs may be missing: an example row takes their place.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .configuration import PlanError
 from .show import pairs
 from .twin import method_settings
 
-#: A row of verl's schema that the shared grader takes.
+#: A row in verl's schema that the shared grader accepts.
 _ROW = {
     "data_source": "openai/gsm8k",
     "prompt": [{"role": "user", "content": "What is 2 + 2?"}],
@@ -62,7 +62,7 @@ def _parts(argv: list[str]) -> tuple[list[str], list[str], list[str]]:
 
 
 def _build(argv: list[str], folder: Path) -> tuple[argparse.Namespace, BuildSettings]:
-    """The build's own checks, on a row that stands in where the data are not here."""
+    """The build's own checks, with an example row if the data are not on this host."""
     args = build_settings.parse_args(argv)
     here = argparse.Namespace(**vars(args))
     if not Path(args.data).expanduser().is_file():
@@ -71,7 +71,7 @@ def _build(argv: list[str], folder: Path) -> tuple[argparse.Namespace, BuildSett
 
 
 def _train(argv: list[str], folder: Path) -> TrainSettings:
-    """The training's own checks, on rows that stand in where the pairs are not here."""
+    """The training's own checks, with example rows if the pairs are not on this host."""
     args = train_settings.parse_args(argv)
     if not args.pairs.exists():
         columns = train_settings.METHODS[args.method].columns

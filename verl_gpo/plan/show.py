@@ -33,7 +33,7 @@ def pairs(title: str, rows: list[tuple[str, str]]) -> Table:
 
 
 def cost_table(costs: Mapping[str, Cost]) -> Table:
-    """Tokens of settings without a configuration, one row a setting."""
+    """Tokens of settings without a configuration, one row for each setting."""
     table = Table()
     table.add_column("setting", overflow="fold", min_width=24)
     for column in ("roots", "search", "re-entry", "x GRPO", "requests", "rows", "+ rows"):
@@ -46,7 +46,7 @@ def cost_table(costs: Mapping[str, Cost]) -> Table:
 
 
 def run_table(configuration: Configuration, gpo: GPOConfig, model: Architecture | None) -> Table:
-    """What the numbers are of."""
+    """A description of the run: model, method, GPUs."""
     get = configuration.get
     rank = get("actor_rollout_ref.model.lora_rank", 0) or get("actor_rollout_ref.model.lora.rank", 0)
     sizes = f"{_count(model.parameters)} parameters ({model.source})" if model else "size unknown"
@@ -68,7 +68,7 @@ def _engines(configuration: Configuration) -> str:
 
 
 def step_table(columns: dict[str, Workload], expected: Expectation) -> Table:
-    """A training step of the run, beside its twins."""
+    """A training step of the run, next to its twins."""
     title = f"A training step, with {expected.steps} steps and {expected.response_tokens:,.0f} tokens a response"
     table = Table(title=f"{title}, {expected.source}", title_justify="left", box=None, padding=(0, 2, 0, 0))
     table.add_column(min_width=28, no_wrap=True)
@@ -97,7 +97,7 @@ def step_table(columns: dict[str, Workload], expected: Expectation) -> Table:
 
 
 def twins_table(twins: list[Twin]) -> Table:
-    """What makes the twins cost the same; recipes/math/run.sh asks for it by itself."""
+    """Overrides with which the twins cost the same; recipes/math/run.sh uses them by itself."""
     rows = [(f"METHOD={twin.method}", " ".join(twin.overrides) or "nothing to change") for twin in twins]
     return pairs("Twins at equal tokens", rows)
 
@@ -140,7 +140,7 @@ def notes(
     ignored: Sequence[str],
     missing: Sequence[tuple[str, str]],
 ) -> list[str]:
-    """What has no effect, what is assumed, and what is not there yet.
+    """Settings without effect, assumptions, and missing files.
 
     Args:
         configuration, gpo, model: of the run.
@@ -153,7 +153,9 @@ def notes(
     if gpo.enable and gpo.search in ("adaptive", "propose"):
         said.append(f"search={gpo.search} stops early: its tokens, and so a twin's, are an upper bound (--measured)")
     if gpo.enable and gpo.search == "informative":
-        said.append("search=informative goes farther than plain GRPO at the same learning rate: take 3/4 of its twin's")
+        said.append(
+            "search=informative moves weights more than plain GRPO at the same learning rate: take 3/4 of its twin's"
+        )
     if model is not None:
         said += [f"memory: {text}" for text in ASSUMPTIONS]
     else:
@@ -167,7 +169,7 @@ def notes(
 
 
 def print_plan(console: Console, tables: Sequence[Table], said: Sequence[str]) -> None:
-    """All tables, and what the plan rests on."""
+    """Print all tables and the assumptions of the plan."""
     for table in tables:
         console.print(table)
         console.print()

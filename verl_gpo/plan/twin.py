@@ -1,7 +1,7 @@
-"""What makes a baseline twin of a GPO run cost the same tokens, and take the same optimizer steps.
+"""Computes the twin of a GPO run: the run without GPO that costs the same tokens and takes the same optimizer steps.
 
-The twin differs in the method alone. What GPO spends on its search, the twin spends on rollouts: on more of them for
-each prompt (``n``), or on more prompts (``prompts``).
+The twin differs only in the method. It spends the tokens of GPO's search on rollouts: on more rollouts of each prompt
+(``n``), or on more prompts (``prompts``).
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _KEYS = {
 
 @dataclass(frozen=True)
 class Twin:
-    """A baseline twin.
+    """A twin of a GPO run.
 
     Attributes:
         method: ``plain`` or ``random``.
-        overrides: what it needs besides the method's own settings.
-        gpo_tokens: of the GPO run, a training step.
+        overrides: the overrides that it needs in addition to the method's own settings.
+        gpo_tokens: tokens of a training step of the GPO run.
         workload: the twin's training step.
     """
 
@@ -60,8 +60,8 @@ def twin(
     Args:
         configuration, gpo: of the GPO run.
         method: one of :data:`TWINS`.
-        match: one of :data:`MATCH`, what is raised.
-        measured: metrics of the GPO run, in place of what is expected of it.
+        match: one of :data:`MATCH`: the quantity that is raised.
+        measured: metrics of the GPO run, used in place of the estimates.
 
     Raises:
         PlanError: a configuration that has no twin.
@@ -81,7 +81,7 @@ def twin(
         least = (settings.reserved_rows if settings.enable else 0) + 2
         chosen = replace(batch, n=_closest(lambda n: step(replace(batch, n=n)).tokens, target, least))
     else:
-        # Whole mini-batches, as many of them as there were.
+        # The number of mini-batches stays the same, and all are full.
         count = max(1, batch.prompts // batch.mini_batch)
         size = _closest(lambda m: step(Batch(m * count, batch.n, m)).tokens, target, 1)
         chosen = Batch(size * count, batch.n, size)
@@ -95,7 +95,7 @@ def twin(
 
 
 def _closest(tokens: Callable[[int], float], target: float, least: int) -> int:
-    """The integer from ``least`` on whose tokens, which grow evenly with it, come closest to the target."""
+    """The integer of at least ``least`` whose tokens, a linear function of it, are closest to the target."""
     first, slope = tokens(least), tokens(least + 1) - tokens(least)
     guess = least + max(0.0, (target - first) / slope)
     return min((math.floor(guess), math.ceil(guess)), key=lambda size: abs(first + slope * (size - least) - target))

@@ -1,7 +1,7 @@
-"""Training where flash-attn is not installed: torch's own attention in its place.
+"""Training without flash-attn: torch's own attention takes its place.
 
-flash-attn has no wheel on PyPI and takes up to hours to compile. verl asks for it by default, and can do without it:
-models load with ``attn_implementation=sdpa``, and rows are padded instead of packed.
+flash-attn has no wheel on PyPI and may take hours to compile. verl uses it by default, but can also train without it:
+models are loaded with ``attn_implementation=sdpa``, and rows are padded instead of packed.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from ..config import ConfigError
 from ..cpu.detect import cpu_platform_wanted
 
 _WANTS = "flash_attention_2"
-#: What a run pays for it, printed with the changes.
+#: The cost of this for a run, printed with the changes.
 COST = (
-    "each micro-batch is padded to its longest row, and the padding is computed: if the longest has twice the mean's "
-    "tokens, update and log-probs take up to twice the time and memory. On out-of-memory halve "
-    "actor_rollout_ref.actor.ppo_max_token_len_per_gpu. What is computed stays the same"
+    "each micro-batch is padded to its longest row, and padding takes time and memory like other tokens: if the "
+    "longest row is twice as long as the mean, update and log-probs take up to twice the time and memory. On "
+    "out-of-memory halve actor_rollout_ref.actor.ppo_max_token_len_per_gpu. The results stay the same"
 )
 
 
 def flash_attention_installed() -> bool:
-    """Whether flash-attn can be found; it is not imported."""
+    """Whether flash-attn is installed; it is not imported."""
     return importlib.util.find_spec("flash_attn") is not None
 
 
 def adapt_to_missing_flash_attention(config: DictConfig) -> list[str]:
-    """Change ``config`` in place so that FSDP trains without flash-attn, where it is not installed.
+    """Change ``config`` in place so that FSDP trains without flash-attn, if it is not installed.
 
-    Settings of the user's other than verl's defaults are kept: with ``attn_implementation`` named nothing is changed.
+    Settings that the user changed from verl's defaults are kept: if ``attn_implementation`` is set, nothing is changed.
 
     Returns:
         One line ``key: old -> new`` for each setting that changed.
@@ -49,7 +49,7 @@ def adapt_to_missing_flash_attention(config: DictConfig) -> list[str]:
         ("actor_rollout_ref", actor, "actor_rollout_ref.actor.ulysses_sequence_parallel_size"),
         ("critic", critic, "critic.ulysses_sequence_parallel_size"),
     ):
-        # Megatron has an attention of its own.
+        # Megatron has its own attention.
         if strategy in ("fsdp", "fsdp2") and OmegaConf.select(config, f"{block}.model") is not None:
             lines += _adapt(config, f"{block}.model", parallel)
     return lines
@@ -80,7 +80,7 @@ def load_critics_without_flash_attention() -> None:
 
     Reason: verl 0.9.1 asks for FlashAttention when it loads a critic, whatever its configuration says.
     Upstream: https://github.com/verl-project/verl/issues/5210.
-    Remove when: verl heeds ``critic.model.override_config.attn_implementation``, which is set to ``sdpa`` here and in
+    Remove when: verl reads ``critic.model.override_config.attn_implementation``, which is set to ``sdpa`` here and in
     :mod:`verl_gpo.cpu.settings`.
     """
     import verl.utils.model as model

@@ -1,9 +1,9 @@
-"""Batch arithmetic: how many rows a prompt gives, and what verl makes of the rows of a training step.
+"""Batch arithmetic: the mini-batches and optimizer steps of a training step, given its number of rows.
 
-verl trains on ``prompts x n`` rows, in mini-batches of ``ppo_mini_batch_size x n``, and pads what does not divide. Rows
-that re-entry adds are therefore not only more rows but more optimizer steps, and that alone moves a comparison.
-``rows=matched`` keeps the baseline's arithmetic: each prompt gives exactly ``n`` rows. ``rows=widened`` keeps its
-optimizer steps: mini-batches grow by what was added.
+verl trains on ``prompts x n`` rows, in mini-batches of ``ppo_mini_batch_size x n``, and pads the batch if they do not
+divide it. So the rows that re-entry adds also add optimizer steps, and these alone change the result of a comparison.
+With ``rows=matched`` each prompt gives exactly ``n`` rows, as in the baseline. With ``rows=widened`` the number of
+optimizer steps is that of the baseline: the mini-batches become larger instead.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ class StepArithmetic:
     """One training step.
 
     Attributes:
-        rows: rows that are learnt from.
-        padding: empty rows that verl adds until the mini-batches divide them.
-        optimizer_steps: of the actor.
+        rows: rows that are trained on.
+        padding: empty rows that verl adds until the mini-batches divide the batch.
+        optimizer_steps: optimizer steps of the actor.
     """
 
     rows: int
@@ -29,13 +29,13 @@ class StepArithmetic:
 
 
 def step_arithmetic(rows: int, mini_batch_rows: int, epochs: int = 1, other_multiple: int = 1) -> StepArithmetic:
-    """What verl makes of so many rows.
+    """Padding and optimizer steps that verl makes from a number of rows.
 
     Args:
         rows: root and re-entry rows of the step.
         mini_batch_rows: ``ppo_mini_batch_size x rollout.n`` of the actor.
         epochs: ``ppo_epochs``.
-        other_multiple: what else has to divide the batch: data-parallel ranks, the critic's mini-batch rows.
+        other_multiple: another number that has to divide the batch: data-parallel ranks, the critic's mini-batch rows.
     """
     multiple = math.lcm(mini_batch_rows, other_multiple)
     padded = math.ceil(rows / multiple) * multiple
@@ -43,7 +43,7 @@ def step_arithmetic(rows: int, mini_batch_rows: int, epochs: int = 1, other_mult
 
 
 def rows_of_steps(kind: str, rows: int, root_rows: int) -> int:
-    """Rows of which a training step takes as many optimizer steps: the roots under ``widened``, else all.
+    """Number of rows that sets the number of optimizer steps: the roots under ``widened``, otherwise all rows.
 
     Args:
         kind: one of :data:`verl_gpo.config.names.ROWS`.
@@ -52,21 +52,21 @@ def rows_of_steps(kind: str, rows: int, root_rows: int) -> int:
 
 
 def even_mini_batches(rows: int, as_many_as: int, mini_batches: Sequence[int], unit: int) -> list[int]:
-    """Mini-batches of one size that take all rows in as many optimizer steps as some of the rows would take.
+    """Mini-batches of equal size that process all rows in the number of optimizer steps that ``as_many_as`` rows take.
 
-    Padding is then less than a unit a mini-batch. Mini-batches as configured would leave the last one nearly empty, and
-    a whole optimizer step to a few rows.
+    Each mini-batch then has less than one ``unit`` of padding. With mini-batches as configured, the last one could be
+    nearly empty, and a few rows would get a whole optimizer step.
 
     Args:
         rows: root and re-entry rows of the step.
-        as_many_as: rows of which as many are taken (:func:`rows_of_steps`).
+        as_many_as: number of rows that sets the number of optimizer steps (:func:`rows_of_steps`).
         mini_batches: rows of a mini-batch as configured: the actor's, and the critic's if there is one.
-        unit: what has to divide every mini-batch.
+        unit: number that has to divide every mini-batch.
 
     Returns:
-        Rows of a mini-batch, for each of ``mini_batches``. They keep the numbers of optimizer steps unless ``unit``
-        times the least common multiple of these is more than a mini-batch: such coarse ones take all rows in fewer
-        steps, and stay as configured where that is closer.
+        Rows of a mini-batch, for each of ``mini_batches``. The numbers of optimizer steps are kept, unless ``unit``
+        times the least common multiple of these numbers is larger than a mini-batch. Then either all rows are processed
+        in fewer steps, or the mini-batches stay as configured, whichever is closer to the wanted number of steps.
     """
     steps = [step_arithmetic(max(as_many_as, 1), mini_batch).optimizer_steps for mini_batch in mini_batches]
     multiple = math.lcm(*steps) * unit

@@ -21,16 +21,16 @@ logger = logging.getLogger(__name__)
 class LLMClientSampler:
     """verl's LLM client as the procedure's :class:`~verl_gpo.core.types.Sampler`, for one prompt.
 
-    Requests of a lane carry one sticky id, which keeps them on the replica where their prefixes are cached; a prompt of
-    many requests has several lanes, and so uses several replicas. Under verl's full determinism the id reaches the
-    engine, which wants it unique, and every request would get the same seed: there each request has its own id and
-    seed.
+    The requests of a lane carry one sticky id, which keeps them on the replica where their prefixes are cached. A
+    prompt with many requests has several lanes, and so uses several replicas. Under verl's full determinism the id
+    reaches the engine, which needs unique ids, and all requests would have the same seed. So each request then has its
+    own id and seed.
 
     Args:
-        client: verl's.
+        client: verl's LLM client.
         root: a root rollout of the prompt, for its prompt ids and media.
-        sampling_params: as verl samples the roots.
-        clock: of the engine, shared by all prompts of the worker.
+        sampling_params: those with which verl samples the roots.
+        clock: the clock of the engine, shared by all prompts of the worker.
         stall_timeout: see :func:`~verl_gpo.core.stall.watched`.
         deterministic: ``rollout.full_determinism``.
     """
@@ -76,7 +76,7 @@ class LLMClientSampler:
                 request, self._clock, self._stall_timeout, max_tokens, lambda output: len(output.token_ids)
             )
         except StalledError as error:
-            logger.warning("a continuation: %s", error)
+            logger.warning("a continuation was given up: %s", error)
             raise
         except Exception as error:
             logger.warning("a continuation failed: %r", error)
@@ -96,10 +96,10 @@ class LLMClientSampler:
 async def generate_or_abort(client: Any, **request: Any) -> Any:
     """``client.generate(**request)``; when it is cancelled, the engine is told to stop generating, too.
 
-    Cancelling what waits for a Ray call leaves the call running. verl 0.9.1's client has no way to take a request back:
-    it names the request to the engine itself, and keeps to itself which server has it. Both pass through two private
-    methods, which a copy of the client notes down here. We know of no upstream issue; to be removed once the client
-    aborts what is cancelled.
+    Cancelling the coroutine that waits for a Ray call does not stop the call. verl 0.9.1's client cannot abort a
+    request: it chooses the request's id for the engine, and does not tell which server has it. Both pass through two
+    private methods, which a copy of the client overrides here to record them. We know of no upstream issue. Remove when
+    the client aborts a request that is cancelled.
     """
     if not hasattr(client, "_vllm_request_id"):  # another client than verl's
         return await client.generate(**request)
@@ -119,14 +119,14 @@ async def generate_or_abort(client: Any, **request: Any) -> Any:
         return await noting.generate(**request)
     except asyncio.CancelledError:
         if "name" in sent:
-            # Nobody waits for it. The cache stays: it is the other continuations' as well.
+            # Nobody waits for the answer. The prefix cache is kept, because other continuations use it, too.
             sent["server"].abort_request.remote(sent["name"], reset_prefix_cache=False)
         raise
 
 
 @dataclass(frozen=True)
 class RowParts:
-    """What a re-entry row has besides its tokens: what the reward loop and the engine said of it."""
+    """The parts of a re-entry row besides its tokens: what the reward loop and the engine returned for it."""
 
     extra_fields: dict[str, Any]
 
@@ -134,8 +134,8 @@ class RowParts:
 class RewardLoopScorer:
     """verl's reward loop as the procedure's :class:`~verl_gpo.core.types.Scorer`, for one prompt.
 
-    ``source`` of a scored continuation is a :class:`RowParts`, of which :meth:`row` makes verl's ``AgentLoopOutput``
-    when the row is stored: whole rows of all continuations are too much to hold.
+    ``source`` of a scored continuation is a :class:`RowParts`. :meth:`row` turns it into verl's ``AgentLoopOutput``
+    when the row is stored, because whole rows of all continuations would take too much memory.
 
     Args:
         worker: verl's agent loop worker, which has the reward loop.
@@ -179,7 +179,7 @@ class RewardLoopScorer:
             update={
                 "response_ids": [*prefix, *continuation.token_ids],
                 "response_mask": [0] * len(prefix) + [1] * len(continuation.token_ids),
-                "response_logprobs": None,  # known when it is known which anchor the prefix is of
+                "response_logprobs": None,  # set later, by the anchor that the prefix belongs to
                 "reward_score": None,
                 "metrics": AgentLoopMetrics(),
                 "extra_fields": {**extra_fields, "turn_scores": [], "tool_rewards": []},

@@ -1,15 +1,16 @@
-"""Several short trainings in one pipeline, one after the other: its processes are started once for all of them.
+"""Runs several short trainings one after the other in one pipeline, whose processes are started only once.
 
     python -m verl_gpo.plugin.consecutive RUNS.json ENDED.jsonl
 
-A training's start is 80 s of imports on two cores; the trainings of an experiment are about as short. Here the second
-training finds Ray, worker, engine and TransferQueue running. What carries a training's state is made anew with its own
-configuration: trainer, data loader, model, optimizer, critic, reference, rollout workers and reward workers; the engine
-gets the new weights as after any training step. For experiments and tests; a training of your own needs none of it.
+The start of a training spends 80 s on imports on two cores, and the trainings of an experiment are about as short. Here
+the second training finds Ray, worker, engine and TransferQueue running. Everything that holds a training's state is
+built again with its own configuration: trainer, data loader, model, optimizer, critic, reference, rollout workers and
+reward workers. The engine gets the new weights as after any training step. This is for experiments and tests; you do
+not need it for your own training.
 
 RUNS.json is a list of ``{"name", "arguments", "environment"}``, where ``arguments`` are those of
-``verl.trainer.main_ppo``, ``--config-path`` and ``--config-name`` first. The first run is trained, and all others that
-fit into its pipeline (:func:`pipeline_of`); of each that has ended a line ``{"name", "seconds"}`` is added to
+``verl.trainer.main_ppo``, ``--config-path`` and ``--config-name`` first. The first run is trained, and then all others
+that fit into its pipeline (:func:`pipeline_of`). When a run has ended, a line ``{"name", "seconds"}`` is added to
 ENDED.jsonl.
 """
 
@@ -23,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-#: Settings that trainings of one pipeline may have for themselves, of those that the engine's process sees.
+#: Settings that the engine's process sees and that may still differ between trainings of one pipeline.
 OWN_ROLLOUT_SETTINGS = ("n", "seed", "val_kwargs", "agent", "trace", "temperature", "top_p", "top_k")
 
 
@@ -45,7 +46,7 @@ def compose(arguments: Sequence[str]) -> Any:
 
 
 def pipeline_of(config: Any) -> str:
-    """What trainings must have in common to follow each other in one pipeline."""
+    """A string that is equal for trainings that can follow each other in one pipeline."""
     from omegaconf import OmegaConf
     from verl.trainer.ppo.utils import need_critic, need_reference_policy
 
@@ -69,12 +70,12 @@ def train(file: str, ended: str) -> None:
         run["config"] = compose(run["arguments"])
     first = runs[0]["config"]
     runs = [run for run in runs if pipeline_of(run["config"]) == pipeline_of(first)]
-    from verl_gpo.plugin.consecutive import pipeline_runner  # by its own name, under which Ray's workers find it
+    from verl_gpo.plugin.consecutive import pipeline_runner  # Ray's workers look it up by this module name
 
     runner = pipeline_runner()
 
     class WithRuns:
-        """In the place of verl's remote task runner, which takes no arguments."""
+        """Replaces verl's remote task runner, which takes no arguments."""
 
         @staticmethod
         def remote() -> Any:
@@ -84,7 +85,7 @@ def train(file: str, ended: str) -> None:
 
 
 def pipeline_runner() -> type:
-    """verl's task runner, which trains run after run."""
+    """verl's task runner, extended to train one run after the other."""
     import ray
     import transfer_queue as tq
     import verl.trainer.ppo.v1.trainer_base as trainer_base
@@ -129,21 +130,20 @@ def pipeline_runner() -> type:
                     tq.kv_clear(keys=list(keys), partition_id=partition)
 
     def keeping(trainer_class: type) -> type:
-        """The trainer, which leaves its worker processes and its engine to the next of its kind.
+        """The trainer class, extended to keep its worker processes and its engine for the next training.
 
-        Two names of verl are patched in ``_setup``, in the task runner's process alone:
+        Two names of verl are patched in ``_setup``, only in the task runner's process:
         ``trainer_base.RayWorkerGroup`` and ``trainer_base.LLMServerManager.create``.
 
-        Why: verl's trainer starts its worker processes and its engine in the middle of ``_setup``, and has no argument
-        through which those of another trainer could be given to it.
-        Upstream: we know of no issue.
-        Remove when: a verl trainer can be made with worker groups and an engine that are there already, or when it
-        starts so fast that short trainings need no common pipeline.
+        Reason: verl's trainer starts its worker processes and its engine in the middle of ``_setup``, and has no
+        argument to pass existing ones. We know of no upstream issue.
+        Remove when: a verl trainer accepts existing worker groups and an existing engine, or starts so fast that short
+        trainings need no common pipeline.
         """
         kept: dict[str, Any] = {}
 
         class KeptWorkers:
-            """In the place of verl's worker group: the processes of the first one, with new workers in them."""
+            """Replaces verl's worker group: the processes of the first one, with new workers in them."""
 
             def __init__(self, resource_pool: Any, **_: Any):
                 self._pool = resource_pool
@@ -186,7 +186,7 @@ def pipeline_runner() -> type:
 
 
 def renew(process: Any, role: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
-    """In a worker's process: put a new worker in the place of the one that plays a role."""
+    """Runs in a worker's process: replaces the worker of a role by a new one."""
     import gc
 
     from verl.utils.py_functional import temp_env_var

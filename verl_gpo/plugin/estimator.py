@@ -21,17 +21,17 @@ def compute_gpo_advantage(
     config: Any = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """GRPO by reset state (:func:`verl_gpo.core.advantage.group_advantages`), or another of verl's estimators likewise.
+    """GRPO with groups by reset state (:func:`verl_gpo.core.advantage.group_advantages`), or another base estimator.
 
     Args:
         token_level_rewards: shape ``(rows, response length)``.
         response_mask: shape ``(rows, response length)``.
         index: ``(rows,)`` group ids, the batch's ``uid`` column.
-        config: the block ``algorithm``: what the base estimator reads, and ``gpo``.
+        config: the block ``algorithm``: settings of the base estimator, and ``gpo``.
 
     Returns:
-        Advantages and returns, as the base estimator gives them. Without re-entry rows they are its own, bit for bit;
-        under another base than ``grpo``, padding rows (with an empty mask) take no part in it.
+        Advantages and returns, as the base estimator gives them. Without re-entry rows they are equal to its own bit
+        for bit; with another base than ``grpo``, padding rows (with an empty mask) are left out.
     """
     config = config if config is not None else {}
     gpo = GPOConfig.from_mapping(config.get("gpo"))
@@ -47,7 +47,7 @@ def compute_gpo_advantage(
 def _apart(
     name: str, weight: float, rewards_BT: torch.Tensor, mask_BT: torch.Tensor, uids_B: Any, config: Any
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Apply one of verl's estimators to roots and to re-entry rows: what it takes from a batch, each gives itself."""
+    """Apply one of verl's estimators to roots and to re-entry rows separately: they share no batch statistics."""
     estimate = get_adv_estimator_fn(name)
     advantages, returns = torch.zeros_like(rewards_BT), torch.zeros_like(rewards_BT)
     alone = [False] * len(uids_B) if name in UNGROUPED_BASES else is_alone(uids_B)

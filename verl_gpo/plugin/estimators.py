@@ -1,15 +1,15 @@
-"""verl's advantage estimators, seen by what re-entry asks of them.
+"""Which of verl's advantage estimators work with re-entry, and what to set instead of the others.
 
 A re-entry row carries the group id of its reset state in the ``uid`` column, so an estimator that takes its baseline
-from the rows of a ``uid`` compares it with its own kind. What an estimator takes from the whole batch it would take
-from roots and re-entry rows together.
+from the rows of a ``uid`` compares it with rollouts from the same state. Statistics that an estimator takes from the
+whole batch would mix roots and re-entry rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-#: Estimators whose baseline is a critic's: one row needs no others.
+#: Estimators whose baseline comes from a critic: a row needs no other rows.
 BY_CRITIC = ("gae",)
 
 #: verl's estimators that compare the rows of a ``uid``. Those that a user registers are taken to do the same.
@@ -25,25 +25,25 @@ BY_GROUP = (
     "reinforce_plus_plus_baseline",
 )
 
-#: Estimators that cannot be had with re-entry, and what to set instead.
+#: Estimators that do not work with re-entry, and what to set instead.
 REFUSED: Mapping[str, str] = {
     "remax": "must be another with re-entry, say gpo, grpo, rloo or gae: remax takes its baseline from a greedy "
     "rollout of the prompt, and a reset state has none",
     "reinforce_plus_plus": "must be gpo with algorithm.gpo.base_estimator=reinforce_plus_plus: verl's own takes one "
     "baseline from all rows, so roots and re-entry rollouts would share it",
-    "grpo_passk": "must be another with re-entry, say gpo or rloo: grpo_passk stops at a group of one, and the rows "
-    "that pad a batch may be one",
+    "grpo_passk": "must be another with re-entry, say gpo or rloo: grpo_passk raises an error for a group of one row, "
+    "and a padding row may be such a group",
 }
 
-#: What ``algorithm.gpo.base_estimator`` may be: estimators that ask for rewards, masks and group ids, and no more.
+#: Values of ``algorithm.gpo.base_estimator``: estimators that need only rewards, masks and group ids.
 BASES = ("grpo", "rloo", "opo", "gpg", "reinforce_plus_plus", "reinforce_plus_plus_baseline")
 
-#: Of these, those that look at single rows: they need no second one from the same state.
+#: Those of them that treat each row by itself: they need no second row from the same state.
 UNGROUPED_BASES = ("reinforce_plus_plus",)
 
 
 def needs_group(estimator: str, base_estimator: str) -> bool:
-    """Whether a re-entry rollout that is alone at its reset state has no baseline, and so is of no use."""
+    """Whether a re-entry rollout that is alone at its reset state has no baseline, and so gives no gradient."""
     return estimator not in BY_CRITIC and not (estimator == "gpo" and base_estimator in UNGROUPED_BASES)
 
 

@@ -1,11 +1,11 @@
-"""Mini-batches of one size for a training step whose rows vary: ``rows=added`` and ``rows=widened``.
+"""Mini-batches of equal size for training steps with a varying number of rows: ``rows=added`` and ``rows=widened``.
 
-verl's trainer reads ``ppo_mini_batch_size`` anew for each batch that it has drawn from the replay buffer: it pads the
-batch to whole mini-batches and tells the workers how large they are. So the setting is changed, in the trainer's own
-configuration, as soon as the rows are known; as it was configured it says how many optimizer steps rows take: the roots
-(``widened``: as many as the baseline takes) or all of them (``added``).
+verl's trainer reads ``ppo_mini_batch_size`` again for each batch that it takes from the replay buffer: it pads the
+batch to whole mini-batches and tells the workers how large they are. So the setting is changed in the trainer's own
+configuration as soon as the number of rows is known. The configured value sets the number of optimizer steps: that of
+the root rows (``widened``: as many as the baseline takes) or that of all rows (``added``).
 
-Needed as long as verl has no setting for the number of mini-batches of a batch whose rows vary.
+Remove when: verl has a setting for the number of mini-batches of a batch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..config import GPOConfig
 from .batch import even_mini_batches, rows_of_steps
 
 _ACTOR = "actor_rollout_ref.actor"
-#: Blocks that split rows into micro-batches: whether by length, and of how many rows otherwise.
+#: Settings of micro-batches: whether they are split by length, and otherwise their number of rows.
 _SPLITS = (
     (_ACTOR, "use_dynamic_bsz", "ppo_micro_batch_size_per_gpu"),
     ("critic", "use_dynamic_bsz", "ppo_micro_batch_size_per_gpu"),
@@ -38,7 +38,7 @@ class MiniBatches:
     """The mini-batches of the actor, and of the critic if there is one.
 
     Args:
-        config: the trainer's own, which is changed.
+        config: the trainer's own configuration, which is changed in place.
     """
 
     def __init__(self, config: DictConfig):
@@ -50,11 +50,11 @@ class MiniBatches:
         self._unit = math.lcm(self._n, ranks_and_micro_batches(config))
 
     def fit(self, rows: int, root_rows: int) -> int:
-        """Make the mini-batches of the step that begins fit its rows.
+        """Set the size of the mini-batches for the rows of the step that begins.
 
         Args:
-            rows: of the step, at least one.
-            root_rows: of these, the roots.
+            rows: number of rows of the step, at least one.
+            root_rows: how many of them are roots.
 
         Returns:
             Rows of a mini-batch of the actor.
@@ -66,7 +66,7 @@ class MiniBatches:
 
 
 def ranks_and_micro_batches(config: DictConfig) -> int:
-    """What has to divide a mini-batch: verl shares its rows out evenly over ranks, and then by micro-batches."""
+    """Number that has to divide a mini-batch: verl distributes its rows evenly over ranks and micro-batches."""
     micro = []
     for block, by_length, size in _SPLITS:
         if block == "critic" and not need_critic(config):

@@ -1,6 +1,6 @@
-"""What verl loads (entry point group ``verl.plugins``): importing this module registers GPO in the process.
+"""The module that verl loads (entry point group ``verl.plugins``): importing it registers GPO in the process.
 
-verl is half imported at that moment and does so in every worker, so nothing heavy is imported here.
+verl does this in every worker, while verl itself is only partly imported, so nothing large is imported here.
 """
 
 import logging
@@ -21,6 +21,6 @@ try:
     validate.install()
     metrics_file.install()
 except Exception:
-    # verl swallows a plugin's exception at level DEBUG: without this line a run would go on as if GPO were not there.
+    # verl logs a plugin's exception only at level DEBUG. Without this line a run would continue without GPO silently.
     logging.getLogger("verl_gpo").exception("verl_gpo could not be loaded as a verl plugin; GPO is not available")
     raise

@@ -1,4 +1,4 @@
-"""verl's replay buffers, with ``gpo/*`` metrics beside each batch (``trainer.v1.sampler.custom_sampler``)."""
+"""verl's replay buffers, which also report ``gpo/*`` metrics for each batch (``trainer.v1.sampler.custom_sampler``)."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from .mini_batches import MiniBatches, rows_vary
 from .observe.metrics import REENTRY_TAG, TAG, critical_positions, step_metrics
 from .observe.trackers import Trackers
 
-#: From ``trainer.v1.sampler.sampler_kwargs`` to the whole configuration: a dot for itself, and one for each level up.
+#: OmegaConf's relative key from ``trainer.v1.sampler.sampler_kwargs`` to the root: one dot for each level up, and one.
 _ROOT = "....."
 
 
 class _GPOMetrics:
-    """Adds the summary of the sampled prompts' records to what ``sample`` reports; filters groups by their roots."""
+    """Adds the summary of the sampled prompts' records to the metrics of ``sample``; filters groups by their roots."""
 
     sampler_kwargs: Any
     partitions: dict[str, dict[str, dict]]
-    #: Set where the rows of a step vary.
+    #: Set if the number of rows of a step varies.
     mini_batches: MiniBatches | None = None
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[KVBatchMeta, dict]:
         batch, metrics = super().sample(global_steps, partition_id, batch_size)  # type: ignore[misc]
-        # Popped: padding rows copy the tags of the first row, and the workers have no use for them.
+        # Popped, because padding rows copy the tags of the first row, and the workers do not need them.
         records = [tag.pop(TAG) for tag in batch.tags if TAG in tag]
         if not records:
             return batch, metrics
@@ -51,7 +51,7 @@ class _GPOMetrics:
         return Trackers(settings.get("loggers"), settings.get("project_name"), settings.get("experiment_name"))
 
     def _arithmetic(self, rows: int, mini_batch_rows: int | None) -> dict[str, float]:
-        """``gpo/rows`` and ``gpo/optimizer_steps``, where the settings say how large a mini-batch is."""
+        """``gpo/rows`` and ``gpo/optimizer_steps``, if the settings give the size of a mini-batch."""
         settings = self.sampler_kwargs
         if not mini_batch_rows:
             if not (settings.get("mini_batch_size") and settings.get("rollout_n")):
@@ -63,7 +63,7 @@ class _GPOMetrics:
     def _dapo_filtered_keys(self, partition_id: str) -> tuple[set[str], Counter]:
         """verl's own rule for ``filter_groups``, shown the root rows only.
 
-        Reason: verl takes every row of a prompt for a member of its group, and re-entry rollouts have another baseline.
+        Reason: verl treats every row of a prompt as one of its group, but re-entry rollouts have another baseline.
         Remove when: verl groups by the ``uid`` column here, as its estimators do.
         """
         rows = self.partitions[partition_id]
@@ -83,12 +83,12 @@ class GPOReplayBufferAsync(_GPOMetrics, ReplayBufferAsync):
 
 
 def build_replay_buffer(*, trainer_mode: str, sampler_kwargs: Any, **kwargs: Any) -> ReplayBuffer:
-    """What verl calls in place of a buffer class.
+    """The function that verl calls instead of a buffer class.
 
     Args:
         trainer_mode: verl's trainer mode; all but "sync" are asynchronous.
-        sampler_kwargs: the configuration block of that name: ``poll_interval``; what verl tells its own buffer about
-            ``filter_groups``; what a mini-batch is.
+        sampler_kwargs: the configuration block of that name: ``poll_interval``, the settings of ``filter_groups`` that
+            verl passes to its own buffer, and the size of a mini-batch.
         **kwargs: verl's other arguments, passed on.
     """
     buffer_class = GPOReplayBuffer if trainer_mode == "sync" else GPOReplayBufferAsync
@@ -99,7 +99,7 @@ def build_replay_buffer(*, trainer_mode: str, sampler_kwargs: Any, **kwargs: Any
         kwargs["max_inflight_gen_batches"] = filter_groups.get("max_inflight_gen_batches") or 1
     if filter_groups.get("enable") or refills:
         kwargs["train_batch_size"] = sampler_kwargs.get("train_batch_size")
-        kwargs["gen_batch_size"] = 1  # as verl's dataloader has it then
+        kwargs["gen_batch_size"] = 1  # verl's dataloader has the same value in this case
     buffer = buffer_class(
         trainer_mode=trainer_mode,
         sampler_kwargs=sampler_kwargs,
@@ -114,18 +114,18 @@ def build_replay_buffer(*, trainer_mode: str, sampler_kwargs: Any, **kwargs: Any
 
 
 def trainer_config(sampler_kwargs: Any) -> DictConfig | None:
-    """The trainer's own configuration, which ``trainer.v1.sampler.sampler_kwargs`` is a block of; None if it is not.
+    """The trainer's own configuration, with ``trainer.v1.sampler.sampler_kwargs`` as a block; None if it is not one.
 
-    Reason: verl 0.9.1 hands a buffer this block alone. Its registry of trainers (``register_trainer``) names classes,
-    not the one that runs; and a trainer of ours there would have another name than ``sync``, which verl takes for an
-    asynchronous one, and would have to be registered before verl's trainers, which take seconds to import, in every
-    process that loads this plugin. OmegaConf's relative keys lead to the root without either.
+    Reason: verl 0.9.1 passes only this block to a buffer. Its registry of trainers (``register_trainer``) gives classes
+    and not the running instance. A registered trainer class of ours would need another name than ``sync``, and verl
+    treats every other name as asynchronous; its registration would also import verl's trainers, which takes seconds, in
+    every process that loads this plugin. OmegaConf's relative keys give access to the root without both problems.
     Remove when: verl passes a buffer the trainer's configuration, or has a setting for the number of mini-batches.
     """
     if not isinstance(sampler_kwargs, DictConfig):
         return None
     try:
         root = OmegaConf.select(sampler_kwargs, _ROOT)
-    except ConfigKeyError:  # there are not as many blocks around it
+    except ConfigKeyError:  # the block is not nested so deeply
         return None
     return root if isinstance(root, DictConfig) and root.get("actor_rollout_ref") else None

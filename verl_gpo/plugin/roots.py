@@ -1,4 +1,4 @@
-"""The root rollouts of one prompt as a rollout worker collects them, and whether the prompt is re-entered."""
+"""The root rollouts of one prompt, collected by a rollout worker, and whether the prompt is re-entered."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput, _agent_loop
 
 from ..config import GPOConfig
 
-#: verl's own loop, of which a continuation is one generation.
+#: verl's single-turn agent loop, for which a continuation is one call of generate.
 SINGLE_TURN = "single_turn_agent"
 
 
@@ -23,9 +23,9 @@ class RootGroup:
     """The root rollouts of one prompt, as they come in.
 
     Attributes:
-        expected: the number of them.
-        size: rows of the prompt in all.
-        agent_name: the agent loop that rolls them out, as verl's registry names it.
+        expected: number of root rollouts.
+        size: number of rows of the prompt, re-entry rollouts included.
+        agent_name: the agent loop that produces them, as verl's registry names it.
     """
 
     expected: int
@@ -41,7 +41,7 @@ class RootGroup:
         """Why this group is not re-entered, if it is not.
 
         Args:
-            filter_metric: what ``algorithm.filter_groups`` drops groups by, where it is on.
+            filter_metric: the metric by which ``algorithm.filter_groups`` drops groups, if it is on.
         """
         outputs = [output for output, _ in self.rollouts.values()]
         if not reenterable(self.agent_name):
@@ -50,11 +50,11 @@ class RootGroup:
             return "root_failed"
         if any(isinstance(output, list) for output in outputs):
             return "several_outputs"
-        # A continuation is one generation. Behind a tool call the environment would have to be restored as well.
+        # A continuation is one call of generate. After a tool call the environment would have to be restored as well.
         if any(output.num_turns > 2 or 0 in output.response_mask for output in outputs):
             return "multi_turn"
         if filter_metric is not None and len({_filtered_by(output, filter_metric) for output in outputs}) == 1:
-            return "filter_groups"  # verl is going to drop it, re-entry rollouts and all
+            return "filter_groups"  # verl will drop the group, together with its re-entry rollouts
         return None
 
 
@@ -66,7 +66,7 @@ def _filtered_by(output: AgentLoopOutput, metric: str) -> float | None:
 
 
 def slots_of_a_worker(config: Any, gpo: GPOConfig) -> int:
-    """Continuations that one rollout worker may have in flight: its part of what all replicas may have."""
+    """Number of continuations that one rollout worker may have in flight: its share of the limit of all replicas."""
     rollout = config.actor_rollout_ref.rollout
     devices = rollout.get("n_gpus_per_node") or config.trainer.n_gpus_per_node
     nodes = rollout.get("nnodes") or config.trainer.nnodes
@@ -82,7 +82,8 @@ def slots_of_a_worker(config: Any, gpo: GPOConfig) -> int:
 def prompt_seed(step: int, sample_index: Any, prompt_ids: Iterable[int]) -> str:
     """A name for a prompt in a training step that is the same in every run.
 
-    verl's ``sample_index`` is 0 for all rows of a data set without ``extra_info.index``, so the prompt itself counts.
+    The prompt's tokens are part of it, because verl's ``sample_index`` is 0 for all rows of a data set without
+    ``extra_info.index``.
     """
     digest = hashlib.blake2b(repr(list(prompt_ids)).encode(), digest_size=8).hexdigest()
     return f"{step}/{sample_index}/{digest}"
@@ -90,12 +91,12 @@ def prompt_seed(step: int, sample_index: Any, prompt_ids: Iterable[int]) -> str:
 
 @functools.lru_cache(maxsize=64)
 def reenterable(agent_name: str) -> bool:
-    """Whether a continuation of a state does what this agent loop would have done there.
+    """Whether sampling a continuation of a state is the same as what this agent loop would have done there.
 
-    True of verl's single-turn loop, and of loops whose class declares it by ``gpo_reenterable = True``: they change
+    It is for verl's single-turn loop, and for loops whose class declares it by ``gpo_reenterable = True``: they change
     neither the prompt nor the sampling of a rollout, and set neither rewards nor extra fields themselves. It is not
-    guessed from how the roots ended: a tool agent that happened to call no tool would call one in a continuation, and
-    that call would be trained away.
+    inferred from the roots: a tool agent whose roots called no tool may call one in a continuation. The call would not
+    be executed there, and training would teach the policy not to call tools.
     """
     if agent_name == SINGLE_TURN:
         return True

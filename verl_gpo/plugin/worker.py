@@ -1,15 +1,16 @@
-"""The rollout re-entry worker: GPO's engine inside verl's agent loop.
+"""The rollout worker with re-entry: GPO's procedure inside verl's agent loop.
 
-verl's worker runs the ``n`` root rollouts of a prompt as it always does. When the last of them has settled, and before
-the prompt is reported as finished, the engine values states, picks the critical step and samples from the reset state,
-through the same LLM client and the same reward loop. Each new rollout becomes a row of its own:
+verl's worker runs the ``n`` root rollouts of a prompt as usual. When all of them have ended, and before the prompt is
+reported as finished, GPO's procedure estimates state values, chooses the critical step and samples from the reset
+state, through the same LLM client and the same reward loop. Each new rollout becomes a row:
 
 - key ``{uid}_{n + i}_0``: its own session of the same prompt, so that the trainer samples it with the roots;
 - column ``uid``: its own group id, so that every estimator that groups by uid gives it the baseline of its reset state;
-- the kept prefix stands in the response with mask 0 and its original log-probs: context, not loss.
+- the kept prefix is in the response with mask 0 and its original log-probs, so it is context and not in the loss.
 
-Whatever is stored under a prompt is trained on, so only what ``learn_from`` picks is stored. With ``rows=matched`` the
-prompt starts with fewer roots, and gets the rest of its ``n`` rows here: re-entry rollouts, or else further roots.
+All rows that are stored under a prompt are trained on, so only those that ``learn_from`` selects are stored. With
+``rows=matched`` the prompt starts with fewer roots, and gets the rest of its ``n`` rows here: re-entry rollouts, or
+more roots if there are not enough of them.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ _AgentLoopWorker = AgentLoopWorkerTQ.__ray_actor_class__
 
 
 class ReentryWorker(_AgentLoopWorker):
-    """verl's agent loop worker, which re-enters each prompt of the training set. Validation is left alone."""
+    """verl's agent loop worker, extended to search and re-enter each training prompt. Validation is not changed."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -72,19 +73,19 @@ class ReentryWorker(_AgentLoopWorker):
         self._groups: dict[str, RootGroup] = {}
         filter_groups = algorithm.get("filter_groups") or {}
         self._filter_metric = filter_groups.get("metric") if filter_groups.get("enable") else None
-        self._accounts: dict[int, Account] = {}  # by training step: two may be in flight
+        self._accounts: dict[int, Account] = {}  # by training step, because two steps may be in flight
         name = this_worker()
         self._traces = PromptTraces(self._gpo, self.tokenizer, name, self.rollout_config.agent.num_workers)
         self._progress = Progress(name)
         self._samples_wanted, self._sampled_step = bool(wanted(self.config.trainer.get("logger"))), -1
 
     def _decode(self, token_ids: list[int]) -> str:
-        # Positions count: nothing may be left out or tidied up.
+        # Text positions must fit the tokens, so no token is left out and white space is not changed.
         return self.tokenizer.decode(token_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
     async def _run_prompt(self, prompt: dict, sampling_params: dict, trajectory: dict, trace: bool = False) -> None:
         uid = prompt["uid"]
-        # A greedy rollout (ReMax's baseline) is no member of a group.
+        # A greedy rollout (ReMax's baseline) is not a member of a group.
         if not trajectory["validate"] and prompt.get("__do_sample__", True):
             size = int(prompt.get("__rollout_n__", self.rollout_config.n))
             reserved = self._gpo.reserved_rows if self._gpo.enable else 0
@@ -121,10 +122,10 @@ class ReentryWorker(_AgentLoopWorker):
             self._clock.came_back(asyncio.get_running_loop().time(), written, time.perf_counter() - group.started)
 
     async def _complete(self, group: RootGroup, sampling_params: dict, trajectory: dict, kwargs: dict) -> None:
-        """Re-enter one prompt, and fill it up with roots. Whatever happens here, its root rollouts stay as they are."""
+        """Re-enter one prompt, and add roots if rows are missing. Its root rollouts are kept even if this fails."""
         uid = kwargs["uid"]
         rollout_seconds = time.perf_counter() - group.started
-        # Switched off, the roots are still counted: the baseline twin has the same metrics.
+        # With enable=false the roots are still counted, so that the twin has the same metrics.
         skipped = group.not_reentered_because(self._filter_metric) if self._gpo.enable else "off"
         failed, result, reentered = False, None, []
         if skipped is None:
@@ -152,7 +153,7 @@ class ReentryWorker(_AgentLoopWorker):
     async def _add_roots(
         self, group: RootGroup, count: int, sampling_params: dict, trajectory: dict, kwargs: dict
     ) -> bool:
-        """Roll out further root sessions of a prompt; True if one of them failed."""
+        """Sample more root rollouts of a prompt, as sessions of their own; True if one of them failed."""
         roll_out = super()._run_agent_loop
         outcomes = await asyncio.gather(
             *(
@@ -169,7 +170,7 @@ class ReentryWorker(_AgentLoopWorker):
     async def _search_and_store(
         self, uid: str, group: RootGroup, sampling_params: dict, trajectory: dict
     ) -> tuple[GroupResult, list[ScoredContinuation]]:
-        """The engine's result, and the re-entry rollouts that became rows."""
+        """The result of GPO's procedure, and the re-entry rollouts that became rows."""
         pairs = [group.rollouts[session] for session in sorted(group.rollouts)]
         trajectories = [
             Trajectory(
@@ -207,16 +208,16 @@ class ReentryWorker(_AgentLoopWorker):
         return result, rows
 
     def _given(self, columns: dict[str, Any]) -> tuple[int, ...]:
-        """Steps that the data set says are decisive for this prompt; () where it says nothing.
+        """Steps that the data set says are decisive for this prompt; () if it has none.
 
-        Only ``search=given`` needs them: for others a field of that name may as well hold something else.
+        They are read only for ``search=given``: in other data sets a field of that name may mean something else.
         """
         steps = (columns.get("extra_info") or {}).get(GIVEN_STEPS)
         steps = tuple(steps) if isinstance(steps, Iterable) else ()
         return steps if all(isinstance(step, Integral) for step in steps) else ()
 
     def _sample(self, group: RootGroup, result: GroupResult | None, step: int) -> dict[str, Any] | None:
-        """One trajectory a training step for the trackers' table, where there is one."""
+        """One trajectory of each training step for the trackers' table; None if there is no such table."""
         if not self._samples_wanted or result is None or step == self._sampled_step:
             return None
         outputs = [group.rollouts[session][0] for session in sorted(group.rollouts)]
@@ -225,7 +226,7 @@ class ReentryWorker(_AgentLoopWorker):
         return row
 
     def _account_of(self, step: int) -> Account:
-        """This worker's part of a training step's budget: the prompts are dealt out evenly, so the parts are equal."""
+        """This worker's share of a training step's budget: all workers get equally many prompts, so all are equal."""
         if step not in self._accounts:
             limit, workers = self._gpo.step_token_budget, self.rollout_config.agent.num_workers
             self._accounts[step] = Account(max(limit // workers, 1) if limit else 0)
@@ -255,7 +256,7 @@ class ReentryWorker(_AgentLoopWorker):
             return []
         sessions = range(n, n + len(rows))
         keys = [f"{uid}_{session}_0" for session in sessions]
-        # verl's own method, not this class's: a re-entry rollout is no root rollout.
+        # verl's own method and not that of this class, which would count a re-entry rollout as a root.
         put = super()._agent_loop_postprocess
         written = await asyncio.gather(
             *(
@@ -276,7 +277,7 @@ class ReentryWorker(_AgentLoopWorker):
                 tags=[{REENTRY_TAG: True}] * len(rows),
             )
         except BaseException:
-            # Rows that stayed in the prompt's own group must not be trained on.
+            # Re-entry rows that still have the prompt's group id must not be trained on.
             stored = [key for key, error in zip(keys, written, strict=True) if not isinstance(error, BaseException)]
             await tq.async_kv_clear(keys=stored, partition_id=PARTITION)
             raise

@@ -1,1 +1,1 @@
-"""What a run did: :mod:`~verl_gpo.report.live` while it runs, :mod:`~verl_gpo.report.summary` afterwards."""
+"""Shows what a run does: :mod:`~verl_gpo.report.live` during the run, :mod:`~verl_gpo.report.summary` afterwards."""

@@ -45,7 +45,7 @@ def show(arguments: argparse.Namespace) -> None:
 
 
 def inspect(arguments: argparse.Namespace) -> None:
-    """Search what a model writes, and write the page."""
+    """Search a model's responses for critical steps, and write the page."""
     from ..config import GPOConfig
     from ..graders import compute_score
     from ..inference.task import load_reward, read_prompts
@@ -58,7 +58,7 @@ def inspect(arguments: argparse.Namespace) -> None:
     else:
         raise ValueError(f"--traces {arguments.traces}: holds traces already; choose another folder")
     if arguments.truth:
-        truth_function(arguments.truth)  # before anything expensive
+        truth_function(arguments.truth)  # finds errors before anything expensive starts
     inspection = Inspection(
         arguments.model,
         read_prompts(arguments.data, arguments.prompts),
@@ -78,7 +78,7 @@ def inspect(arguments: argparse.Namespace) -> None:
     progress = Progress(*columns)
     bar = progress.add_task("prompts", total=len(inspection.prompts))
     try:
-        # Not started before the engine is, which may fork: the bar has a thread.
+        # Only after the engine has started: the bar has a thread, and the engine may fork.
         lost = inspection.run(arguments.traces, progress.start, lambda: progress.advance(bar))
     finally:
         progress.stop()

@@ -1,4 +1,4 @@
-"""What the report's commands accept."""
+"""The command lines of the report's commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .page import Truth
 
 
 def truth_function(name: str) -> Truth:
-    """``MODULE:FUNCTION`` as the function itself; with ``=ARGUMENT`` behind it, what the function makes of that text.
+    """The function ``MODULE:FUNCTION``; with ``=ARGUMENT`` after it, the function's result for that text.
 
     Raises:
         ValueError: there is no such function.
@@ -28,7 +28,7 @@ def truth_function(name: str) -> Truth:
 
 
 def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace]:
-    """The command's name, ``report`` where none is given, and its arguments."""
+    """The command's name, ``report`` if none is given, and its arguments."""
     command, *rest = argv if argv and argv[0] in ("show", "inspect") else ("report", *argv)
     parser = {"report": _report, "show": _show, "inspect": _inspect}[command]()
     arguments = parser.parse_args(rest)

@@ -1,4 +1,4 @@
-"""Figures that compare runs, as plotly's own JSON, and their table. What no run has logged has no figure."""
+"""Figures that compare runs, as plotly's own JSON, and their table. A metric that no run has logged has no figure."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ CURVES: dict[str, tuple[dict[str, tuple[str, str]], str]] = {
 def run_figures(groups: Sequence[RunGroup]) -> list[Figure]:
     """All figures that the runs have data for: ``{"title", "note", "data", "layout"}`` each."""
     figures = [
-        _validation(groups, "tokens", "generated tokens", "Whatever for: roots, values and re-entry."),
+        _validation(groups, "tokens", "generated tokens", "All purposes: roots, values and re-entry."),
         _validation(groups, "seconds", "seconds of training steps", "Start-up and validation are left out."),
         _stacked(groups, "Tokens by purpose", TOKENS, "tokens", "Whole run, mean over seeds.", RunLog.total),
         _stacked(groups, "Seconds by phase", SECONDS, "seconds", "All training steps, mean over seeds.", RunLog.total),
@@ -96,7 +96,7 @@ def _color(number: int, alpha: float = 1.0) -> str:
 def _line(
     number: int, name: str, label: str, x: Sequence[float], points: Sequence[Estimate], dash: str, first: bool
 ) -> list[dict[str, Any]]:
-    """A line, and the band of its intervals behind it."""
+    """A line, with the band of its intervals in the background."""
     shared = {"type": "scatter", "x": list(x), "legendgroup": name + label}
     bands = []
     if any(point.low is not None for point in points):
@@ -187,7 +187,7 @@ def _fifths(groups: Sequence[RunGroup]) -> Figure:
 
 
 def run_table(groups: Sequence[RunGroup]) -> list[list[str]]:
-    """Header and rows, a column a group: means over seeds, with 95 % t intervals where there are several."""
+    """Header and rows, one column for each group: means over seeds, with 95 % t intervals if there are several."""
 
     def last_validation(log: RunLog) -> float | None:
         curve = log.validation()

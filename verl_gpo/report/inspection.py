@@ -1,4 +1,4 @@
-"""Looks for critical steps in what any model writes on any data set, without training: traces, as a training's.
+"""Searches for critical steps in the responses of any model on any data set without training, and writes traces.
 
 ``python -m verl_gpo.report inspect`` samples some responses to each prompt through vLLM, searches them as a training
 step would, and writes the same records, which the same page shows.
@@ -25,17 +25,17 @@ from ..traces.writer import TraceWriter
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is inspected, and how.
+    """The model, data and settings of an inspection.
 
     Attributes:
         model: Hugging Face folder or name.
         prompts: rows of a data set.
         reward: verl's ``compute_score``.
-        config: of the search and the re-entry.
+        config: settings of the search and the re-entry.
         roots: responses to each prompt.
-        response_length: most tokens of a response.
+        response_length: maximal number of tokens of a response.
         engine: settings of :class:`~verl_gpo.inference.engine.VLLMEngine`.
-        at_once: prompts that are worked on together.
+        at_once: number of prompts that are processed at the same time.
         template: arguments of the chat template.
     """
 
@@ -54,11 +54,11 @@ class Inspection:
 
         Args:
             folder: for the traces.
-            started: called once the engine is there.
+            started: called when the engine has started.
             tick: called after each prompt.
 
         Returns:
-            How many prompts were lost, because not one response came back with a reward.
+            Number of prompts without a result, because no response came back with a reward.
         """
         return asyncio.run(self._run(folder, started, tick))
 

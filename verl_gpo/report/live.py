@@ -1,8 +1,8 @@
 """``python -m verl_gpo.report.live --log L --metrics M --steps N -- COMMAND...``: run a training, show where it is.
 
-verl writes a thousand lines before its first step. They go to the log file; the terminal gets the phases of the
-start-up, a bar with the phase of the current step, its rate and the expected end, a line for each training step, and,
-should the command fail, the end of the log and its exit status.
+verl writes a thousand lines before its first step. They go to the log file. The terminal shows the phases of the
+start-up, a bar with the phase of the current step, its rate and the expected end, and a line for each training step.
+If the command fails, it shows the end of the log and the exit status.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from ..traces.runlog import logged
 from ..traces.step_line import step_line
 
 READY = "rolling out"
-#: Training steps that the rate is the average of.
+#: Number of training steps over which the rate is averaged.
 RECENT = 10
-#: What a line of verl's log says of the start-up: (part of the line, the phase that begins).
+#: Phases of the start-up in verl's log: (part of a line, the phase that begins with it).
 PHASES = (
     ("All configuration checks passed", "starting Ray"),
     ("Started a local Ray instance", "starting the trainer"),
@@ -39,12 +39,12 @@ PHASES = (
 
 
 def phases_file(metrics: Path) -> Path:
-    """Where the seconds at which each phase began are kept, beside the metrics file."""
+    """The file, next to the metrics file, with the second at which each phase began."""
     return metrics.with_suffix(".phases.json")
 
 
 class Tail:
-    """The lines that have been added to a file since the last look."""
+    """The lines that were added to a file since the last call."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -55,7 +55,7 @@ class Tail:
             return []
         with self._path.open("rb") as file:
             if file.seek(0, os.SEEK_END) < self._offset:
-                self._offset = 0  # begun anew
+                self._offset = 0  # the file was started again
             file.seek(self._offset)
             data = file.read()
         complete = data.rfind(b"\n") + 1
@@ -64,7 +64,7 @@ class Tail:
 
 
 def pace(seconds: Sequence[float], left: int, now: datetime) -> str:
-    """Rate and expected end of a training whose steps so far took so many seconds. The first is left out, if not alone.
+    """Rate and expected end of a training, given the seconds of its steps. The first step counts only if it is alone.
 
     >>> pace([30.0, 10.0, 14.0], 5, datetime(2030, 1, 1, 12, 0))
     '12.0 s/step, ends 12:01'
@@ -83,7 +83,7 @@ def run(command: list[str], log: Path, metrics: Path, steps: int, console: Conso
     log.parent.mkdir(parents=True, exist_ok=True)
     metrics.parent.mkdir(parents=True, exist_ok=True)
     log_tail, metrics_tail = Tail(log), Tail(metrics)
-    metrics_tail.lines()  # of trainings before, which one that resumes goes on from
+    metrics_tail.lines()  # skips the lines of earlier trainings, to which a resumed one appends
     startup: dict[str, float] = {}
     taken: list[float] = []
     finished = 0

@@ -1,6 +1,6 @@
-"""One self-contained HTML page: what runs cost and reached, and the trajectories that were traced.
+"""One self-contained HTML page: the cost and accuracy of runs, and the trajectories that were traced.
 
-All data are embedded as compressed base64, so that nothing a model wrote can end a script or begin a tag, and the page
+All data are embedded as compressed base64, so that no text of a model can end a script or begin a tag. The page
 decompresses only what it shows: an index of all trajectories when it opens, their bodies in blocks on demand. Its
 policy (CSP) forbids requests and every script without the page's nonce. The page's own code is in ``web/``.
 """
@@ -26,12 +26,12 @@ from .runs import RunGroup
 from .trace_figures import trace_figures
 
 SCRIPTS = ("unpack.js", "table.js", "trajectory.js", "viewer.js", "plots.js", "main.js")
-#: Trajectories of one block: decompressed together, in some milliseconds.
+#: Number of trajectories in one block; they are decompressed together in some milliseconds.
 BLOCK = 20
-#: Longest text of a prompt or of one step, in characters.
+#: Maximal number of characters of a prompt or of one step.
 MAX_TEXT = 8000
 
-#: A trajectory's mapping to what is known of it beyond its trace: ``true_critical``, ``true_values``.
+#: From a trajectory's mapping to known facts that are not in its trace: ``true_critical``, ``true_values``.
 Truth = Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
 
 
@@ -49,11 +49,11 @@ def build_page(
     Args:
         records: traces to show.
         groups: runs to compare.
-        title: of the page.
-        total: how many traces there are, if these are a sample.
-        continuation_chars: longest text of a continuation; of longer ones the ends are kept.
-        truth: adds what is known of a trajectory.
-        plotly: plotly's bundle; None: that of the installed package.
+        title: title of the page.
+        total: number of all traces, if these are a sample.
+        continuation_chars: maximal number of characters of a continuation; of a longer one both ends are kept.
+        truth: adds known facts about a trajectory.
+        plotly: plotly's bundle; None for that of the installed package.
     """
     rows = [row for record in records for row in trajectories(record)]
     if truth is not None:
@@ -85,7 +85,7 @@ def build_page(
         "script": "\n".join(map(_web, SCRIPTS)),
         "data": blobs,
     }
-    # One pass: what is put in is not looked at again.
+    # In one pass, so that inserted text is not searched for placeholders.
     return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], _web("page.html"))
 
 
@@ -106,9 +106,9 @@ def _web(name: str) -> str:
 
 
 def shared_ends(prompts: Sequence[str]) -> tuple[int, int]:
-    """How many characters all prompts begin with, and end with: what a chat template puts around them.
+    """Numbers of characters that all prompts share at the beginning and at the end, which come from the chat template.
 
-    Counted to the last end of a line or of a tag only, so that questions which begin alike are left whole.
+    Counted only up to the end of a line or of a tag, so that questions with the same beginning are not cut.
     """
     if len(set(prompts)) < 2:
         return 0, 0
@@ -118,9 +118,9 @@ def shared_ends(prompts: Sequence[str]) -> tuple[int, int]:
 
 
 def index_entry(row: Mapping[str, Any], head: int = 0, tail: int = 0) -> dict[str, Any]:
-    """What the list and its filters know of a trajectory, whose prompt has so many characters that all have."""
+    """The fields of a trajectory for the list and its filters; ``head`` and ``tail`` are cut from its prompt."""
     critical = row["critical"] or {}
-    # Null says that there is no critical step; where nobody knows, the field is missing.
+    # Null means that there is no critical step; if it is not known, the field is missing.
     known = {"true": row["true_critical"]} if "true_critical" in row else {}
     return {
         "uid": row.get("uid"),
@@ -139,7 +139,7 @@ def index_entry(row: Mapping[str, Any], head: int = 0, tail: int = 0) -> dict[st
 
 
 def body(row: Mapping[str, Any], continuation_chars: int) -> dict[str, Any]:
-    """What the viewer shows of a trajectory; texts beyond their bounds are clipped."""
+    """The fields of a trajectory for the viewer; texts over their maximal length are clipped."""
 
     def state(state: Mapping[str, Any]) -> dict[str, Any]:
         continuations = [clipped(item, continuation_chars) for item in state["continuations"]]

@@ -1,4 +1,4 @@
-"""Runs to be compared: several seeds of one method are one group, with intervals over its seeds."""
+"""Runs that are compared: several seeds of one method are one group, with intervals over its seeds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..traces.runlog import RunLog, generated_tokens
 
 @dataclass(frozen=True)
 class RunGroup:
-    """The runs of one method, which differ in nothing but their seeds."""
+    """The runs of one method, which differ only in their seeds."""
 
     name: str
     logs: tuple[RunLog, ...]
@@ -76,9 +76,9 @@ def read_runs(arguments: Sequence[str]) -> list[RunGroup]:
 
 
 def cumulative(log: RunLog, cost: str) -> dict[int, float]:
-    """What a run had spent behind each of its steps: generated ``tokens``, or ``seconds`` of training steps.
+    """Total cost of a run after each of its steps: generated ``tokens``, or ``seconds`` of training steps.
 
-    Seconds leave validation out, which verl times apart; methods are compared by what training costs.
+    The seconds do not include validation, which verl measures separately; only the cost of training is compared.
     """
     costs = {
         "tokens": generated_tokens,
@@ -88,7 +88,7 @@ def cumulative(log: RunLog, cost: str) -> dict[int, float]:
 
 
 def over_seeds(group: RunGroup, series: Callable[[RunLog], dict[int, float]]) -> dict[int, Estimate]:
-    """A series' estimate at each step that all seeds have: else the one that runs on would move the mean."""
+    """Estimate of a series at each step that all seeds have: a longer run alone would change the mean."""
     curves = [series(log) for log in group.logs]
     steps = set(curves[0]).intersection(*curves[1:])
     return {step: estimate([curve[step] for curve in curves]) for step in sorted(steps)}

@@ -1,4 +1,4 @@
-"""One trajectory in the terminal: its steps coloured by advantage, the values between them, what was drawn."""
+"""Prints one trajectory: its steps coloured by advantage, the state values between them, and the continuations."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rich.text import Text
 from ..traces.reader import read_traces, trajectories
 from .page import clip
 
-#: Cells of a value's bar.
+#: Number of characters of a value's bar.
 _BAR = 20
-#: Control characters, C1's included, by which a text could command the terminal, and halves of surrogate pairs.
+#: Control characters (also C1) with which a text could control the terminal, and halves of surrogate pairs.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 

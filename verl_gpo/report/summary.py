@@ -1,7 +1,7 @@
 """``python -m verl_gpo.report.summary [NAME=]RUN... [--plot CURVE.png]``: runs side by side, as a table and a picture.
 
-A run is a metrics file of verl's file logger, or the folder that holds it. A difference between two single runs is no
-evidence for a method: runs of several seeds are compared by ``python -m verl_gpo.report``.
+A run is a metrics file of verl's file logger, or the folder that has it. A difference between two single runs is not
+evidence for a method; ``python -m verl_gpo.report`` compares runs of several seeds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .curves import draw
 from .live import READY, phases_file
 from .runs import named_files
 
-#: Metrics that are added up over the training steps; a run without re-entry has none of them.
+#: Metrics that are summed over the training steps; a run without re-entry has none of them.
 _COUNTS = {
     "gpo/rollouts/root": "rollouts, root",
     "gpo/rollouts/reentry": "rollouts, re-entry",
@@ -35,7 +35,7 @@ _COUNTS = {
 
 
 def summary_rows(log: RunLog) -> list[tuple[str, str]]:
-    """The lines of the table: what was measured, and its value."""
+    """The lines of the table: name and value of each measured quantity."""
     rows = []
     validation = log.validation()
     if validation:
@@ -56,7 +56,7 @@ def summary_rows(log: RunLog) -> list[tuple[str, str]]:
 
 
 def overhead_share(log: RunLog) -> float:
-    """Share of the training steps' seconds in which a prompt, on average, waits: for polls, queues and stragglers.
+    """Share of the training steps' seconds in which a prompt, on average, waits: for polls, queues and slow prompts.
 
     Sampling and scoring are the phases of the average prompt (``gpo/seconds/*``; verl's ``timing_s/gen`` without them);
     optimizing is verl's log-probs, values, advantages and updates.
@@ -75,7 +75,7 @@ def overhead_share(log: RunLog) -> float:
 
 
 def summaries(runs: Sequence[tuple[str, Path]]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a table with one column a run.
+    """Header and rows of a table with one column for each run.
 
     Args:
         runs: name and metrics file of each.

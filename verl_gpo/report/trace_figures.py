@@ -1,4 +1,4 @@
-"""Figures of what was traced: where critical steps are, how sure the choice is, and, where it is known, how right."""
+"""Figures of traces: positions of critical steps, confidence of the choice, and its accuracy if the truth is known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NONE = "none"
 
 
 def trace_figures(rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
-    """Figures of trajectories (:func:`~verl_gpo.traces.reader.trajectories`); without any, none."""
+    """Figures of trajectories (:func:`~verl_gpo.traces.reader.trajectories`); [] without trajectories."""
     found = [row for row in rows if row["critical"] is not None]
     known = [row for row in rows if "true_critical" in row]
     figures = []

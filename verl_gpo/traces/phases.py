@@ -8,7 +8,7 @@ from pathlib import Path
 
 #: Environment variable that names the folder of the workers' files.
 FOLDER = "VERL_GPO_PROGRESS"
-#: In order; the last is that of a prompt that is done.
+#: In order; the last is the phase of a prompt that is finished.
 PHASES = ("rollout", "value", "reentry", "done")
 _WORDS = {"rollout": "roll out", "value": "value", "reentry": "re-enter"}
 
@@ -21,13 +21,13 @@ def read(folder: Path) -> tuple[int, Counter[str]]:
             state = json.loads(file.read_text(encoding="utf-8"))
             states.append((int(state.pop("step")), Counter(state)))
         except (OSError, ValueError, KeyError):
-            continue  # its worker has just replaced it, or is gone
+            continue  # its worker has just replaced the file, or has ended
     latest = max((step for step, _ in states), default=-1)
     return latest, sum((counts for step, counts in states if step == latest), Counter())
 
 
 def describe(counts: Counter[str]) -> str:
-    """The phase of the prompts that are furthest behind, and how many are past it; without any, the trainer's own.
+    """The earliest phase that a prompt is in, and the number of prompts past it; without prompts, the trainer's phase.
 
     >>> describe(Counter(value=3, done=5))
     'value 5/8'

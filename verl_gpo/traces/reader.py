@@ -1,4 +1,4 @@
-"""Reads traces: records as they were written, trajectories one by one, or a pandas frame.
+"""Reads traces: as records, as single trajectories, or as a pandas frame.
 
     from verl_gpo.traces.reader import trace_frame
     frame = trace_frame("outputs/traces")
@@ -40,7 +40,7 @@ def trace_files(path: str | Path) -> list[Path]:
 
 
 def trace_lines(path: str | Path) -> Iterator[bytes]:
-    """The complete lines of one file. What cannot be read, a cut-off tail or a broken member, ends the file."""
+    """The complete lines of one file, up to the first part that cannot be read (incomplete or damaged)."""
     with Path(path).open("rb") as file:
         decoder, text, data = zlib.decompressobj(wbits=31), b"", b""
         while data := data or file.read(_CHUNK):
@@ -61,11 +61,11 @@ def read_traces(path: str | Path, keep: range | set[int] | None = None) -> Itera
 
     Args:
         path: see :func:`trace_files`.
-        keep: numbers of the records that are wanted, counted over all files; None: all.
+        keep: numbers of the wanted records, counted over all files; None for all.
 
     Raises:
         FileNotFoundError: there are no traces.
-        ValueError: a record of a later schema, or a line that is no record, with its file.
+        ValueError: a record of a later schema, or a line that is not a record; the message names its file.
     """
     number = -1
     for file in trace_files(path):
@@ -84,12 +84,12 @@ def read_traces(path: str | Path, keep: range | set[int] | None = None) -> Itera
 
 
 def count_traces(path: str | Path) -> int:
-    """How many records there are, without parsing them."""
+    """Number of records, without parsing them."""
     return sum(1 for file in trace_files(path) for _ in trace_lines(file))
 
 
 def sample_traces(path: str | Path, limit: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """At most ``limit`` records, evenly spread over all of them (0: all), and how many there are."""
+    """At most ``limit`` records, evenly spread over all of them (0: all), and the number of all records."""
     total = count_traces(path)
     if not limit or total <= limit:
         return list(read_traces(path)), total
@@ -97,9 +97,9 @@ def sample_traces(path: str | Path, limit: int = 0) -> tuple[list[dict[str, Any]
 
 
 def trajectories(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One flat mapping for each anchor of a record: its own fields, then the record's, then what follows from them.
+    """One flat mapping for each anchor of a record: its own fields, then the record's, then derived fields.
 
-    Adds ``solved`` and ``reentered`` (whether anything was learnt from the anchor).
+    Adds ``solved`` and ``reentered`` (whether rollouts from the anchor's states were trained on).
     """
     about = {key: value for key, value in record.items() if key != "anchors"}
     threshold = record.get("solved_reward")

@@ -1,7 +1,7 @@
-"""One prompt's re-entry as a record that JSON can hold: the traces' schema and what fills it.
+"""The trace record of one prompt: the schema of traces, and the function that builds a record for JSON.
 
-Where a text begins and ends is known in tokens; the texts are decoded so that those of a response's steps concatenate
-to the response.
+Steps and continuations are given in tokens. They are decoded so that the texts of a response's steps concatenate to
+the response.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..core.segment.token_text import REPLACEMENT, Decode
 from ..core.types import ScoredContinuation, Trajectory
 from ..core.values import StateValue, step_advantages
 
-#: Raised by a change after which a reader of the old schema would misread a record; a new field is none.
+#: Increased by a change after which old readers would misread a record; a new field is not such a change.
 SCHEMA_VERSION = 2
 
 #: path -> (type, meaning). ``[]`` is an item of the list before it; a type that ends in ``?`` may be null or missing.
@@ -81,7 +81,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "anchors[].true_values": ("[float]?", "the `K + 1` true values, if they are known; likewise"),
 }
 
-#: Tokens decoded before a text, so that it begins as it does in its response.
+#: Number of tokens decoded before a text, so that it begins as in its response.
 _CONTEXT = 8
 
 
@@ -96,13 +96,13 @@ def trace_record(
     """The record of one prompt.
 
     Args:
-        roots_N: the rollouts that the engine was given.
-        result: what it returned.
+        roots_N: the root rollouts that the procedure got.
+        result: the result of GPO's procedure.
         decode: text of a list of ids, special tokens kept, without clean-up of spaces.
         prompt_text: the prompt as the model saw it.
-        rows: the continuations that became rows of the batch; None: all that the engine gave to learn from.
+        rows: the continuations that became rows of the batch; None for all in the result's groups.
         about: further fields: ``uid``, ``global_step``, ``rule``... (:data:`FIELDS`), or any that JSON can hold. A
-            ``reward_range`` that is missing is the engine's own: from 0 to 1, or as far as the rewards reach.
+            ``reward_range`` that is missing is set: from 0 to 1, or wider if the rewards are outside of it.
 
     Returns:
         Fields as in :data:`FIELDS`. NaN becomes null when the record is written.
@@ -192,8 +192,8 @@ def _anchor(
 def step_texts(token_ids: Sequence[int], ends_K: Sequence[int], decode: Decode) -> list[str]:
     """``(K,)`` texts of a response's steps, which concatenate to the response wherever decoding is local.
 
-    A character over several tokens belongs to the step that completes it. One short window is decoded beside each step,
-    which costs a few percent of what a decoding token by token would.
+    A character over several tokens belongs to the step that completes it. One short window is decoded with each step,
+    which takes a few percent of the time of decoding token by token.
     """
     texts = []
     for start, end in zip((0, *ends_K)[: len(ends_K)], ends_K, strict=True):
@@ -203,16 +203,16 @@ def step_texts(token_ids: Sequence[int], ends_K: Sequence[int], decode: Decode) 
 
 
 def text_behind(prefix: Sequence[int], token_ids: Sequence[int], decode: Decode) -> str:
-    """What ``token_ids`` add to the text of ``prefix``."""
+    """The text that ``token_ids`` add to the text of ``prefix``."""
     return _behind(prefix, token_ids, decode)[0]
 
 
 def _behind(prefix: Sequence[int], token_ids: Sequence[int], decode: Decode) -> tuple[str, int]:
-    """The text, and how many of its last characters are no character yet."""
+    """The text, and the number of incomplete characters at its end."""
     window = list(prefix[-_CONTEXT:])
     before = decode(window).rstrip(REPLACEMENT) if window else ""
     after = decode([*window, *token_ids])
-    # A decoder that rewrites what it has written (clean-up of spaces) leaves only the text by itself.
+    # If a decoder changes earlier text (clean-up of spaces), the text is decoded without its prefix.
     text = after[len(before) :] if after.startswith(before) else decode(list(token_ids))
     return text, len(text) - len(text.rstrip(REPLACEMENT))
 

@@ -1,4 +1,4 @@
-"""verl's own metrics file (``trainer.logger=[...,"file"]``) as data."""
+"""Reads verl's own metrics file (``trainer.logger=[...,"file"]``)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any
 class RunLog:
     """The metrics of one run, by training step; step 0 is the validation before training.
 
-    A resumed training logs steps again that were lost with the interruption: they count once, as logged last, and what
-    was logged behind them is dropped. Before it goes on, it validates at the step of its checkpoint, and that is added
-    to the step's metrics. NaN and infinite values, which verl writes as null, count as not logged.
+    A resumed training logs the steps after its checkpoint again. They count once, as logged last, and all later steps
+    of the interrupted training are dropped. Before it continues, it validates at the step of its checkpoint; this is
+    added to that step's metrics. NaN and infinite values, which verl writes as null, count as not logged.
     """
 
     steps: dict[int, dict[str, Any]]
@@ -74,5 +74,5 @@ def validation_accuracy(metrics: Mapping[str, Any]) -> float | None:
 
 
 def generated_tokens(metrics: Mapping[str, Any]) -> float:
-    """Tokens that the policy generated in one training step, whatever for; 0 without ``gpo/*`` metrics."""
+    """Tokens that the policy generated in one training step for all purposes; 0 without ``gpo/*`` metrics."""
     return sum(float(metrics.get(f"gpo/tokens/{kind}", 0.0)) for kind in ("root", "value", "reentry"))

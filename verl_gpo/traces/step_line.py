@@ -1,4 +1,4 @@
-"""One training step in one line, as a person would say it."""
+"""A summary of one training step in one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .runlog import generated_tokens, validation_accuracy
 
 
 def step_line(step: int, metrics: Mapping[str, Any]) -> str:
-    """What a training step did, from the metrics that verl logs for it. What was not logged is not said.
+    """The summary of a training step, from the metrics that verl logs for it. Metrics that are missing are left out.
 
     >>> step_line(3, {"gpo/accuracy/root": 0.5, "timing_s/step": 12.34})
     'step 3: root accuracy 0.50, 12.3 s'
@@ -37,7 +37,7 @@ def step_line(step: int, metrics: Mapping[str, Any]) -> str:
 
 def _critical(metrics: Mapping[str, Any]) -> str:
     found = metrics["gpo/critical/found"]
-    # Where nothing was searched nobody says that the step is critical.
+    # Without a search the chosen step is only a reset and not known to be critical.
     searched = metrics.get("gpo/requests/value") != 0 or "gpo/critical/confidence" in metrics
     what = "critical step" if searched else "reset"
     text = f"{found:.0f} {what}{'' if found == 1 else 's'}"

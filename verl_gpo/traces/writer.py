@@ -1,12 +1,12 @@
-"""Appends records to compressed, rotating JSON-lines files, off the caller's path.
+"""Appends records to compressed, rotating JSON-lines files from a thread, so that the caller does not wait.
 
-A record is handed to a thread through a bounded queue. The thread turns all that wait into JSON lines, compresses them
-into one gzip member and appends the member with a single write. Members are independent of each other, so a process
-that is killed leaves every member that it wrote readable, and at most one cut-off tail (:mod:`verl_gpo.traces.reader`
-drops it). Nothing is synchronized to the disk: a crash of the machine may cost what the kernel had not yet written.
+A record is passed to a thread through a bounded queue. The thread turns all waiting records into JSON lines, compresses
+them into one gzip member and appends the member with a single write. Members are independent of each other, so every
+member that a killed process has written can be read, except perhaps an incomplete last one
+(:mod:`verl_gpo.traces.reader` drops it). There is no fsync: a crash of the machine may lose the latest records.
 
 Files are ``{name}.{number}.jsonl.gz``. A writer never appends to a file that it did not create. Together they stay
-within the bound: the oldest goes first.
+within the size limit: the oldest file is deleted first.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ from typing import Any, BinaryIO
 
 logger = logging.getLogger(__name__)
 
-#: Records that may wait; more are dropped, so that a slow disk costs records and neither memory nor time.
+#: Number of records that may wait. More are dropped, so that a slow disk loses records but costs no memory or time.
 WAITING = 64
-#: Text that one gzip member holds, in bytes, and the seconds that a record waits for others to share its member.
+#: Bytes of text in one gzip member, and the seconds that a record waits for others to share its member.
 MEMBER_BYTES = 1 << 20
 LINGER = 1.0
-#: A quarter of the files' bytes is the most that rotation takes away at once.
+#: Rotation deletes at most a quarter of the files' bytes at once.
 PARTS = 4
-#: Of gzip's levels the last that is fast: three times the speed of the default for a tenth more bytes.
+#: The highest of gzip's fast levels: three times the speed of the default level for a tenth more bytes.
 LEVEL = 3
 
 
 class TraceWriter:
-    """Writes records from one thread of its own; :meth:`write` neither waits nor raises.
+    """Writes records from its own thread; :meth:`write` neither waits nor raises.
 
     Args:
         folder: where the files go; created with the first record.
-        name: of this process's files, unlike that of any other that writes into the folder at the same time.
-        max_bytes: bound on all files of this name, compressed.
-        every: one record in so many is kept, the first included; the others cost nothing.
+        name: name of this process's files; no other process that writes into the folder may use it.
+        max_bytes: size limit of all files of this name together, compressed.
+        every: one record out of every ``every`` is kept, starting with the first; the others cost nothing.
 
     Attributes:
-        written: records in files.
-        dropped: records that the full queue, or a bound smaller than the record, left no room for.
-        failed: records that could not be built, turned into JSON, or written.
+        written: number of records in files.
+        dropped: number of records for which the queue was full, or that are larger than the size limit.
+        failed: number of records that could not be built, turned into JSON, or written.
 
     Raises:
-        ValueError: a name that is no file name, a bound or a rate below 1.
+        ValueError: a name that is not a file name, or a size limit or ``every`` below 1.
     """
 
     def __init__(self, folder: str | Path, name: str, max_bytes: int = 1 << 30, every: int = 1):
@@ -71,23 +71,23 @@ class TraceWriter:
         self._warned = False
 
     def write(self, record: Mapping[str, Any] | Callable[[], Mapping[str, Any]]) -> None:
-        """Hand over a record, or what builds it: a function is called by the thread, and only if its turn has come."""
+        """Pass on a record, or a function that builds it, which the thread calls only if the record is kept."""
         offered, self._offered = self._offered, self._offered + 1
         if offered % self._every or self._closing.is_set():
             return
         try:
-            if self._thread is None:  # not before the first record: a fork loses threads
+            if self._thread is None:  # started with the first record, because a fork loses threads
                 self._thread = threading.Thread(target=self._run, name=f"traces-{self._name}", daemon=True)
                 self._thread.start()
                 atexit.register(self.close)
             self._queue.put_nowait(record)
         except queue.Full:
             self.dropped += 1
-        except Exception:  # no more threads, say
+        except Exception:  # for example, no more threads
             self._fail("no thread")
 
     def close(self, timeout: float = 10.0) -> None:
-        """Write what waits, for so many seconds at most. Records that come later are ignored."""
+        """Write the waiting records, for at most ``timeout`` seconds. Later records are ignored."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join(timeout)
@@ -99,7 +99,7 @@ class TraceWriter:
                 try:
                     self._append(lines)
                 except Exception:
-                    self._close_file()  # its end may be a torn member: go on in a new one
+                    self._close_file()  # its end may be an incomplete member, so use a new file
                     self._fail("not written", len(lines))
             if ended:
                 self._close_file()
@@ -152,14 +152,14 @@ class TraceWriter:
             if total + size <= self._max_bytes:
                 return
             if self._file is not None and path == files[-1]:
-                self._close_file()  # go on in a new one
+                self._close_file()  # continue in a new file
             total -= path.stat().st_size
             path.unlink()
 
     def _new_file(self) -> BinaryIO:
         self._folder.mkdir(parents=True, exist_ok=True)
         number = max(map(_number, self._files()), default=-1) + 1
-        # Unbuffered: a member is in the kernel's hands when write returns. Exclusive: another's file is never touched.
+        # Unbuffered: the kernel has a member when write returns. Exclusive: another process's file is never opened.
         return (self._folder / f"{self._name}.{number:06d}.jsonl.gz").open("xb", buffering=0)
 
     def _close_file(self) -> None:
@@ -169,7 +169,7 @@ class TraceWriter:
 
     def _fail(self, what: str, records: int = 1) -> None:
         self.failed += records
-        if not self._warned:  # once: a full disk is no reason to fill the log as well
+        if not self._warned:  # only once: a full disk must not also fill the log
             self._warned = True
             logger.warning("traces of %s in %s: a record was %s", self._name, self._folder, what, exc_info=True)
 
@@ -180,7 +180,7 @@ def _number(path: Path) -> int | None:
 
 
 def json_line(record: Mapping[str, Any]) -> bytes:
-    """A record as one line of JSON: what JSON does not know becomes null (NaN, infinities) or its text."""
+    """A record as one line of JSON: values that JSON does not have become null (NaN, infinities) or text."""
     return json.dumps(plain(record), separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 

@@ -183,7 +183,7 @@ def test_regex_splitter_by_hand(pattern, expected):
 
 
 def test_regex_that_does_not_compile_is_named():
-    with pytest.raises(ValueError, match=r"'\(a' is no regular expression: missing \)"):
+    with pytest.raises(ValueError, match=r"'\(a' is not a valid regular expression: missing \)"):
         RegexSplitter(str, "(a")
 
 
@@ -199,9 +199,9 @@ def test_low_prob_splitter_by_hand():
     log_probs = [math.log(p) for p in (0.1, 0.9, 0.4, 0.5, 0.49)] + [math.nan, -math.inf]
     assert splitter(range(7), log_probs) == [2, 4, 6, 7]
     assert splitter([], []) == []
-    with pytest.raises(ValueError, match="each of 7 tokens, and there are none"):
+    with pytest.raises(ValueError, match="each of the 7 tokens; it got none"):
         splitter(range(7))
-    with pytest.raises(ValueError, match="each of 7 tokens, and there are 6"):
+    with pytest.raises(ValueError, match="each of the 7 tokens; it got 6"):
         splitter(range(7), log_probs[:6])
 
 

@@ -106,8 +106,8 @@ BAD = {
     (
         "algorithm.gpo.search=informative",
         f"{ROLLOUT}.calculate_log_probs=false",
-    ): f"{ROLLOUT}.calculate_log_probs=False: must be true with algorithm.gpo.search=informative, which asks where the "
-    "rollout could have gone another way",
+    ): f"{ROLLOUT}.calculate_log_probs=False: must be true with algorithm.gpo.search=informative, which uses the "
+    "log-probs of the rollout's tokens",
     (
         "algorithm.gpo.splitter=tokens",
     ): "algorithm.gpo.splitter_option='': tokens needs an option: an integer of at least 1",
@@ -132,15 +132,15 @@ BAD = {
     (
         "algorithm.filter_groups.enable=true",
         "algorithm.gpo.skip_groups=mixed",
-    ): "algorithm.gpo.skip_groups='mixed': must be another with algorithm.filter_groups, which drops all groups but "
+    ): "algorithm.gpo.skip_groups='mixed': must be another value with algorithm.filter_groups, which drops all groups "
     "the mixed ones",
     ("algorithm.adv_estimator=reinforce_plus_plus",): "algorithm.adv_estimator='reinforce_plus_plus': must be gpo with "
     "algorithm.gpo.base_estimator=reinforce_plus_plus: verl's own takes one baseline from all rows, so roots and "
     "re-entry rollouts would share it",
     (
         "algorithm.adv_estimator=grpo_passk",
-    ): "algorithm.adv_estimator='grpo_passk': must be another with re-entry, say gpo or rloo: grpo_passk stops at a "
-    "group of one, and the rows that pad a batch may be one",
+    ): "algorithm.adv_estimator='grpo_passk': must be another with re-entry, say gpo or rloo: grpo_passk raises an "
+    "error for a group of one row, and a padding row may be such a group",
     (
         "algorithm.gpo.base_estimator=gae",
     ): "algorithm.gpo.base_estimator='gae': must be one of grpo, rloo, opo, gpg, reinforce_plus_plus, "

@@ -24,10 +24,10 @@ BAD = {
     "actor_rollout_ref.actor.optim.lr=.nan": "actor_rollout_ref.actor.optim.lr=nan: must be a number of at least 0",
     f"{ROLLOUT}.name=null": f"{ROLLOUT}.name=None: must be the name of a rollout engine, such as vllm or sglang",
     f"{ROLLOUT}.n=0": f"{ROLLOUT}.n=0: {COUNT}",
-    f"{ROLLOUT}.temperature=0": f"{ROLLOUT}.temperature=0: must be a number above 0: all rollouts of a prompt would be "
-    "alike",
-    f"{ROLLOUT}.temperature=warm": f"{ROLLOUT}.temperature='warm': must be a number above 0: all rollouts of a prompt "
-    "would be alike",
+    f"{ROLLOUT}.temperature=0": f"{ROLLOUT}.temperature=0: must be a number above 0: otherwise all "
+    "rollouts of a prompt are the same",
+    f"{ROLLOUT}.temperature=warm": f"{ROLLOUT}.temperature='warm': must be a number above 0: otherwise all "
+    "rollouts of a prompt are the same",
     f"{ROLLOUT}.top_p=0": f"{ROLLOUT}.top_p=0: must be a number above 0 and at most 1",
     f"{ROLLOUT}.gpu_memory_utilization=60": f"{ROLLOUT}.gpu_memory_utilization=60: must be a number above 0 and at "
     "most 1",

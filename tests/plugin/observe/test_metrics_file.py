@@ -28,10 +28,10 @@ def train(*steps):
 
 def test_a_resumed_training_adds_to_what_is_there(named, capsys):
     train((0, {"val-core/a/acc/mean@1": 0.2}), (1, {"loss": 1.0}), (2, {"loss": 2.0}), (3, {"loss": 3.0}))
-    assert "metrics go on" not in capsys.readouterr().out
+    assert "metrics are appended" not in capsys.readouterr().out
     # It goes on from the checkpoint of step 1, where it validates first.
     train((1, {"val-core/a/acc/mean@1": 0.4}), (2, {"loss": 2.5}))
-    assert f"verl_gpo: metrics go on in {named}" in capsys.readouterr().out
+    assert f"verl_gpo: metrics are appended to {named}" in capsys.readouterr().out
     assert [json.loads(line)["step"] for line in named.read_text().splitlines()] == [0, 1, 2, 3, 1, 2]
     log = RunLog.read(named)
     assert log.series("loss") == {1: 1.0, 2: 2.5}

@@ -1,9 +1,9 @@
-"""What is learnt from: which continuations of which states become rows of the batch. One file a way.
+"""The ways of ``learn_from``: which continuations of which states become rows of the batch. One file for each way.
 
-- :mod:`~verl_gpo.core.learn.fresh`  new rollouts from the reset state: unbiased, and the paper's
-- :mod:`~verl_gpo.core.learn.reuse`  the continuations that were drawn there anyway: free, and biased
-- :mod:`~verl_gpo.core.learn.split`  of these, the ones that took no part in the choice: free and unbiased, but fewer
-- :mod:`~verl_gpo.core.learn.all`    all states with continuations, a group each
+- :mod:`~verl_gpo.core.learn.fresh`  new rollouts from the reset state, as in the paper: unbiased
+- :mod:`~verl_gpo.core.learn.reuse`  the continuations that the search drew there: no extra cost, but biased
+- :mod:`~verl_gpo.core.learn.split`  those of them that were not used for the choice: no extra cost, unbiased, but fewer
+- :mod:`~verl_gpo.core.learn.all`    all states with continuations, one group for each state
 
 :mod:`~verl_gpo.core.learn.base` says what a way decides. ``scripts/bench_search.py`` measures the bias of each.
 """
@@ -18,5 +18,5 @@ from .split import Split
 
 __all__ = ["LEARN_FROM", "LearnFrom", "ReentryGroup"]
 
-#: name -> way; the names are those of the configuration.
+#: name -> way; the names are the values of the setting ``learn_from``.
 LEARN_FROM: dict[str, LearnFrom] = {"fresh": Fresh(), "reuse": Reuse(), "split": Split(), "all": All()}

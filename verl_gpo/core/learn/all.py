@@ -9,9 +9,9 @@ from .base import Drawing, Draws, LearnFrom, Learnt, whole
 
 
 class All(LearnFrom):
-    """Nothing is thrown away, and there are groups without a critical step, too.
+    """No continuation is thrown away, and an anchor without a critical step gives groups, too.
 
-    The critical group is as biased as in ``reuse``, the others the other way.
+    The group of the critical step is as biased as in ``reuse``; the others are biased in the opposite direction.
     """
 
     def rollouts(
@@ -22,7 +22,7 @@ class All(LearnFrom):
         critical: bool,
     ) -> tuple[ScoredContinuation, ...]:
         rollouts = whole((*samples, *added))
-        return rollouts if critical or len(rollouts) > 1 else ()  # one has nothing to be compared with
+        return rollouts if critical or len(rollouts) > 1 else ()  # a single one has nothing to be compared with
 
     def _expected(self, search: Drawing, draws: Draws, n_reentry: int) -> Learnt:
         return Learnt(draws.search, 0)

@@ -1,4 +1,4 @@
-"""What a way of learning decides, and what it has to know of the search for that."""
+"""What a way of ``learn_from`` decides, and what it has to know about the search for that."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..types import Continuation, ScoredContinuation, Tokens
 
 
 class Drawing(Protocol):
-    """How a search draws, as far as it decides what is learnt from. A :class:`~verl_gpo.core.search.view.Search`.
+    """How a search draws, as far as ``learn_from`` depends on it. A :class:`~verl_gpo.core.search.view.Search` is one.
 
     Attributes:
         looks: it draws continuations to find the step; otherwise it chooses without any.
-        sequential: it chooses first, and then draws, within its own budget, what the group of the chosen state lacks.
-        by_group: what checks a step is the group that is learnt from (``n_reentry``), or a part of it.
+        sequential: it chooses first, and then draws the missing part of the chosen state's group from its own budget.
+        by_group: a step is checked with the group that becomes training rows (``n_reentry``), or with a part of it.
         reenters: it may choose a step at all.
     """
 
@@ -30,9 +30,9 @@ class Draws(NamedTuple):
     """Continuations that a search is expected to draw for one anchor.
 
     Attributes:
-        search: at the states between steps, in all; those of the chosen state that are a part of its budget, too.
-        at_reset: of these, at the state that is reset to.
-        at_prompt: besides these, at ``s_0``, where the group is a single root and does not tell its value.
+        search: at all states between steps, including those for the chosen state's group that the budget pays for.
+        at_reset: how many of these are drawn at the reset state.
+        at_prompt: drawn in addition at ``s_0``, if the group is a single root and so gives no estimate of its value.
     """
 
     search: float
@@ -41,7 +41,7 @@ class Draws(NamedTuple):
 
 
 class Learnt(NamedTuple):
-    """What is expected to come of one anchor: rows that are learnt from, and rollouts drawn after the search."""
+    """What one anchor is expected to give: training rows, and rollouts drawn after the search."""
 
     rows: float
     after: float
@@ -49,7 +49,7 @@ class Learnt(NamedTuple):
 
 @dataclass(frozen=True)
 class ReentryGroup:
-    """Rollouts from one state that are learnt from together.
+    """Rollouts from one state that become training rows together and are compared with each other.
 
     Attributes:
         state: index ``k`` of the state in its anchor.
@@ -65,37 +65,37 @@ class ReentryGroup:
 
 
 class LearnFrom(ABC):
-    """One way. It keeps no state, and the default of each method is that of a way that learns from what was drawn."""
+    """One way. It keeps no state. The defaults of the methods suit a way that uses what the search drew."""
 
-    #: Learns from continuations that the search drew, so their tokens have to be kept.
+    #: Uses continuations that the search drew as training rows, so their tokens have to be kept.
     keeps_tokens = True
 
     def takes_part(self, search: Drawing, number: int) -> bool:
-        """Whether the ``number``-th continuation of a state may be looked at by the search."""
+        """Whether the search may use the ``number``-th continuation of a state."""
         return True
 
     def check_size(self, n_reentry: int) -> int:
-        """Continuations that check a proposed step, for a search that checks by groups."""
+        """Number of continuations that check a proposed step, for a search that checks by groups."""
         return n_reentry
 
     def kept_back(self, n_reentry: int) -> int:
-        """Continuations that a search on a budget leaves for the chosen state's group."""
+        """Number of continuations of its budget that a search leaves for the chosen state's group."""
         return 0
 
     def missing(self, search: Drawing, reset_state: int, drawn: int, n_reentry: int) -> int:
-        """Continuations still to be drawn at the reset state after the choice.
+        """Number of continuations still to be drawn at the reset state after the choice.
 
         Args:
             search: how it draws.
-            reset_state: index of the state. What is drawn at ``s_0`` is the root group, which is learnt from anyway.
-            drawn: continuations drawn there.
+            reset_state: index of the state. ``s_0`` has the root group already, which is trained on anyway.
+            drawn: number of continuations drawn there.
             n_reentry: wanted size of the group.
         """
         if reset_state == 0:
             return 0
         if search.sequential:
             return max(n_reentry - drawn, 0)
-        return 0 if drawn else n_reentry  # chosen without having been sampled: by chance, or by the belief
+        return 0 if drawn else n_reentry  # a state without draws was chosen at random, or by the belief
 
     @abstractmethod
     def rollouts(
@@ -105,12 +105,12 @@ class LearnFrom(ABC):
         added: Sequence[ScoredContinuation],
         critical: bool,
     ) -> tuple[ScoredContinuation, ...]:
-        """The rollouts of one state that are learnt from.
+        """The rollouts of one state that become training rows.
 
         Args:
             search: how it draws.
-            samples: what the search drew there, in order.
-            added: what was drawn there after the choice.
+            samples: the continuations that the search drew there, in order.
+            added: the continuations that were drawn there after the choice.
             critical: whether the critical step resets to the state.
         """
 
@@ -132,7 +132,7 @@ class LearnFrom(ABC):
         added: Sequence[ScoredContinuation],
         prefix: Callable[[int], Tokens],
     ) -> tuple[ReentryGroup, ...]:
-        """The groups of one anchor; those without a rollout are left out.
+        """The re-entry groups of one anchor; groups without a rollout are left out.
 
         Args:
             search: how it draws.
@@ -153,7 +153,7 @@ class LearnFrom(ABC):
         """What a critical step is expected to give, for the cost model."""
         if not search.reenters:
             return Learnt(0, 0)
-        if not search.looks:  # a state that was chosen without a search has no continuations to learn from
+        if not search.looks:  # a state that was chosen without a search has no continuations yet
             return Learnt(n_reentry, n_reentry)
         return self._expected(search, draws, n_reentry)
 
@@ -167,5 +167,5 @@ def placeholders(number: int) -> tuple[ScoredContinuation, ...]:
 
 
 def whole(samples: Sequence[ScoredContinuation]) -> tuple[ScoredContinuation, ...]:
-    """Those that were not cut short: the policy did not end there, so they are no responses to learn from."""
+    """The continuations that were not cut short. The policy did not end a cut one, so it must not be trained on."""
     return tuple(sample for sample in samples if not sample.cut)

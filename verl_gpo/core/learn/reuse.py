@@ -1,4 +1,4 @@
-"""The continuations that were drawn from the reset state anyway."""
+"""The continuations that the search drew from the reset state."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from .base import Drawing, LearnFrom, whole
 
 
 class Reuse(LearnFrom):
-    """Free, but a biased sample of the state.
+    """No extra cost, but a biased sample of the state.
 
-    Under ``argmax`` the step was chosen *because* its state's continuations did badly (winner's curse), so their mean
-    understates ``V(s_m)``. Advantages within the group are centred on that same mean, so their signs stay right; their
-    scale does not.
+    Under ``argmax`` the step was chosen *because* the continuations of its state had low rewards (winner's curse), so
+    their mean is lower than ``V(s_m)`` on average. Advantages are centred on the mean of the same group, so their signs
+    stay right, but their scale does not.
     """
 
     def kept_back(self, n_reentry: int) -> int:

@@ -1,4 +1,4 @@
-"""Continuations from the reset state that took no part in the choice."""
+"""The continuations from the reset state that were not used for the choice."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from .base import Drawing, Draws, LearnFrom, Learnt, placeholders, whole
 
 
 class Split(LearnFrom):
-    """Unbiased and free, at half the evidence.
+    """Unbiased and without extra cost, but only half of the continuations are used for the choice.
 
-    Of the continuations of each state every second one is kept out of the choice. A sequential search (``adaptive``)
-    looks at all of them, and draws the group afterwards, within the same budget. One that checks by groups
+    Every second continuation of each state is kept out of the choice. A sequential search (``adaptive``) uses all of
+    them for the choice instead, and draws the group afterwards from the same budget. A search that checks by groups
     (``propose``) checks with one half of a group and draws the other half for the step that it chose.
     """
 
@@ -32,7 +32,7 @@ class Split(LearnFrom):
             return n_reentry - min(drawn, n_reentry // 2)
         if search.sequential:
             return n_reentry
-        return 0 if drawn // 2 else n_reentry  # a single continuation took part in the choice
+        return 0 if drawn // 2 else n_reentry  # a single continuation was used for the choice
 
     def rollouts(
         self,

@@ -1,8 +1,8 @@
-"""Search strategies: which states of a response are worth a continuation.
+"""Search strategies: at which states of a response continuations are drawn.
 
-One file each, one interface (:class:`~verl_gpo.core.search.view.Search`). To add a strategy, write a class with
-``next_states``, ``choose`` and ``expected_draws``, and add it to :data:`SEARCHES` here and to the names of the
-configuration: the procedure, the cost model and the checks ask the class.
+Each has a file of its own; all share one interface (:class:`~verl_gpo.core.search.view.Search`). To add a strategy,
+write a class with ``next_states``, ``choose`` and ``expected_draws``, and add it to :data:`SEARCHES` here and to the
+names of the configuration. The procedure, the cost model and the checks call the methods of the class.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """Best-step identification on a budget: each continuation is drawn where it says most about which step is critical.
 
-Which step is best is a random variable ``M`` under the belief of :mod:`verl_gpo.core.curve`. A continuation from
-``s_k`` succeeds with probability ``V(s_k)``, so what its outcome ``O`` would tell is ``I(M; O) = H(O) - E[H(O | M)]``,
-computed from sampled curves (information-directed sampling, cf. arXiv 1403.5556; top-two sampling, 1602.08448). A
-round draws the continuations whose outcomes tell most *together*, each weighed against the tokens it is expected to
-cost. On a single jump this is a noisy binary search; on several or opposing jumps it goes where they are.
+Under the belief of :mod:`verl_gpo.core.curve`, the best step is a random variable ``M``. A continuation from ``s_k``
+succeeds with probability ``V(s_k)``. Its outcome ``O`` has the mutual information ``I(M; O) = H(O) - E[H(O | M)]`` with
+the best step, computed from sampled curves (information-directed sampling, cf. arXiv 1403.5556; top-two sampling,
+1602.08448). A round draws the continuations whose outcomes *together* have most information for the tokens that they
+are expected to cost. If the value jumps once, this behaves like a noisy binary search; if there are several jumps, also
+in opposite directions, it draws near each of them.
 
-It stops when one step, or "none", is as probable as ``stop_confidence``, or when the budget is spent.
+It stops when one step, or "none", has at least the probability ``stop_confidence``, or when the budget is spent.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ from ..learn import LEARN_FROM
 from ..learn.base import Draws
 from .view import AnchorView, ByBelief
 
-#: States picked in one round. Their joint outcomes are enumerated, so the work grows as 2 to this power.
+#: Number of draws in one round. Their joint outcomes are enumerated, so the work grows as 2 to this power.
 _PICKS = 4
-#: A request costs the engine something besides its tokens.
+#: Tokens that are added to the cost of each request, because a request costs the engine more than its tokens.
 _REQUEST_TOKENS = 4.0
-#: Pseudo-count that pulls the outcome given a rarely best step towards the outcome overall.
+#: Pseudo-count that smooths the outcome probabilities of a step that is rarely the best towards the overall ones.
 _SHRINKAGE = 2.0
 
 
 class AdaptiveSearch(ByBelief):
-    """Spends ``search_budget`` continuations an anchor where the choice is still open."""
+    """Spends at most ``search_budget`` continuations for each anchor, at states where the choice is still uncertain."""
 
     def next_states(self, view: AnchorView) -> Sequence[int]:
         left = adaptive_budget(view.config, view.steps) - sum(view.requested_K)
         left -= view.learn_from.kept_back(view.config.n_reentry)
         can_sample_K1 = [view.can_sample(k) for k in range(view.steps + 1)]
-        # s_0 has the root group. Of neighbours that are worth the same, the last is the cheapest to draw from.
+        # s_0 has the root group. Neighbouring states of equal value are one state; the last is cheapest to draw from.
         states = [
             k for k in range(1, view.steps) if can_sample_K1[k] and (view.curve.moves_K[k] or not can_sample_K1[k + 1])
         ]
@@ -61,37 +62,37 @@ class AdaptiveSearch(ByBelief):
 
 
 def adaptive_budget(config: GPOConfig, steps: int) -> int:
-    """Continuations that may be drawn for an anchor of ``steps`` steps, those of the chosen state included."""
+    """Number of continuations that may be drawn for an anchor of ``steps`` steps, with those for the chosen state."""
     if config.search_budget:
         return config.search_budget
     return config.n_mc * min(2 * math.ceil(math.log2(max(steps, 2))), max(steps - 1, 1))
 
 
 def most_telling_draws(success_SJ: np.ndarray, labels_S: np.ndarray, cost_J: np.ndarray, picks: int) -> list[int]:
-    """Greedily pick the draws whose joint outcome tells most about the label, for their cost.
+    """Greedily pick the draws whose joint outcome has most information about the label, relative to their cost.
 
     Args:
         success_SJ: success probability of a draw at each state under each curve. Shape ``(S, J)``.
-        labels_S: what is to be found out, as small integers.
-        cost_J: cost of a draw.
-        picks: how many draws.
+        labels_S: the label of each curve, to be identified by the draws, as small integers. Shape ``(S,)``.
+        cost_J: cost of a draw at each state. Shape ``(J,)``.
+        picks: the number of draws.
 
     Returns:
-        Columns of ``success_SJ``, a column as often as it was picked.
+        Columns of ``success_SJ``; a column occurs as often as it was picked.
     """
     count_M = np.bincount(labels_S)
     count_M = count_M[count_M > 0]
-    # The curves by their label, so that each label's are summed without a look at the others'.
+    # The curves are sorted by label, so that the sums for each label run over a contiguous range.
     success_SJ = success_SJ[labels_S.argsort(kind="stable")]
     last_M = count_M.cumsum().tolist()
     members_M = [slice(first, last) for first, last in zip([0, *last_M], last_M, strict=False)]
     share_M = count_M / len(labels_S)
-    # Probability of each joint outcome of the draws picked so far: in each curve, and summed over each label's.
+    # Probability of each joint outcome of the draws picked so far: for each curve, and summed over each label's curves.
     outcomes_OS = np.ones((1, len(labels_S)))
     total_MO = count_M[:, None]
     known, chosen = 0.0, []
     for _ in range(picks):
-        # The same with a success appended, or a failure.
+        # The same after one more draw: with a success, and with a failure.
         success_MOJ = np.array([outcomes_OS[:, members] @ success_SJ[members] for members in members_M])
         joint_MOJ = np.concatenate([success_MOJ, total_MO[..., None] - success_MOJ], axis=1)
         overall_OJ = joint_MOJ.sum(axis=0) / len(labels_S)

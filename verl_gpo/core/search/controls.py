@@ -1,4 +1,4 @@
-"""Controls: what is left of GPO without a search."""
+"""Controls for experiments: GPO without a search of its own."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from .view import AnchorView, Unsearched
 
 
 class RandomStep(Unsearched):
-    """Satori's random reset, the paper's ablation: any step, no values, whatever the rule."""
+    """Satori's random reset, the paper's ablation: any step, no values; ``rule`` is not used."""
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
         return select_critical_step(step_advantages(view.values_K1), "random", rng=view.rng, eligible_K=view.eligible_K)
 
 
 class GivenStep(Unsearched):
-    """Any of the steps that the data set says are decisive: what a search could find at best, at no cost."""
+    """One of the steps that the data set says are decisive: the best that a search could find, without its cost."""
 
     needs_given_steps = True
 

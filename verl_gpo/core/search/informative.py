@@ -1,17 +1,18 @@
-"""Reset where a group is expected to teach most for its tokens, by what is free: no continuation is spent on a search.
+"""Reset to the state whose group is expected to give most gradient for its tokens. It draws no search continuations.
 
-The critical step says where the value changes; that is not yet where most is learnt. A group of ``n`` rollouts from
-``s_k`` teaches nothing if all of them fare alike, which has the probability ``V^n + (1 - V)^n``. If they do not, every
-token that could have been another gets a gradient, ``sum_{t >= t_k} (1 - p_t)`` of them if they are as many as the
-anchor had. The prompt then costs ``n (L - t_k)`` tokens besides its roots' ``N L``, hence the score
+The critical step is where the value changes most, but a group from there does not always give most gradient. A group
+of ``n`` rollouts from ``s_k`` gives no gradient if all of them succeed or all fail, which has the probability
+``V^n + (1 - V)^n``. Otherwise every token of which the policy was not sure gets a gradient. Their expected number is
+``sum_{t >= t_k} (1 - p_t)``, if the new rollouts have as many of them as the anchor. The prompt then costs
+``n (L - t_k)`` tokens in addition to the ``N L`` tokens of its roots. This gives the score
 
     ``(1 - E[V_k^n + (1 - V_k)^n]) * sum_{t >= t_k} (1 - p_t) / (N L + n (L - t_k))``
 
-with the expectation over the belief (:mod:`verl_gpo.core.curve`). Up to the first token that the policy was not sure of
-all states have the same value and the same tokens ahead: the last of them scores best, for a re-entry there has all
-that whole rollouts teach without the tokens that all of them share. A later state is better where the anchor got there
-by luck. Where the prompt itself scores best there is no re-entry: more roots are what teaches most, and under
-``rows=matched`` they take its place.
+with the expectation over the belief (:mod:`verl_gpo.core.curve`). All states before the first token of which the policy
+was not sure have the same value and the same tokens after them. The last of these states scores best: a re-entry there
+gives the same gradient as whole rollouts, without the tokens that all of them share. A later state scores better if the
+anchor reached it by luck. If the prompt itself scores best, there is no re-entry: more roots give most gradient, and
+under ``rows=matched`` they fill the reserved rows.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .view import AnchorView, Unsearched
 
 
 class InformativeState(Unsearched):
-    """The rule, ``min_advantage`` and ``min_confidence`` play no part: no advantage is estimated."""
+    """``rule``, ``min_advantage`` and ``min_confidence`` are not used, because no advantage is estimated."""
 
     needs_log_probs = True
 
@@ -39,7 +40,7 @@ class InformativeState(Unsearched):
 
 
 def information_per_token(view: AnchorView) -> np.ndarray:
-    """The score above of a group of ``n_reentry`` from each state but the last. Shape ``(K,)``."""
+    """The score above for a group of ``n_reentry`` rollouts from each state except the last. Shape ``(K,)``."""
     curves_SK1, _ = view.belief()
     low, high = view.bounds.low, view.bounds.high
     values_SK = (curves_SK1[:, :-1] - low) / (high - low)

@@ -1,9 +1,9 @@
-"""Propose and check: candidates cost nothing, and what checks a candidate is the group that is learnt from.
+"""Propose and check: proposing a step costs nothing, and it is checked with the group that becomes training rows.
 
-The belief (:mod:`verl_gpo.core.curve`) knows the outcome, the root group's mean and the rollout's log-probs before a
-single continuation is drawn. Its most probable step is proposed; ``n_reentry`` continuations from the state that it
-resets to are drawn, and the belief looks again. Where it now prefers another step, that one is checked, too. Of the
-steps that were checked the most probable one is critical; so no group is drawn twice, and none that nobody asked for.
+The belief (:mod:`verl_gpo.core.curve`) uses the outcome, the root group's mean and the rollout's log-probs, which are
+known before any continuation is drawn. Its most probable step is proposed. Then ``n_reentry`` continuations are drawn
+from the state that this step resets to, and the belief is updated. If another step is now more probable, that step is
+checked, too. The critical step is the most probable one of those that were checked, so its group is drawn already.
 Under ``split`` half a group checks, and the other half is drawn for the step that is chosen.
 """
 
@@ -17,7 +17,7 @@ from ..learn import LEARN_FROM
 from ..learn.base import Draws
 from .view import AnchorView, ByBelief
 
-#: Steps that are checked for an anchor, at most.
+#: Highest number of steps that are checked for an anchor.
 MAX_PROPOSALS = 2
 
 
@@ -35,13 +35,13 @@ class ProposeSearch(ByBelief):
         if critical is None:
             return []
         state = view.reset_state(critical.index)
-        # The root group is what checks s_0, and it is drawn already.
+        # s_0 is checked by the root group, which is drawn already.
         if state == 0 or view.requested_K[state]:
             return []
         return [state] * view.learn_from.check_size(view.config.n_reentry)
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
-        if not any(view.requested_K):  # there were no tokens for a check
+        if not any(view.requested_K):  # the budget did not allow a check
             return view.select(by_belief=True)
         resets = map(view.reset_state, range(view.steps))
         checked_K = [state == 0 or (state < view.steps and view.requested_K[state] > 0) for state in resets]

@@ -1,6 +1,6 @@
 """The paper's search: ``n_mc`` continuations at every state between two steps, all at once.
 
-And at ``s_0``, where the group is a single root: its mean would be that root's own outcome.
+If the group is a single root, it also draws at ``s_0``, because the group's mean would be that root's own outcome.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from .view import AnchorView, ByValues
 
 
 class UniformSearch(ByValues):
-    """Values every inner state."""
+    """Estimates the value of every state between two steps."""
 
     def next_states(self, view: AnchorView) -> Sequence[int]:
         first = 1 if view.root_group_tells or view.steps == 1 else 0

@@ -1,4 +1,4 @@
-"""What a search strategy sees of one anchor response, and the interface of strategies."""
+"""What a search strategy knows about one anchor response, and the interface of strategies."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from ..learn.base import Draws
 from ..types import Tokens, Trajectory
 from ..values import Bounds, StateValue, step_advantages
 
-#: Curves drawn from one state of knowledge.
+#: Number of curves that are drawn from the belief after each update.
 _CURVES = 256
 
 
 @dataclass
 class AnchorView:
-    """One anchor: its steps, what is known of its states, and what it has cost so far.
+    """One anchor: its steps, what is known about its states, and what it has cost so far.
 
     Attributes:
         config: the settings.
         root: the response.
         ends_K: exclusive token positions of its steps' ends.
         max_prefix_tokens: states with a longer prefix are neither sampled nor reset to.
-        expected_tokens: mean length of the group's responses, the guess for how long a continuation is.
+        expected_tokens: mean length of the group's responses, from which the length of a continuation is estimated.
         rng: source of every random choice for this anchor.
-        values_K1: what is known of its ``K + 1`` states.
+        values_K1: the estimates of its ``K + 1`` state values.
         in_first: whether the value of ``s_0`` averages this response's own reward.
-        requested_K: continuations asked for at ``s_0 .. s_{K-1}``, those that failed included.
+        requested_K: number of continuations requested at ``s_0 .. s_{K-1}``, those that failed included.
         given: steps that the data set says are decisive.
     """
 
@@ -58,31 +58,31 @@ class AnchorView:
         self._belief: tuple[np.ndarray, np.ndarray] | None = None
 
     def update(self, values_K1: list[StateValue], in_first: bool) -> None:
-        """Take note of what is known now."""
+        """Replace the estimates of the state values."""
         if values_K1 != self.values_K1 or in_first != self.in_first:
             self._belief = None
         self.values_K1, self.in_first = values_K1, in_first
 
     @property
     def bounds(self) -> Bounds:
-        """Of the reward, as declared."""
+        """Bounds of the reward, as declared."""
         return Bounds(self.config.reward_low, self.config.reward_high)
 
     @property
     def learn_from(self) -> LearnFrom:
-        """What is learnt from, which some searches draw for."""
+        """The way of ``learn_from``; some searches draw the group that it needs."""
         return LEARN_FROM[self.config.learn_from]
 
     @property
     def curve(self) -> ValueCurve:
-        """The belief about its values before any evidence. Strategies that do without it never make it."""
+        """The prior belief about its values. It is only built when a strategy uses it."""
         if self._curve is None:
             self._curve = ValueCurve(self.ends_K, self.bounds.share(self.root.reward), self.root.log_probs)
         return self._curve
 
     @property
     def root_group_tells(self) -> bool:
-        """Whether ``V(s_0)`` is known from other roots than this one."""
+        """Whether ``V(s_0)`` is estimated from other roots than this one."""
         return self.values_K1[0].count > 1
 
     @property
@@ -98,7 +98,7 @@ class AnchorView:
         return self.starts_K[state] if state < self.steps else self.ends_K[-1]
 
     def can_sample(self, state: int) -> bool:
-        """Whether continuations may be drawn at a state: not at the end, and not over the prefix budget."""
+        """Whether continuations may be drawn at a state: not at the end, and not beyond the prefix limit."""
         return state < self.steps and self.prefix_length(state) <= self.max_prefix_tokens
 
     def reset_state(self, step: int) -> int:
@@ -107,7 +107,7 @@ class AnchorView:
 
     @property
     def response_tokens(self) -> float:
-        """Expected length of a response: not less than this one's."""
+        """Expected length of a response: at least that of this one."""
         return max(self.expected_tokens, float(self.ends_K[-1]))
 
     def rollout_tokens(self, state: int) -> float:
@@ -123,7 +123,7 @@ class AnchorView:
         return [self.can_sample(state) for state in map(self.reset_state, range(self.steps))]
 
     def belief(self) -> tuple[np.ndarray, np.ndarray]:
-        """Curves drawn from the belief, and the critical step of each. As long as nothing new is known, the same ones.
+        """Curves drawn from the belief, and the critical step of each. They are drawn anew only after an update.
 
         Returns:
             ``(curves_SK1, labels_S)``: values in units of the reward; step indices, ``K`` for none
@@ -135,7 +135,7 @@ class AnchorView:
             successes_K = counts_K * [
                 value.share_of(self.bounds) if value.count else 0.0 for value in self.values_K1[:-1]
             ]
-            if self.in_first:  # its own outcome is the end of the curve already, and no draw at s_0
+            if self.in_first:  # its own outcome is the end of the curve already, so it must not count at s_0 again
                 counts_K[0] -= 1.0
                 successes_K[0] -= self.bounds.share(self.root.reward)
             curves_SK1 = low + (high - low) * self.curve.sample(successes_K, counts_K, _CURVES, self._generator)
@@ -145,7 +145,7 @@ class AnchorView:
         return self._belief
 
     def select(self, by_belief: bool, among_K: Sequence[bool] | None = None) -> CriticalStep | None:
-        """The critical step by what is known now, or None; with its confidence, and abstaining below the threshold.
+        """The critical step by what is known now, with its confidence; None if it is below ``min_confidence``.
 
         Args:
             by_belief: take the most probable step; otherwise the paper's choice, the largest difference of two means.
@@ -174,7 +174,7 @@ class AnchorView:
 class Search(ABC):
     """Decides, round by round, where to draw continuations, and which step is critical.
 
-    It keeps no state: all it knows is in the view. The flags say how it draws (see
+    It keeps no state: all that it knows is in the view. The flags say how it draws (see
     :class:`~verl_gpo.core.learn.base.Drawing`) and what it needs.
     """
 
@@ -182,14 +182,14 @@ class Search(ABC):
     sequential = False
     by_group = False
     reenters = True
-    #: Asks where the rollout could have gone another way, so the roots need log-probs.
+    #: Uses how sure the policy was of each token, so the roots need log-probs.
     needs_log_probs = False
     #: Chooses among steps that the data set names.
     needs_given_steps = False
 
     @abstractmethod
     def next_states(self, view: AnchorView) -> Sequence[int]:
-        """States to draw one continuation each from, next and together; a state may occur often. Empty: the end."""
+        """States of the next round, one continuation for each entry; a state may occur several times. Empty: stop."""
 
     @abstractmethod
     def choose(self, view: AnchorView) -> CriticalStep | None:
@@ -197,9 +197,9 @@ class Search(ABC):
 
     @abstractmethod
     def expected_draws(self, config: GPOConfig, steps: int, roots: int) -> Draws:
-        """Continuations that it is expected to draw for one anchor of ``steps`` steps in a group of ``roots``.
+        """Number of continuations that it is expected to draw for an anchor of ``steps`` steps in a group of ``roots``.
 
-        For a search that may stop early it is the most that it draws.
+        For a search that may stop early it is an upper bound.
         """
 
     @abstractmethod
@@ -226,7 +226,7 @@ class Unsearched(Search):
 
 
 class ByValues(Search):
-    """Chooses by the values as ``value_model`` says."""
+    """Chooses by the estimated values, as ``value_model`` says."""
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
         return view.select(by_belief=self.by_belief(view.config))
@@ -245,11 +245,11 @@ class ByValues(Search):
 
     @abstractmethod
     def states_valued(self, steps: int) -> int:
-        """States between the steps of an anchor that are expected to be valued."""
+        """Number of states between the steps of an anchor whose values are expected to be estimated."""
 
 
 class ByBelief(Search):
-    """Chooses by the belief, which also guides the search: between states that were not sampled there are no means."""
+    """Chooses by the belief, which also guides the search: states that were not sampled have no means to compare."""
 
     sequential = True
 

@@ -1,4 +1,4 @@
-"""The ways to cut a response into steps: by its text, by token count, by the policy's own doubt.
+"""The splitters: they cut a response into steps by its text, by token count, or by the probability of its tokens.
 
 All are :class:`~verl_gpo.core.types.Splitter`, lossless by construction. A splitter by text finds boundaries in the
 decoded response; :mod:`~verl_gpo.core.segment.token_text` maps them to positions between tokens.
@@ -40,8 +40,8 @@ class TextSplitter:
 class NewlineSplitter(TextSplitter):
     """Steps are lines: a step ends with the last of the line breaks that follow it.
 
-    A token that holds a line break ends its step, text behind the break within the same token included, since a token
-    cannot be cut. Blank lines belong to the line before them.
+    A token that contains a line break is the last of its step, even if text follows the break within the same token,
+    because a token cannot be cut. Blank lines belong to the line before them.
     """
 
     def boundaries(self, text: str) -> Iterator[int]:
@@ -49,14 +49,14 @@ class NewlineSplitter(TextSplitter):
 
 
 class ParagraphSplitter(TextSplitter):
-    """Steps are paragraphs: a step ends with its blank lines, that is two line breaks or more, and spaces between."""
+    """Steps are paragraphs: a step ends with two or more line breaks, with or without spaces between them."""
 
     def boundaries(self, text: str) -> Iterator[int]:
         return (match.end() for match in _PARAGRAPH_END.finditer(text))
 
 
 class CodeSplitter(TextSplitter):
-    """Steps are lines, and fenced code blocks as a whole. A fence that is not closed runs to the end."""
+    """Steps are lines, and whole fenced code blocks. A block that is not closed goes to the end of the response."""
 
     _OPENING = re.compile(r"^[ \t]*(`{3,}(?=[^`\n]*$)|~{3,})", re.MULTILINE)
 
@@ -83,9 +83,9 @@ class CodeSplitter(TextSplitter):
 class SentenceSplitter(TextSplitter):
     """Steps are sentences: they end at ``. ! ?`` before white space, at ``。！？``, and at line breaks.
 
-    Closing quotes, brackets and Markdown's emphasis belong to the sentence that they close. A single full stop does
-    not end a sentence behind an abbreviation, an initial, or a list marker at the start of a line or sentence. Nor does
-    the mark of a factorial before what goes on with the formula or the sentence (``5! + 3``, ``n! ways``), or an
+    Closing quotes, brackets and Markdown emphasis belong to the sentence that they close. A single full stop does not
+    end a sentence after an abbreviation, an initial, or a list marker at the start of a line or sentence. The mark of a
+    factorial does not end a sentence if the formula or the sentence goes on (``5! + 3``, ``n! ways``), nor does an
     ellipsis within a sum, a product or a list (``1 + 2 + ... + n``).
     """
 
@@ -99,14 +99,14 @@ class SentenceSplitter(TextSplitter):
         re.IGNORECASE,
     )
     _NUMBERED = re.compile(r"no|nr", re.IGNORECASE)  # before a number
-    _CLOSING = re.compile(r"co|corp|etc|inc|jr|ltd|sr", re.IGNORECASE)  # end a sentence as well: before a capital
-    _LONGEST = 12  # more than an abbreviation, a list marker or a LaTeX command is long
-    # A star before a letter or another star is Markdown's emphasis.
+    _CLOSING = re.compile(r"co|corp|etc|inc|jr|ltd|sr", re.IGNORECASE)  # before a capital they do end a sentence
+    _LONGEST = 12  # longer than any abbreviation, list marker or LaTeX command that is looked for
+    # A star before a letter or another star is Markdown emphasis.
     _OPERATOR = re.compile(r"\$?(?:[-+−–/·=<>≤≥≠≈≡∼~±∓×÷⋅∈∣|^%,;:)\]}]|\*(?![*\w])|\\[A-Za-z])")
     _AFTER_OPERATOR = re.compile(r"(?:[-+−–*/·=<>≤≥≠≈≡~±∓×÷⋅,;:]|\\[A-Za-z]+)[\s${}]*$")
-    _AFTER_RELATION = re.compile(r"[+−*=<>≤≥≠≈∈×÷⋅]\s*\$?$")  # so that a capital is a variable, and no initial
+    _AFTER_RELATION = re.compile(r"[+−*=<>≤≥≠≈∈×÷⋅]\s*\$?$")  # a capital after it is a variable, not an initial
     _OPERAND_BEFORE = re.compile(r"(?:[\d)\]}|$]|(?<![^\W\d_])[^\W\d_])$")
-    # Not the words "a" and "I", which begin what somebody says.
+    # Without the words "a" and "I", which often begin a sentence.
     _OPERAND = re.compile(r"[($]*(?:\d|(?![aAI])[^\W\d_](?![^\W\d_]))")
 
     def boundaries(self, text: str) -> Iterator[int]:
@@ -126,7 +126,7 @@ class SentenceSplitter(TextSplitter):
                 yield boundary
 
     def _inside(self, text: str, start: int, match: re.Match[str], following: int) -> bool:
-        """Whether a mark before white space belongs to what goes on behind it."""
+        """Whether the sentence goes on after a mark that stands before white space."""
         mark, stop = match["mark"], match.start()
         if mark == ".":
             return self._inner(text, start, stop, following)
@@ -135,14 +135,14 @@ class SentenceSplitter(TextSplitter):
         return not mark.strip(". \t") and self._ellipsis(text, stop, following)
 
     def _factorial(self, text: str, stop: int, following: int) -> bool:
-        """Whether the mark at ``stop`` is of a factorial, and formula or sentence go on behind it."""
+        """Whether the mark at ``stop`` is a factorial, and the formula or the sentence goes on after it."""
         if not self._OPERAND_BEFORE.search(text[max(0, stop - 2) : stop]):
             return False
         goes_on = text[following : following + 2].lstrip("($")[:1]
         return bool(self._OPERATOR.match(text, following)) or goes_on.islower()
 
     def _ellipsis(self, text: str, stop: int, following: int) -> bool:
-        """Whether the dots at ``stop`` leave out terms between those before and behind them."""
+        """Whether the dots at ``stop`` replace terms of a sum, a product or a list that goes on after them."""
         if self._OPERATOR.match(text, following):
             return True
         before = text[max(0, stop - self._LONGEST) : stop].rstrip()
@@ -174,21 +174,21 @@ class RegexSplitter(TextSplitter):
         ValueError: the pattern does not compile.
     """
 
-    take_space = False  # the pattern says what a step takes
+    take_space = False  # the pattern alone decides where a step ends
 
     def __init__(self, decode: Decode, pattern: str):
         super().__init__(decode)
         try:
             self._pattern = re.compile(pattern)
         except (re.error, OverflowError, RecursionError) as error:
-            raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+            raise ValueError(f"{pattern!r} is not a valid regular expression: {error}") from error
 
     def boundaries(self, text: str) -> Iterator[int]:
         return (match.end() for match in self._pattern.finditer(text) if match[0])
 
 
 class TokensSplitter:
-    """Steps of ``count`` tokens each; the last has the rest."""
+    """Steps of ``count`` tokens each; the last step has the rest."""
 
     def __init__(self, count: int):
         if count < 1:
@@ -203,8 +203,8 @@ class TokensSplitter:
 class LowProbSplitter:
     """A step begins at each token whose probability is below ``threshold``: the cut points of SPO (arXiv 2505.23564).
 
-    The boundary stands before the token where the policy was in doubt, so that a reset there lets it choose again. SPO
-    puts several cut points into one segment; :func:`~verl_gpo.core.segment.steps.limit_steps` does so evenly.
+    The boundary is before the token of which the policy was not sure, so that a rollout from there samples this token
+    again. SPO puts several cut points into one segment; :func:`~verl_gpo.core.segment.steps.limit_steps` also does it.
     """
 
     def __init__(self, threshold: float):
@@ -216,10 +216,10 @@ class LowProbSplitter:
         """Return the exclusive ends of the steps.
 
         Raises:
-            ValueError: log-probs are missing, or not one a token.
+            ValueError: log-probs are missing, or their number is not that of the tokens.
         """
         total = len(token_ids)
         if log_probs is None or len(log_probs) != total:
             given = "none" if log_probs is None else len(log_probs)
-            raise ValueError(f"low_prob needs the log-prob of each of {total} tokens, and there are {given}")
+            raise ValueError(f"low_prob needs the log-prob of each of the {total} tokens; it got {given}")
         return [*(i for i in range(1, total) if log_probs[i] < self._log_threshold), total] if total else []

@@ -1,8 +1,8 @@
-"""Response tokens to steps.
+"""Cuts response tokens into steps.
 
 A step boundary is a position between two token ids, never a position in the text: decoding a prefix and tokenizing it
-again may give other tokens than the policy produced. Hence every splitter returns positions, and the steps concatenate
-back to the response token for token.
+again may give other tokens than the policy produced. So every splitter returns token positions, and the steps together
+are exactly the tokens of the response.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def build_splitter(
 
     Args:
         name: a key of :data:`SPLITTERS`.
-        option: as the table says; None or empty for none.
+        option: the splitter's option (see the table); None or empty for none.
         decode: text of a list of token ids, special tokens kept; see :class:`TokenText`.
         min_step_tokens: shorter steps are merged with their successor (:func:`merge_short_steps`).
         max_steps: upper bound on the number of steps, 0 for none (:func:`limit_steps`).
@@ -91,18 +91,18 @@ def build_splitter(
 
 
 def configured_splitter(config: GPOConfig, decode: Decode) -> Splitter:
-    """:func:`build_splitter` with a run's settings, which have been checked."""
+    """:func:`build_splitter` with the settings of a run, which were checked before."""
     return build_splitter(config.splitter, config.splitter_option, decode, config.min_step_tokens, config.max_steps)
 
 
 def merge_short_steps(ends_K: Sequence[int], min_tokens: int) -> list[int]:
     """Merge each step of fewer than ``min_tokens`` tokens with the steps after it.
 
-    The last step, which has nothing after it, is merged with the one before.
+    The last step has no step after it, so it is merged with the one before.
 
     Args:
         ends_K: exclusive ends of the steps, strictly increasing.
-        min_tokens: fewest tokens of a step; 1 merges nothing.
+        min_tokens: lowest number of tokens of a step; 1 merges nothing.
 
     Returns:
         The ends that remain. The last end never changes.

@@ -1,8 +1,8 @@
-"""Which text each token of a response contributes, and text positions back to positions between tokens.
+"""Finds the text that each token of a response contributes, and maps text positions to positions between tokens.
 
-Token ids are never decoded one by one: SentencePiece decoders drop the space before the first piece of what they are
-given, WordPiece decoders join ``##`` pieces and put spaces between the others, and byte-level BPE and byte fallback cut
-one character over several tokens. What a token contributes shows only behind the tokens before it.
+Token ids cannot be decoded one by one: SentencePiece decoders drop the space before the first piece of their input,
+WordPiece decoders join ``##`` pieces and put spaces between the others, and byte-level BPE and byte fallback may spread
+one character over several tokens. The text of a token is only known after the tokens before it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from functools import lru_cache
 
 Decode = Callable[[list[int]], str]
 
-#: What decoders write for bytes that are no character, or not yet.
+#: The character that decoders write for bytes that are not, or not yet, a complete character.
 REPLACEMENT = "\ufffd"
 
 _SPACE = re.compile(r"\s*")
 
-#: Tokens whose text is remembered.
+#: Number of tokens whose text is cached.
 _REMEMBERED = 1 << 16
-#: Tokens that are tried at once.
+#: Number of tokens that are decoded together at first.
 _AT_ONCE = 64
 
 
@@ -29,12 +29,13 @@ class TokenText:
     """Finds the text position that each token of a response reaches.
 
     Incremental detokenization, as inference engines do it: a window of tokens is decoded with and without the new one,
-    and the difference is the new one's text. Tokens are held back while they add nothing, or while the window ends in
-    U+FFFD and so, perhaps, within a character. A character that spans several tokens is reached by its last token.
+    and the difference is the text of the new one. Tokens are held back while they add no text, or while the window ends
+    in U+FFFD, because it may then end within a character. A character that spans several tokens is reached by its last
+    token.
 
-    Calls of a tokenizer's decoder are dear, so many tokens are first tried at once. Most tokens are worth the same text
-    behind any other; what they are worth behind one is remembered, and if the texts of all of them joined are what
-    decoding them together gives, that is what decoding them one after another would have given.
+    Calls of a tokenizer's decoder are expensive, so a number of tokens is first tried together. Most tokens have the
+    same text after any other token, so the text after one is cached. If the cached texts joined are equal to the text
+    of all tokens decoded together, they are what decoding one token after another would have given.
 
     Args:
         decode: text of a list of ids, special tokens kept, the same for the same ids.
@@ -48,12 +49,11 @@ class TokenText:
     def spans(self, token_ids: Sequence[int]) -> tuple[str, list[int]]:
         """Decode a response.
 
-        The text is ``decode(token_ids)`` wherever decoding is local, that is where tokens further back than the window
-        change nothing. Two things are not. Byte fallback turns a whole run of bytes into U+FFFD when one of them is
-        invalid, and the number of these may differ. ``clean_up_tokenization_spaces`` rewrites white space in whatever
-        it is given, so the text may keep, or miss at a seam, a space near punctuation. Either way the positions fit the
-        text that is returned, and tokens are never touched; still, decode without clean-up where the tokenizer lets you
-        choose.
+        The text is ``decode(token_ids)`` if decoding is local, that is, if tokens before the window change nothing.
+        There are two exceptions. Byte fallback turns a whole run of bytes into U+FFFD when one of them is invalid, and
+        the number of these characters may differ. ``clean_up_tokenization_spaces`` changes white space in its input, so
+        the text may have or lack a space near punctuation. In both cases the positions fit the text that is returned,
+        and the tokens are not changed. Still, decode without clean-up if the tokenizer allows it.
 
         Args:
             token_ids: ``(T,)`` response tokens.
@@ -68,8 +68,8 @@ class TokenText:
         context: list[int] = []  # tokens already written, which begin and end at a character
         before = ""  # their text
         held: list[int] = []  # tokens not written yet
-        patience = 1  # decode again when so many are held
-        tried = 0  # tokens up to here have been tried at once
+        patience = 1  # decode again when this number of tokens is held
+        tried = 0  # tokens up to here have been tried together
         while len(ends) < len(token_ids):
             position = len(ends)
             if context and not held and position >= tried:
@@ -94,15 +94,15 @@ class TokenText:
                     context, held, patience = held, [], 1
                     before = "" if final else self._decode(context)
                 else:
-                    # Long runs are garbage. Waiting in proportion to the run keeps all decoding linear in the tokens.
+                    # Long runs are not valid text. Waiting in proportion to the run keeps the total work linear.
                     patience = len(held) + max(1, len(held) // 4)
             ends.append(length)
         return "".join(pieces), ends
 
     def _guess(self, context: list[int], before: str, many: Sequence[int]) -> list[str] | None:
-        """What each of many tokens adds to ``before``, the text of the context; None where it has to be found out."""
+        """The text that each of many tokens adds to ``before``, the text of the context; None if the guess fails."""
         if self._reference is None:
-            if len(context) > 1:  # garbage, or a character of several tokens: the next will do
+            if len(context) > 1:  # invalid text, or a character of several tokens: the next token will fit
                 return None
             self._reference = context, before
         texts = [*map(self._behind, many)]
@@ -117,23 +117,23 @@ class TokenText:
 
 
 def step_ends(text: str, ends: Sequence[int], boundaries: Iterable[int], take_space: bool = True) -> list[int]:
-    """Boundaries in the text to exclusive ends of steps in tokens.
+    """Map boundaries in the text to exclusive ends of steps in tokens.
 
-    A step ends with the first token that reaches its boundary, since tokens cannot be cut. A boundary behind which no
-    token has text is none.
+    A step ends with the first token that reaches its boundary, because tokens cannot be cut. A boundary without text
+    after it is ignored.
 
     Args:
-        text: what :meth:`TokenText.spans` returned.
-        ends: likewise.
+        text: the text that :meth:`TokenText.spans` returned.
+        ends: the positions that it returned.
         boundaries: text positions, in order.
-        take_space: a step takes the tokens of nothing but white space that follow it.
+        take_space: whether a step also takes the tokens after it that contain only white space.
 
     Returns:
         ``(K,)`` ends, strictly increasing, the last ``len(ends)``; [] for no tokens.
     """
     cuts: list[int] = []
     for boundary in boundaries:
-        # The leftmost of equal ends, here and below: those behind it hold the start of a character, which a later
+        # The first of equal ends, here and below: the tokens after it hold the start of a character, which a later
         # token completes.
         first = bisect_left(ends, boundary)
         if take_space:

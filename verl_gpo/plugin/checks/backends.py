@@ -9,9 +9,9 @@ from omegaconf import DictConfig, OmegaConf
 from ...config import ConfigError
 
 _ROLLOUT, _STRATEGY = "actor_rollout_ref.rollout.name", "actor_rollout_ref.actor.strategy"
-#: What each engine is imported as.
+#: The package that each engine is imported from.
 _PACKAGES = {"vllm": "vllm", "sglang": "sglang", "megatron": "megatron"}
-#: verl's loggers (``verl.utils.tracking.Tracking``), and what each is imported as; verl makes them after the workers.
+#: verl's loggers (``verl.utils.tracking.Tracking``) and their packages; verl imports them after starting the workers.
 _LOGGERS = {
     "console": None,
     "file": None,
@@ -46,7 +46,7 @@ def check_loggers(config: DictConfig) -> None:
 
 
 def check_backends(config: DictConfig, on_cpu: bool) -> None:
-    """Refuse engines that are not installed, or that need an accelerator where there is none.
+    """Refuse engines that are not installed, or that need an accelerator on a host without one.
 
     Raises:
         ConfigError: the engine.

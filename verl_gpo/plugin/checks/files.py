@@ -1,4 +1,4 @@
-"""Files and folders that a run reads or writes, looked at on this host before anything starts."""
+"""Files and folders that a run reads or writes, checked on this host before anything starts."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _TRAIN = "data.train_files"
 
 
 def check_files(config: DictConfig, gpo: GPOConfig | None) -> None:
-    """Refuse local files that are missing, or hold something else than the run needs of them.
+    """Refuse local files that are missing, or do not contain what the run needs.
 
     Args:
-        config: verl's.
-        gpo: GPO's settings, where the run searches and re-enters or only counts; None for a run that is verl's own,
-            of which only the files' presence is looked at.
+        config: verl's configuration.
+        gpo: GPO's settings; None for a run that does not use GPO's rollout worker. For such a run it is only checked
+            that the files exist.
 
     Raises:
         ConfigError: the key, the file, what is wrong.
@@ -49,7 +49,7 @@ def check_files(config: DictConfig, gpo: GPOConfig | None) -> None:
 
 
 def files_missing(config: DictConfig) -> Iterator[tuple[str, str, Path]]:
-    """Local files of the run that are not on this host: key, path as configured and in full."""
+    """Local files of the run that are not on this host: key, path as configured, and full path."""
     for key in _READ:
         for path, local in _local(OmegaConf.select(config, key)):
             if not local.exists():
@@ -57,7 +57,7 @@ def files_missing(config: DictConfig) -> Iterator[tuple[str, str, Path]]:
 
 
 def _local(value: Any) -> Iterator[tuple[str, Path]]:
-    """Paths that are local by their looks. Names on a hub (``org/name``) and URLs are left to verl."""
+    """Values that look like a local path. Names on a hub (``org/name``) and URLs are left to verl."""
     for path in map(str, [value] if isinstance(value, str) else value or ()):
         local = Path(path).expanduser()
         if "://" in path:
@@ -81,7 +81,7 @@ def _check_rows(key: str, path: str, local: Path, prompt_key: str) -> None:
 
 
 def _check_batch(config: DictConfig) -> None:
-    """Refuse a batch that the training set does not fill: verl drops what is left over of it, so all of it."""
+    """Refuse a batch larger than the training set: verl drops an incomplete batch, so it would train on nothing."""
     import pyarrow.parquet as pq
 
     files = list(_local(OmegaConf.select(config, _TRAIN)))
@@ -119,11 +119,11 @@ def _check_steps_are_given(value: Any) -> None:
 
 
 def prepare_folder(config: DictConfig, key: str, value: str, here: bool) -> None:
-    """Name a folder in full, since workers may run elsewhere, and refuse one that cannot be written to.
+    """Make a folder's path absolute, because workers may run elsewhere, and refuse one that cannot be written to.
 
     Args:
         config: changed in place.
-        key, value: where the folder is named, and how.
+        key, value: the setting that names the folder, and its value.
         here: whether the run takes place on this host, so that the folder can be made.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Keys that verl would stumble over only after Ray has started.
+"""Keys that verl would refuse only after Ray has started.
 
-Hydra refuses an override with a typo, but takes any key that is added with ``+`` or stands in a YAML file. Blocks that
-verl makes dataclasses of (``_target_``) know their keys, so a key that is none of them can be refused at once.
+Hydra refuses an override with a typo, but accepts any key that is added with ``+`` or is in a YAML file. Blocks that
+verl turns into dataclasses (``_target_``) have a fixed set of keys, so any other key can be refused at once.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from ...config import ConfigError
 
-#: What verl makes dataclasses of, with the blocks inside. ``algorithm`` and ``reward`` name one, too, but are read as
-#: they are, and hold what estimators and reward managers want.
+#: Blocks that verl turns into dataclasses, with the blocks inside. ``algorithm`` and ``reward`` name one, too, but verl
+#: reads them as they are, and they also hold the keys of estimators and reward managers.
 _MADE = ("actor_rollout_ref", "critic")
 
 
@@ -41,7 +41,7 @@ def check_known(config: DictConfig) -> None:
 
 @functools.lru_cache(maxsize=4)
 def stock(engine: str) -> Any:
-    """verl's configuration as it ships it in one file: some of its blocks have keys that their dataclass lacks."""
+    """The full configuration that verl ships in one file: some of its blocks have keys that their dataclass lacks."""
     spec = importlib.util.find_spec("verl")
     folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else Path()
     path = folder / "trainer" / "config" / f"_generated_ppo_{'' if engine == 'dp' else f'{engine}_'}trainer.yaml"

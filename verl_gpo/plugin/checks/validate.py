@@ -41,8 +41,8 @@ TRAINER_MODES = ("sync", "colocate_async")
 def install() -> None:
     """Run :func:`prepare` before verl's own ``validate_config``.
 
-    Reason: verl 0.9.1 gives plugins no call between Hydra's composition and ``ray.init``, and a setting that is found
-    wrong later has cost minutes of start-up. We know of no upstream issue.
+    Reason: verl 0.9.1 does not call plugins between Hydra's composition and ``ray.init``, and an error that is found
+    later costs minutes of start-up. We know of no upstream issue.
     Remove when: verl calls plugins with the composed configuration.
     """
     import verl.utils.config as verl_config
@@ -69,19 +69,19 @@ def install() -> None:
     verl_config.validate_config = prepare_and_validate
 
 
-#: What verl, Hydra and OmegaConf raise for a configuration that they refuse.
+#: Exceptions that verl, Hydra and OmegaConf raise for a configuration that they refuse.
 VERLS_OWN = (AssertionError, ValueError, TypeError, InstantiationException, OmegaConfBaseException)
 
 
 def in_one_line(error: BaseException) -> str:
-    """What verl says of a configuration that it refuses."""
-    # verl's dataclasses are made by Hydra, which wraps what they refuse in its own words.
+    """verl's error message for a configuration that it refuses, in one line."""
+    # Hydra makes verl's dataclasses, and wraps their errors in its own.
     said = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
     return " ".join(str(said).split()) or type(said).__name__
 
 
 def prepare(config: DictConfig) -> None:
-    """Check GPO's settings, and adapt the configuration to the CPU where there is nothing else to run on.
+    """Check GPO's settings, and adapt the configuration to the CPU if the run has no accelerator.
 
     Raises:
         ConfigError: a setting that cannot work.
@@ -116,7 +116,7 @@ def prepare(config: DictConfig) -> None:
 
 
 def _joins_cluster(config: DictConfig) -> bool:
-    """Whether Ray is joined rather than started here; the cluster may have files and accelerators unseen from here."""
+    """Whether the run joins an existing Ray cluster, which may have files and accelerators that this host has not."""
     return bool(os.environ.get("RAY_ADDRESS") or OmegaConf.select(config, "ray_kwargs.ray_init.address"))
 
 
@@ -135,7 +135,7 @@ def _fork_workers(config: DictConfig) -> None:
 
 
 def check(config: DictConfig) -> GPOConfig:
-    """Check what GPO adds to and asks of a verl configuration.
+    """Check GPO's settings, and the settings of verl that GPO needs.
 
     Raises:
         ConfigError: the key, the value, what is allowed.
@@ -193,7 +193,7 @@ def check(config: DictConfig) -> GPOConfig:
     if SEARCHES[gpo.search].needs_log_probs and not get(log_probs):
         refuse(
             log_probs,
-            f"must be true with {BLOCK}.search={gpo.search}, which asks where the rollout could have gone another way",
+            f"must be true with {BLOCK}.search={gpo.search}, which uses the log-probs of the rollout's tokens",
         )
     if get("reward.reward_model.enable") and not get("reward.reward_model.enable_resource_pool"):
         refuse(
@@ -201,9 +201,7 @@ def check(config: DictConfig) -> GPOConfig:
             "must be true with re-entry: a colocated reward model cannot score while the policy samples",
         )
     if gpo.rows == "widened" and get(SAMPLER_KEY) != SAMPLER:
-        refuse(
-            SAMPLER_KEY, f"must be {SAMPLER}, as in verl_gpo's gpo.yaml: it is what widens mini-batches (rows=widened)"
-        )
+        refuse(SAMPLER_KEY, f"must be {SAMPLER}, as in verl_gpo's gpo.yaml: it widens the mini-batches (rows=widened)")
     if get("algorithm.filter_groups.enable"):
         if get(SAMPLER_KEY) != SAMPLER or not get("trainer.v1.sampler.sampler_kwargs.filter_groups"):
             refuse(
@@ -215,7 +213,7 @@ def check(config: DictConfig) -> GPOConfig:
             raise ConfigError(
                 f"{BLOCK}.skip_groups",
                 gpo.skip_groups,
-                "must be another with algorithm.filter_groups, which drops all groups but the mixed ones",
+                "must be another value with algorithm.filter_groups, which drops all groups except the mixed ones",
             )
     if get("actor_rollout_ref.rollout.enable_rollout_routing_replay"):
         refuse(
@@ -226,7 +224,7 @@ def check(config: DictConfig) -> GPOConfig:
 
 
 def _check_estimator_settings(gpo: GPOConfig, given: Mapping[str, Any], estimator: str) -> None:
-    """Refuse a base that is none, and what is set for the estimator gpo where another one is used."""
+    """Refuse an unknown base estimator, and settings of the estimator ``gpo`` if another estimator is used."""
     if gpo.base_estimator not in BASES:
         raise ConfigError(f"{BLOCK}.base_estimator", gpo.base_estimator, f"must be one of {', '.join(BASES)}")
     for name in owned_by("estimator") if gpo.enable and estimator != "gpo" else ():

@@ -1,4 +1,4 @@
-"""Values of verl's own settings that cannot work, which verl would find minutes into the start-up, or never."""
+"""Values of verl's own settings that cannot work, which verl would refuse minutes after the start, or never."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     f"{_ROLLOUT}.name": ("must be the name of a rollout engine, such as vllm or sglang", _TEXT[1]),
     f"{_ROLLOUT}.n": _COUNT,
     f"{_ROLLOUT}.temperature": (
-        "must be a number above 0: all rollouts of a prompt would be alike",
+        "must be a number above 0: otherwise all rollouts of a prompt are the same",
         lambda value: _number(value) and value > 0,
     ),
     f"{_ROLLOUT}.top_p": ("must be a number above 0 and at most 1", lambda value: _number(value) and 0 < value <= 1),
@@ -72,7 +72,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 
 def check_values(config: DictConfig) -> None:
-    """Refuse values that cannot work, whatever host the run is for.
+    """Refuse values that cannot work on any host.
 
     Raises:
         ConfigError: the key, the value, what is allowed.
@@ -86,7 +86,7 @@ def check_values(config: DictConfig) -> None:
 
 
 def _check_lengths(config: DictConfig) -> None:
-    """Refuse a context that cuts responses short: verl would do so without a word."""
+    """Refuse a context length that cuts responses short: verl would cut them without a warning."""
     key = f"{_ROLLOUT}.max_model_len"
     context = OmegaConf.select(config, key)
     longest = OmegaConf.select(config, "data.max_prompt_length") + OmegaConf.select(config, "data.max_response_length")
@@ -108,7 +108,7 @@ def _check_resume_path(config: DictConfig) -> None:
 
 
 def check_gpus(config: DictConfig) -> None:
-    """Refuse GPUs that cannot be shared out among engines: verl would leave some without one, or all.
+    """Refuse a number of GPUs that cannot be divided among engines: verl would leave some GPUs, or all, unused.
 
     Raises:
         ConfigError: the number of GPUs, and what has to divide it.

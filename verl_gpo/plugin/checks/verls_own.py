@@ -12,9 +12,9 @@ from .validate import VERLS_OWN, in_one_line
 
 
 def verl_refuses(config: DictConfig) -> str | None:
-    """What verl, or the look at its keys, has against a configuration, in one line; None where it takes it.
+    """Why verl, or the check of its keys, refuses a configuration, in one line; None if the configuration is accepted.
 
-    Imports verl, which takes a quarter of a minute on a slow host.
+    Imports verl, which takes about 15 seconds on a slow host.
     """
     import verl.utils.config as verl_config
     from verl.trainer.ppo.utils import need_critic, need_reference_policy
@@ -24,7 +24,7 @@ def verl_refuses(config: DictConfig) -> str | None:
     try:
         resolved = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
         check_known(resolved)
-        resolved.critic.model.pop("_target_")  # verl would make it, and for that load the model
+        resolved.critic.model.pop("_target_")  # otherwise verl would build this block, and load the model for it
         reference, critic = need_reference_policy(resolved), need_critic(resolved)
         with contextlib.redirect_stdout(io.StringIO()):
             validate(resolved, use_reference_policy=reference, use_critic=critic)

@@ -1,8 +1,8 @@
-"""Settings that nothing would read: refused where the run would be another than the one asked for, else noted.
+"""Settings that the run would not read: refused if the user asked for another run than this one, otherwise printed.
 
-What a run does is decided by two keys: the rollout worker (``agent_loop_manager_class``) searches and re-enters, the
-estimator (``algorithm.adv_estimator``) computes advantages. A setting of ``algorithm.gpo`` alone does neither. Which of
-these settings the others leave unread, the configuration itself knows (:class:`verl_gpo.config.GPOConfig`).
+Two keys decide what a run does: the rollout worker (``agent_loop_manager_class``) searches and re-enters, the estimator
+(``algorithm.adv_estimator``) computes advantages. A setting of ``algorithm.gpo`` alone does neither. The class
+:class:`verl_gpo.config.GPOConfig` knows which of these settings are not read because of the others.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ MANAGER_KEY = "actor_rollout_ref.rollout.agent.agent_loop_manager_class"
 SAMPLER = "build_replay_buffer"
 SAMPLER_KEY = "trainer.v1.sampler.custom_sampler.name"
 
-#: Keys of verl before 0.9, and where verl 0.9 looks instead. ``verl.experimental.reward_loop`` has a function that
-#: moves them, which ``verl.trainer.main_ppo`` does not call. The longest that a key begins with counts.
+#: Keys of verl before 0.9, and the key that verl 0.9 reads instead. ``verl.experimental.reward_loop`` has a function
+#: that moves them, but ``verl.trainer.main_ppo`` does not call it. If several match, the longest prefix counts.
 _MOVED = {
     "custom_reward_function": "reward.custom_reward_function",
     "reward_model": "reward.reward_model",
@@ -35,13 +35,13 @@ _MOVED = {
     "reward_model.reward_kwargs": "reward.reward_kwargs",
     "sandbox_fusion": "reward.sandbox_fusion",
 }
-#: Where GPO's settings have been looked for, and are not.
+#: Blocks in which users expect GPO's settings, and in which they are not read.
 _NOT_THE_BLOCK = ("gpo", "actor_rollout_ref.rollout.custom.gpo")
-#: Blocks in which a key that verl does not have is noted; those of the engines are checked more strictly.
+#: Blocks in which an unknown key is only printed; those of the engines are checked more strictly.
 _WATCHED = ("algorithm", "data", "trainer")
 
 
-#: What is read without a search and re-entry as well.
+#: Settings that are also read without search and re-entry.
 _OF_EVERY_RUN = ("preset", "enable", "base_estimator")
 
 
@@ -51,7 +51,7 @@ def reentry_selected(config: DictConfig) -> bool:
 
 
 def given_settings(config: DictConfig) -> dict[str, Any]:
-    """The fields of ``algorithm.gpo`` that are set: nulls are not."""
+    """The fields of ``algorithm.gpo`` that are set; a null counts as not set."""
     block = OmegaConf.select(config, BLOCK)
     if not isinstance(block, DictConfig):
         return {}
@@ -59,13 +59,13 @@ def given_settings(config: DictConfig) -> dict[str, Any]:
 
 
 def uses_gpo(config: DictConfig) -> bool:
-    """Whether anything in the configuration asks for GPO; all else is verl's own business."""
+    """Whether anything in the configuration asks for GPO. Other runs are not checked here."""
     estimator = OmegaConf.select(config, "algorithm.adv_estimator")
     return reentry_selected(config) or estimator == "gpo" or bool(given_settings(config))
 
 
 def refuse_without_effect(config: DictConfig, gpo: GPOConfig) -> None:
-    """Refuse settings that ask for what the run would not do.
+    """Refuse settings that ask for something that the run would not do.
 
     Raises:
         ConfigError: the key, and what to set in its place.
@@ -74,7 +74,7 @@ def refuse_without_effect(config: DictConfig, gpo: GPOConfig) -> None:
         given = OmegaConf.select(config, block)
         if isinstance(given, DictConfig) and given:
             name = next(iter(given))
-            raise ConfigError(f"{block}.{name}", given[name], f"nothing reads it; GPO's settings stand in {BLOCK}")
+            raise ConfigError(f"{block}.{name}", given[name], f"nothing reads it; GPO's settings are in {BLOCK}")
     algorithm = OmegaConf.select(config, "algorithm") or {}
     for name in (option.name for option in fields(GPOConfig)):
         if algorithm.get(name) is not None:
@@ -99,7 +99,7 @@ def refuse_without_effect(config: DictConfig, gpo: GPOConfig) -> None:
 
 
 def without_effect(config: DictConfig, gpo: GPOConfig) -> list[str]:
-    """What is set and not read by the run, a line each. Of a run that does not ask for GPO, verl's moved keys alone."""
+    """Settings that the run does not read, one line each. Without GPO these are only keys that verl has moved."""
     moved = [f"{key}={value}: verl 0.9.1 does not read it; it has {new}" for key, value, new in _moved(config)]
     return moved + ([*_of_gpo(config, gpo), *_of_verl(config)] if uses_gpo(config) else [])
 
@@ -113,7 +113,7 @@ def _of_gpo(config: DictConfig, gpo: GPOConfig) -> Iterator[str]:
         return
     manager = OmegaConf.select(config, MANAGER_KEY)
     if manager != MANAGER:
-        yield f"{MANAGER_KEY}={manager}: is not GPO's, so no search and no re-entry{shown}"
+        yield f"{MANAGER_KEY}={manager}: is not GPO's manager, so no search and no re-entry{shown}"
         return
     if OmegaConf.select(config, SAMPLER_KEY) != SAMPLER:
         yield f"{SAMPLER_KEY}={OmegaConf.select(config, SAMPLER_KEY)}: without {SAMPLER} there are no gpo/* metrics"
@@ -127,18 +127,18 @@ def _of_verl(config: DictConfig) -> Iterator[str]:
         bound = get(f"{role}.grad_clip")
         if bound not in (None, 1.0, get(f"{role}.optim.clip_grad")):  # 1.0 is verl's default
             # https://github.com/verl-project/verl/pull/7923
-            yield f"{role}.grad_clip={bound}: verl 0.9.1 does not read it; {role}.optim.clip_grad is what counts"
+            yield f"{role}.grad_clip={bound}: verl 0.9.1 does not read it; it reads {role}.optim.clip_grad"
     batches = "algorithm.filter_groups.max_num_gen_batches"
     if get("algorithm.filter_groups.enable") and get(batches):
         yield f"{batches}={get(batches)}: verl's v1 trainer does not read it; it has max_inflight_gen_batches"
     known = stock(str(config.get("model_engine", "dp")))
     for block in _WATCHED:
         for key, value in _added(get(block), known.get(block), f"{block}."):
-            yield f"{key}={value}: verl's configuration has no such key; only code that asks for it by name reads it"
+            yield f"{key}={value}: verl's configuration has no such key; only code that uses it by name reads it"
 
 
 def _added(given: Any, known: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    """Leaves that verl's own configuration does not have; a block that is empty there takes anything."""
+    """Keys that verl's own configuration does not have; a block that is empty there accepts any key."""
     for key, value in given.items() if isinstance(given, DictConfig) else ():
         name = f"{prefix}{key}"
         if name == BLOCK:

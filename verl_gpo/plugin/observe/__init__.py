@@ -1,6 +1,6 @@
-"""What a user sees of a run.
+"""Shows a user what a run does: metrics, traces, progress.
 
-- :mod:`~verl_gpo.plugin.observe.metrics`   ``gpo/*`` metrics: one record a prompt, their summary a training step
+- :mod:`~verl_gpo.plugin.observe.metrics`   ``gpo/*`` metrics: a record of each prompt, a summary of each training step
 - :mod:`~verl_gpo.plugin.observe.tracing`   traces of what each search saw and chose
 - :mod:`~verl_gpo.plugin.observe.trackers`  histograms and trajectories for wandb, tensorboard and mlflow
 - :mod:`~verl_gpo.plugin.observe.metrics_file`  verl's metrics file, kept when a training resumes

@@ -1,8 +1,8 @@
-"""``gpo/*`` metrics: one small record a prompt, and their summary a training step.
+"""``gpo/*`` metrics: a small record of each prompt, and a summary of each training step.
 
-A record is written by the rollout worker as a tag on the prompt's first row and read by the replay buffer, which hands
-its summary to the trainer's own logger. verl reduces a metric by words in its name (``min``, ``max``, ``sum``,
-``mean``, ``total``, ``avg``, anywhere in it): none of the names below holds one.
+The rollout worker writes the record as a tag on the prompt's first row. The replay buffer reads the records and passes
+their summary to the trainer's own logger. verl reduces a metric by words in its name (``min``, ``max``, ``sum``,
+``mean``, ``total``, ``avg``, anywhere in it), so none of the names below contains one of these words.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ def prompt_record(
     failed: bool = False,
     given: Sequence[int] = (),
 ) -> dict[str, Any]:
-    """What re-entry did with one prompt, small enough for a tag.
+    """A summary of GPO's work on one prompt, small enough for a tag.
 
     Args:
         roots: verl's ``AgentLoopOutput`` of each root rollout.
         reentered: the re-entry rollouts that became rows.
-        result: the engine's result; None where it did not run or failed.
+        result: the result of GPO's procedure; None if it did not run or failed.
         rollout_seconds: from the prompt's start to its last root rollout.
-        skipped: why the engine was not asked, if it was not.
-        failed: the re-entry raised; the roots are kept.
+        skipped: why the procedure was not run, if it was not.
+        failed: the procedure raised an exception; the roots are kept.
         given: steps that the data set says are decisive.
     """
     scored = [root for root in roots if root.reward_score is not None and math.isfinite(root.reward_score)]
@@ -45,7 +45,7 @@ def prompt_record(
         "root_tokens": sum(len(root.response_ids) for root in roots),
         "root_rewards": [float(root.reward_score) for root in scored],
         "root_accuracies": [accuracy(root.extra_fields, root.reward_score) for root in scored],
-        # None: verl scores the row later, by a reward model without a pool of its own.
+        # A reward is None if a reward model without its own resource pool scores the row later.
         "unscored": sum(root.reward_score is not None for root in roots) - len(scored),
         "rollout_seconds": rollout_seconds,
         "skipped": skipped,
@@ -58,7 +58,7 @@ def prompt_record(
         groups = [group.rollouts for reentry in result.reentries for group in reentry.groups]
         record["reentry_mixed"] = [len({rollout.reward for rollout in group}) > 1 for group in groups if len(group) > 1]
         record["steps"] = [len(reentry.ends) for reentry in result.reentries]
-        # States between two steps that at least one continuation was drawn at, for each anchor.
+        # For each anchor, the number of states between two steps at which a continuation was drawn.
         record["states"] = [sum(value.count > 0 for value in reentry.values[1:-1]) for reentry in result.reentries]
         record["critical"] = [
             # A random choice needs no values and so has no advantage and no confidence (NaN).
@@ -75,7 +75,7 @@ def prompt_record(
 
 
 def accuracy(extra_fields: Mapping[str, Any], reward: float) -> float:
-    """``acc`` where the reward function reports a number by that name, else the reward."""
+    """``acc`` if the reward function reports a number by that name, otherwise the reward."""
     found = (extra_fields.get("reward_extra_info") or {}).get("acc", reward)
     try:
         value = float(found)
@@ -85,15 +85,15 @@ def accuracy(extra_fields: Mapping[str, Any], reward: float) -> float:
 
 
 def critical_positions(records: Iterable[Mapping[str, Any]]) -> list[float]:
-    """Where in its response each critical step is: 0 the first step, 1 the last."""
+    """The position of each critical step in its response: 0 is the first step, 1 the last."""
     return [index / max(count - 1, 1) for record in records for index, count, *_ in record.get("critical", ())]
 
 
 def step_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """Summarize the records of one training step; {} without any.
 
-    Shares and averages run over prompts, anchors or rollouts as their name says; a quantity that nothing was observed
-    of is left out rather than reported as zero.
+    Shares and averages are over prompts, anchors or rollouts, as their name says. A quantity without observations is
+    left out and not reported as zero.
     """
     records = list(records)
     if not records:
@@ -135,7 +135,7 @@ def step_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
         average(f"gpo/accuracy/{kind}", flat(f"{kind}_accuracies"))
         metrics[f"gpo/rollouts/{kind}"] = float(len(flat(f"{kind}_rewards")))
 
-    # Only groups whose rewards differ teach anything.
+    # Only groups whose rewards differ give a gradient.
     average("gpo/mixed/root", (len(set(r["root_rewards"])) > 1 for r in records if len(r["root_rewards"]) > 1))
     average("gpo/mixed/reentry", flat("reentry_mixed"))
 
@@ -161,7 +161,7 @@ def step_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
         for kind in incomplete:
             incomplete[kind] += sum(usage[kind] for usage in usages)
     if drawn:
-        # The rest was drawn to find the critical step, and thrown away.
+        # The other tokens were drawn to find the critical step and are not trained on.
         metrics["gpo/tokens/learnt_share"] = sum(record["reentry_tokens"] for record in searched) / drawn
     if context:
         metrics["gpo/prefix_cache_hit_share"] = cached / context

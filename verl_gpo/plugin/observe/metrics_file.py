@@ -1,4 +1,4 @@
-"""verl's metrics file goes on where it was when a training resumes."""
+"""Appends to verl's metrics file when a training resumes, instead of overwriting it."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import os
 from pathlib import Path
 from typing import Any
 
-#: Where verl's file logger writes, if it is set; the recipes set it.
+#: Environment variable that names the file of verl's file logger; the recipes set it.
 PATH = "VERL_FILE_LOGGER_PATH"
 
 
 def install() -> None:
-    """Keep what the file named by :data:`PATH` holds when verl's file logger opens it.
+    """Keep the content of the file named by :data:`PATH` when verl's file logger opens it.
 
-    Reason: verl 0.9.1 truncates the file each time that a training starts, so a run that goes on from a checkpoint
-    loses the metrics of its steps so far. We know of no upstream issue.
+    Reason: verl 0.9.1 truncates the file whenever a training starts, so a run that resumes from a checkpoint loses the
+    metrics of its earlier steps. We know of no upstream issue.
     Remove when: verl's ``FileLogger`` appends on resume.
 
-    What a run from the start finds is kept as well: a step that is logged again supersedes those from there on, for
-    :class:`~verl_gpo.traces.runlog.RunLog`.
+    A run that starts from the beginning also keeps the content: :class:`~verl_gpo.traces.runlog.RunLog` drops old
+    steps when the same step is logged again.
     """
     from verl.utils import tracking
 
@@ -31,7 +31,7 @@ def install() -> None:
             if not named or not Path(named).is_file():
                 super().__init__(*args, **kwargs)
                 return
-            os.environ[PATH] = os.devnull  # what verl opens, it truncates
+            os.environ[PATH] = os.devnull  # verl truncates the file that it opens
             try:
                 super().__init__(*args, **kwargs)
             finally:
@@ -39,11 +39,11 @@ def install() -> None:
             self.fp.close()
             self.filepath, self.fp = named, Path(named).open("ab", buffering=0)  # noqa: SIM115  (verl closes it)
             self.fp.truncate(_complete(named))
-            print(f"verl_gpo: metrics go on in {named}", flush=True)
+            print(f"verl_gpo: metrics are appended to {named}", flush=True)
 
     tracking.FileLogger = FileLogger
 
 
 def _complete(path: str) -> int:
-    """Bytes of a file's complete lines: an interruption may have left half a line."""
+    """Number of bytes of a file's complete lines: an interruption may have left an incomplete line at the end."""
     return Path(path).read_bytes().rfind(b"\n") + 1

@@ -1,7 +1,7 @@
-"""In which phase a rollout worker's prompts are, for who watches (:mod:`verl_gpo.report.live`).
+"""Writes in which phase a rollout worker's prompts are, for the live progress display (:mod:`verl_gpo.report.live`).
 
-Where the environment variable ``VERL_GPO_PROGRESS`` names a folder, each worker keeps one small file there, replaced at
-most five times a second; else nothing is done.
+If the environment variable ``VERL_GPO_PROGRESS`` names a folder, each worker keeps one small file there, which is
+replaced at most five times a second. Otherwise nothing is written.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Progress:
     """Counts one worker's prompts by phase. Never raises.
 
     Args:
-        name: of this worker, and of its file.
+        name: name of this worker, and of its file.
     """
 
     def __init__(self, name: str):
@@ -39,7 +39,7 @@ class Progress:
         if self._file is None:
             return
         if step > self._step:
-            # Prompts of the step before may still run where rollouts run ahead; they are not waited for here.
+            # In asynchronous modes prompts of the previous step may still run; they are no longer counted.
             self._step, self._phases = step, {}
         if step == self._step:
             self._phases[uid] = phase
@@ -53,5 +53,5 @@ class Progress:
             beside.write_text(json.dumps({"step": self._step, **Counter(self._phases.values())}), encoding="utf-8")
             beside.replace(self._file)
         except OSError as error:
-            logger.warning("no progress is shown: %s", error)
+            logger.warning("progress cannot be written and is not shown: %s", error)
             self._file = None

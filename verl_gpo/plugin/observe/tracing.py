@@ -1,6 +1,6 @@
-"""What a rollout worker keeps of each prompt: a trace in ``gpo.trace_dir``.
+"""Writes a trace of each prompt to ``gpo.trace_dir``.
 
-The event loop only hands over; texts are decoded, and records written, by the trace writer's thread.
+The event loop only passes the data on; the trace writer's thread decodes texts and writes records.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ...traces.writer import TraceWriter
 
 
 def worker_name(actor: str | None) -> str:
-    """A name that the same worker of a later run has too: its traces go on where the earlier ones ended.
+    """A worker name that stays the same in a later run, so that its traces are appended to the earlier ones.
 
     >>> worker_name("agent_loop_worker_3_1f0c9a2b")
     'worker-3'
@@ -37,13 +37,13 @@ def this_worker() -> str:
 
 
 class PromptTraces:
-    """Writes a record of each prompt, where ``gpo.trace_dir`` is set. Nothing here ever raises or waits.
+    """Writes a record of each prompt, if ``gpo.trace_dir`` is set. Its methods never raise and never wait.
 
     Args:
-        gpo: its ``trace_*`` settings, and what is said of the search.
-        tokenizer: of the policy.
-        name: of this worker.
-        workers: how many share the bound on all traces.
+        gpo: its ``trace_*`` settings, and the settings of the search that a record contains.
+        tokenizer: the policy's tokenizer.
+        name: name of this worker.
+        workers: number of workers that share the size limit of all traces.
     """
 
     def __init__(self, gpo: GPOConfig, tokenizer: Any, name: str, workers: int = 1):
@@ -67,13 +67,13 @@ class PromptTraces:
         trajectory: Mapping[str, Any],
         columns: Mapping[str, Any],
     ) -> None:
-        """Hand over one prompt.
+        """Pass on the data of one prompt.
 
         Args:
             roots: its root rollouts; their ``source`` is verl's output.
-            result: what the engine returned.
+            result: the result of GPO's procedure.
             rows: the continuations that became rows of the batch.
-            trajectory: verl's account of the prompt: ``step``, ``sample_index``.
+            trajectory: verl's description of the prompt: ``step``, ``sample_index``.
             columns: the prompt's columns in the data.
         """
         if self._writer is None:

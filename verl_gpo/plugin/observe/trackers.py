@@ -1,8 +1,8 @@
-"""What is more than a number, in the trackers that people use: where critical steps are, and some trajectories.
+"""Sends histograms of critical positions and a table of trajectories to wandb, tensorboard and mlflow.
 
-verl's logger takes numbers, and gets all ``gpo/*`` metrics. It takes neither a histogram nor a table, so
-these are handed to the tracker's own client, which verl has started in the same process (the trainer's), at the same
-step. Which trackers there are, the configuration says (``trainer.logger``).
+verl's logger accepts only numbers; it gets all ``gpo/*`` metrics. Histograms and tables are sent to the tracker's own
+client, which verl has started in the same process (the trainer's), at the same step. ``trainer.logger`` says which
+trackers are used.
 
 =============  =========================================  ==========================================
 tracker        ``gpo/critical/position_histogram``        ``gpo/trajectories``
@@ -25,11 +25,11 @@ from ...core.segment.token_text import Decode
 
 logger = logging.getLogger(__name__)
 
-#: Loggers of verl's that are given more than numbers.
+#: verl's loggers that get histograms and tables, too.
 TRACKERS = ("wandb", "tensorboard", "mlflow")
 HISTOGRAM, TABLE = "gpo/critical/position_histogram", "gpo/trajectories"
 BINS = 20
-#: Columns of the table, and how many characters a text may have: samples travel with the batch.
+#: Columns of the table, and the maximal number of characters of a text: samples are sent along with the batch.
 COLUMNS = {
     "step": None,
     "prompt": 400,
@@ -52,8 +52,8 @@ def sample_row(roots: Sequence[Any], result: GroupResult, decode: Decode) -> dic
     """A prompt's first anchor as a row of the table; None without one.
 
     Args:
-        roots: verl's outputs of the root rollouts, in the engine's order.
-        result: what the engine returned.
+        roots: verl's outputs of the root rollouts, in the order of the group.
+        result: the result of GPO's procedure.
         decode: text of a list of ids.
     """
     if not result.reentries:
@@ -82,7 +82,7 @@ class Trackers:
 
     Args:
         loggers: ``trainer.logger``.
-        project, experiment: as verl names the run; they make TensorBoard's folder.
+        project, experiment: verl's names of the run, from which TensorBoard's folder is built.
     """
 
     def __init__(self, loggers: Any, project: str | None = None, experiment: str | None = None):
@@ -91,14 +91,14 @@ class Trackers:
         self._writer: Any = None
 
     def log(self, step: int, positions: Sequence[float], samples: Sequence[Mapping[str, Any]]) -> None:
-        """Log one training step. A tracker that fails is named once and left alone from then on."""
+        """Log one training step. A tracker that fails is reported once and not used again."""
         rows = [{"step": step, **sample} for sample in samples]
         for name in list(self._left):
             try:
                 getattr(self, f"_{name}")(step, list(positions), rows)
             except Exception:
                 self._left.remove(name)
-                logger.warning("%s takes no histogram and no trajectories", name, exc_info=True)
+                logger.warning("%s failed to log the histogram and trajectories; not used again", name, exc_info=True)
 
     def _wandb(self, step: int, positions: list[float], rows: list[dict[str, Any]]) -> None:
         import numpy as np
@@ -121,7 +121,7 @@ class Trackers:
             mlflow.log_table({column: [row.get(column) for row in rows] for column in COLUMNS}, f"{TABLE}.json")
 
     def _tensorboard(self, step: int, positions: list[float], rows: list[dict[str, Any]]) -> None:
-        """Log into a folder of our own: TensorBoard reads one event file of a folder at a time."""
+        """Log into a separate folder: TensorBoard reads only one event file of a folder at a time."""
         import numpy as np
 
         if self._writer is None:
@@ -137,7 +137,7 @@ class Trackers:
 
 
 def _markdown(row: Mapping[str, Any]) -> str:
-    """A row as text for TensorBoard; what the model wrote stands in blocks, where Markdown does not read it."""
+    """A row as text for TensorBoard; the model's text is in code blocks, so that it is not read as Markdown."""
     parts = []
     for column in COLUMNS:
         value = row.get(column)
