@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 from verl_gpo.config import ConfigError
 from verl_gpo.plugin import attention
 from verl_gpo.plugin.attention import adapt_to_missing_flash_attention
-from verl_gpo.plugin.checks import validate
+from verl_gpo.plugin.checks import accelerators, validate
 
 ACTOR, CRITIC = "actor_rollout_ref.model", "critic.model"
 FSDP = ("actor_rollout_ref.actor.strategy=fsdp2", "critic.strategy=fsdp2")
@@ -74,7 +74,7 @@ def test_what_needs_it_is_refused_by_name(compose, without, overrides, said):
 
 
 def test_a_run_on_a_gpu_prints_changes_and_cost(compose, run_overrides, without, monkeypatch, capsys):
-    monkeypatch.setattr(validate, "cpu_platform_wanted", lambda: False)
+    monkeypatch.setattr(accelerators, "cpu_platform_wanted", lambda: False)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     config = compose(*run_overrides, *FSDP, f"{ACTOR}.use_remove_padding=true")
     validate.prepare(config)

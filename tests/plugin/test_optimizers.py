@@ -94,6 +94,16 @@ def test_reinforce_plus_plus_has_no_common_baseline():
     assert not torch.allclose(stock[ROOTS], advantages[ROOTS], atol=1e-2)
 
 
+@pytest.mark.parametrize("base", ["reinforce_plus_plus", "reinforce_plus_plus_baseline"])
+def test_re_entries_of_a_single_token_do_not_end_the_run(base):
+    rewards, mask, uids = batch()
+    mask[4:7] = 0
+    mask[4, -1] = 1  # verl's whitening raises an error for it
+    config = OmegaConf.create({"gamma": 1.0, "gpo": {"base_estimator": base}})
+    advantages, _ = core_algos.get_adv_estimator_fn("gpo")(rewards, mask, uids, config=config)
+    assert advantages[ROOTS].any() and not advantages[4:7].any()
+
+
 def test_weights_apply_to_every_base():
     once, _ = estimate("gpo", base_estimator="rloo")
     twice, _ = estimate("gpo", base_estimator="rloo", reentry_weight=2.0)

@@ -1,4 +1,8 @@
-"""Is there an accelerator? Light: it imports neither verl nor vLLM."""
+"""Is there an accelerator? Light: it imports neither verl nor vLLM.
+
+This is about a host. A run that joins a cluster has the cluster's accelerators; its driver decides, and names the
+platform to all other processes (``VERL_PLATFORM``, :mod:`verl_gpo.plugin.checks.accelerators`).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,10 @@ import os
 import shutil
 import subprocess
 
+from .cluster import joined_cluster
+
+#: verl's variable that names the platform; it comes before all that is found.
+PLATFORM = "VERL_PLATFORM"
 #: Device nodes of NVIDIA (also in WSL), AMD, Ascend and Habana accelerators. They are looked for instead of
 #: ``torch.cuda.is_available()`` because Ray hides the devices from actors that asked for none.
 _DEVICE_NODES = ("/dev/nvidia[0-9]*", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/dev/davinci*", "/dev/accel/accel*")
@@ -35,6 +43,11 @@ def accelerator_present() -> bool:
 
 @functools.lru_cache(maxsize=1)
 def cpu_platform_wanted() -> bool:
-    """Whether this process has to run verl on the CPU."""
-    named = os.environ.get("VERL_PLATFORM", "").strip().lower()
-    return named == "cpu" if named else not accelerator_present()
+    """Whether this process has to run verl on the CPU.
+
+    On a node of a cluster only if it is named: a node without an accelerator may be the head of a GPU cluster.
+    """
+    named = os.environ.get(PLATFORM, "").strip().lower()
+    if named:
+        return named == "cpu"
+    return not accelerator_present() and joined_cluster() is None

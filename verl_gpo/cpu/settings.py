@@ -71,22 +71,32 @@ def _changes() -> list[tuple[str, Any]]:
         ("reward.num_workers", _at_most(workers)),
         ("transfer_queue.backend.SimpleStorage.num_data_storage_units", 1),
         ("data.dataloader_num_workers", 0),
-        ("ray_kwargs.ray_init.num_cpus", _LOGICAL_CPUS),
-        ("ray_kwargs.ray_init.num_gpus", 1),
-        ("ray_kwargs.ray_init.include_dashboard", False),
+        ("ray_kwargs.ray_init.runtime_env.env_vars.VERL_PLATFORM", "cpu"),
     ]
     return changes
 
 
-def adapt_to_cpu(config: DictConfig) -> list[str]:
-    """Change ``config`` in place so that it runs on this host's CPU.
+#: Of a Ray that is started here; one that is joined takes none of them.
+_OWN_RAY: list[tuple[str, Any]] = [
+    ("ray_kwargs.ray_init.num_cpus", _LOGICAL_CPUS),
+    ("ray_kwargs.ray_init.num_gpus", 1),
+    ("ray_kwargs.ray_init.include_dashboard", False),
+]
+
+
+def adapt_to_cpu(config: DictConfig, joined: bool = False) -> list[str]:
+    """Change ``config`` in place so that it runs on a CPU.
+
+    Args:
+        config: verl's.
+        joined: it is one of a Ray cluster that is there already; otherwise this host's.
 
     Returns:
         One line ``key: old -> new`` for each setting that changed.
     """
     lines = []
     with open_dict(config):
-        for key, value in _changes():
+        for key, value in _changes() + ([] if joined else _OWN_RAY):
             parent = key.rpartition(".")[0]
             if parent.startswith("critic") and OmegaConf.select(config, parent) is None:
                 continue

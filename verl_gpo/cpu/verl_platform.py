@@ -1,9 +1,9 @@
 """verl and vLLM without an accelerator: the CPU as a platform of verl's.
 
-Active only on a host without an accelerator, and only while ``VERL_PLATFORM`` does not name another platform. The real
-FSDP2 engine, the real vLLM server and the real weight transfer run. What verl 0.9.1 cannot do on a CPU is patched here,
-vLLM's side in :mod:`verl_gpo.cpu.vllm_plugin`: one function a patch, each with its reason and the condition for its
-removal. Where none is named we know of no upstream issue; verl does not claim to run on CPUs.
+Active only where ``VERL_PLATFORM`` names it, or names nothing and the host has no accelerator and is in no Ray cluster.
+The real FSDP2 engine, the real vLLM server and the real weight transfer run. What verl 0.9.1 cannot do on a CPU is
+patched here, vLLM's side in :mod:`verl_gpo.cpu.vllm_plugin`: one function a patch, each with its reason and the
+condition for its removal. Where none is named we know of no upstream issue; verl does not claim to run on CPUs.
 """
 
 from __future__ import annotations

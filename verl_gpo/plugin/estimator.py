@@ -30,8 +30,15 @@ def compute_gpo_advantage(
         config: the block ``algorithm``: settings of the base estimator, and ``gpo``.
 
     Returns:
-        Advantages and returns, as the base estimator gives them. Without re-entry rows they are equal to its own bit
-        for bit; with another base than ``grpo``, padding rows (with an empty mask) are left out.
+        Advantages and returns, as the base estimator gives them. Without re-entry rows they are its own, bit for bit,
+        rows of a group that are wholly masked included. There are two exceptions:
+
+        - Under another base than ``grpo``, a group without a single token to learn from (padding) takes no part. verl's
+          ``gpg`` counts padding in its scale, its ``opo`` may give such a group NaN, and where an estimator sums over
+          the batch the rest may differ in rounding.
+        - Where a session has several outputs, verl's own ``grpo`` compares the last of each and gives its advantage to
+          the others; here each output is a row of its group, as verl has it with all other estimators. The names of
+          sessions, which that takes, are not handed to an estimator.
     """
     config = config if config is not None else {}
     gpo = GPOConfig.from_mapping(config.get("gpo"))
@@ -51,13 +58,16 @@ def _apart(
     estimate = get_adv_estimator_fn(name)
     advantages, returns = torch.zeros_like(rewards_BT), torch.zeros_like(rewards_BT)
     alone = [False] * len(uids_B) if name in UNGROUPED_BASES else is_alone(uids_B)
-    # opo divides by a row's tokens, and gpg counts rows: padding would give NaN, or change the scale.
-    learnt = mask_BT.any(dim=-1).tolist()
+    # opo divides by a group's tokens, and gpg counts rows: padding would give NaN, or change the scale.
+    trained = {uid for uid, learnt in zip(uids_B, mask_BT.any(dim=-1).tolist(), strict=True) if learnt}
     for reentry in (False, True):
         rows = [
-            row for row, uid in enumerate(uids_B) if is_reentry_uid(uid) == reentry and learnt[row] and not alone[row]
+            row
+            for row, uid in enumerate(uids_B)
+            if is_reentry_uid(uid) == reentry and uid in trained and not alone[row]
         ]
-        if rows:
+        # A single token has no deviation, for which verl's whitening raises an error: nothing is learnt from it.
+        if rows and not (reentry and mask_BT[rows].sum() < 2):
             advantages[rows], returns[rows] = estimate(
                 token_level_rewards=rewards_BT[rows],
                 response_mask=mask_BT[rows],

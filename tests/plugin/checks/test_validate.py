@@ -15,7 +15,7 @@ from tests.conftest import flattened
 from verl_gpo.config import ConfigError, GPOConfig
 from verl_gpo.cpu.settings import adapt_to_cpu
 from verl_gpo.plugin import attention
-from verl_gpo.plugin.checks import validate
+from verl_gpo.plugin.checks import accelerators, validate
 from verl_gpo.plugin.checks.without_effect import reentry_selected, without_effect
 
 YAML = Path(verl_gpo.__file__).parent / "trainer" / "config" / "gpo.yaml"
@@ -26,7 +26,7 @@ ROLLOUT = "actor_rollout_ref.rollout"
 @pytest.fixture
 def on_cpu(monkeypatch):
     """The driver finds no accelerator and starts Ray itself."""
-    monkeypatch.setattr(validate, "cpu_platform_wanted", lambda: True)
+    monkeypatch.setattr(accelerators, "cpu_platform_wanted", lambda: True)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 
@@ -34,7 +34,7 @@ def on_cpu(monkeypatch):
 def on_gpu(monkeypatch):
     """An accelerator, and all that goes with it: tests/plugin/test_attention.py has the rest."""
     monkeypatch.setattr(attention, "flash_attention_installed", lambda: True)
-    monkeypatch.setattr(validate, "cpu_platform_wanted", lambda: False)
+    monkeypatch.setattr(accelerators, "cpu_platform_wanted", lambda: False)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 
@@ -262,10 +262,11 @@ def test_a_cluster_that_is_joined_may_have_the_files(compose, run_overrides, on_
     missing = (*run_overrides, "data.train_files=/no/such.parquet")
     with pytest.raises(ConfigError):
         validate.prepare(compose(*missing))
+    monkeypatch.setattr(accelerators, "cluster_resources", lambda address: {"CPU": 8.0, "GPU": 8.0})
     joined = compose(*missing, "+ray_kwargs.ray_init.address=auto")
     before = flattened(joined)
-    validate.prepare(joined)
-    assert flattened(joined) == before  # nor is it adapted to this host's CPU
+    validate.prepare(joined)  # nor is it adapted to this host's CPU: the workers are told their platform, that is all
+    assert flattened(joined) == before | {accelerators.PASSED_ON: "nvidia"}
     monkeypatch.setenv("RAY_ADDRESS", "1.2.3.4:6379")
     validate.prepare(compose(*missing))
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.plugin.fakes import N_MC, N_REENTRY, RESET_UID, N
 from verl_gpo.config import ConfigError, GPOConfig
-from verl_gpo.plugin.checks import validate
+from verl_gpo.plugin.checks import accelerators, validate
 from verl_gpo.plugin.observe.metrics import TAG
 from verl_gpo.plugin.observe.tracing import PromptTraces, worker_name
 from verl_gpo.traces.reader import read_traces
@@ -92,7 +92,7 @@ def test_the_event_loop_is_not_held_up(start, tmp_path):
 
 
 def test_the_folder_is_named_in_full_and_made_before_anything_starts(compose, run_overrides, tmp_path, monkeypatch):
-    monkeypatch.setattr(validate, "runs_on_this_cpu", lambda config: False)
+    monkeypatch.setattr(accelerators, "cpu_platform_wanted", lambda: False)
     monkeypatch.chdir(tmp_path)
     config = compose(*run_overrides, "algorithm.gpo.trace_dir=some/traces")
     validate.prepare(config)
@@ -103,11 +103,12 @@ def test_the_folder_is_named_in_full_and_made_before_anything_starts(compose, ru
 
 
 def test_a_folder_that_cannot_be_is_refused(compose, run_overrides, tmp_path, monkeypatch):
-    monkeypatch.setattr(validate, "runs_on_this_cpu", lambda config: False)
+    monkeypatch.setattr(accelerators, "cpu_platform_wanted", lambda: False)
     (tmp_path / "file").write_text("")
     folder = f"algorithm.gpo.trace_dir={tmp_path}/file/traces"
     with pytest.raises(ConfigError, match=r"algorithm\.gpo\.trace_dir=.*must be a folder that can be written to"):
         validate.prepare(compose(*run_overrides, folder))
+    monkeypatch.setattr(accelerators, "cluster_resources", lambda address: {"GPU": 8.0})
     monkeypatch.setenv("RAY_ADDRESS", "elsewhere")  # whose nodes may have other disks
     validate.prepare(compose(*run_overrides, folder))
 

@@ -1,6 +1,7 @@
 """Settings are checked in the driver, after Hydra has composed them and before Ray starts.
 
-- :mod:`~verl_gpo.plugin.checks.validate`        the order of the checks; what GPO needs in a verl configuration
+- :mod:`~verl_gpo.plugin.checks.validate`        the order of the checks; what GPO asks of a verl configuration
+- :mod:`~verl_gpo.plugin.checks.accelerators`    where the run computes, decided once for all processes
 - :mod:`~verl_gpo.plugin.checks.values`          values of verl's settings that cannot work
 - :mod:`~verl_gpo.plugin.checks.never_learns`    settings that search, and learn from no re-entry
 - :mod:`~verl_gpo.plugin.checks.without_effect`  settings that the run would not read

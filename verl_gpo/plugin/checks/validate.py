@@ -1,13 +1,13 @@
 """Settings are checked in the driver, after Hydra has composed them and before Ray starts.
 
 A setting that cannot work stops the run with one line that names the key, the value and what is allowed. On a host
-without an accelerator the configuration is adapted at the same point (:mod:`verl_gpo.cpu.settings`).
+without an accelerator the configuration is adapted at the same point (:mod:`verl_gpo.cpu.settings`), and the workers of
+a cluster are told its platform (:mod:`verl_gpo.plugin.checks.accelerators`).
 """
 
 from __future__ import annotations
 
 import functools
-import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -18,9 +18,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ...config import BLOCK, ConfigError, GPOConfig, owned_by
 from ...core.search import SEARCHES
-from ...cpu.detect import cpu_platform_wanted
+from ...cpu.detect import PLATFORM, accelerator_present
 from ..attention import COST, adapt_to_missing_flash_attention
 from ..estimators import BASES, BY_GROUP, REFUSED, needs_group
+from .accelerators import Decision, decide, pass_on
 from .backends import check_backends, check_loggers
 from .files import check_files, prepare_folder
 from .never_learns import check_learns
@@ -54,7 +55,7 @@ def install() -> None:
     @functools.wraps(validate_config)
     def prepare_and_validate(config: DictConfig, *args: Any, **kwargs: Any) -> Any:
         try:
-            prepare(config)
+            decision = prepare(config)
             result = validate_config(config, *args, **kwargs)
         except ConfigError as error:
             sys.exit(f"verl_gpo: {error}")
@@ -62,7 +63,7 @@ def install() -> None:
             if not uses_gpo(config):
                 raise
             sys.exit(f"verl_gpo: {in_one_line(error)}")
-        if runs_on_this_cpu(config):
+        if decision.cpu and decision.joined is None:
             _fork_workers(config)
         return result
 
@@ -80,49 +81,46 @@ def in_one_line(error: BaseException) -> str:
     return " ".join(str(said).split()) or type(said).__name__
 
 
-def prepare(config: DictConfig) -> None:
-    """Check GPO's settings, and adapt the configuration to the CPU if the run has no accelerator.
+def prepare(config: DictConfig) -> Decision:
+    """Check GPO's settings, and adapt the configuration to the CPU where there is nothing else to run on.
+
+    Returns:
+        Where the run computes.
 
     Raises:
         ConfigError: a setting that cannot work.
     """
     gpo = check(config)
     check_known(config)
-    here, asked = not _joins_cluster(config), uses_gpo(config)
-    if asked and not runs_on_this_cpu(config):
+    decision = decide(config)
+    here, asked = decision.joined is None, uses_gpo(config)
+    if asked and not decision.cpu:
         check_gpus(config)
     if reentry_selected(config) and gpo.enable and gpo.trace_dir:
         prepare_folder(config, f"{BLOCK}.trace_dir", gpo.trace_dir, here)
     if here:
-        check_backends(config, cpu_platform_wanted())
+        check_backends(config, decision.cpu)
         check_files(config, gpo if asked else None)
     if here and asked:
         check_loggers(config)
     notes = without_effect(config, gpo)
     if notes:
         print("verl_gpo: settings without effect:", *(f"  {note}" for note in notes), sep="\n", flush=True)
-    if runs_on_this_cpu(config):
+    pass_on(config, decision)
+    if decision.cpu:
         from ...cpu.settings import adapt_to_cpu
 
-        lines = adapt_to_cpu(config)
+        lines = adapt_to_cpu(config, joined=not here)
         if lines:
-            print("verl_gpo: no accelerator on this host, running on the CPU. Settings changed:", flush=True)
+            why = "no accelerator on this host" if here else f"{PLATFORM}=cpu"
+            print(f"verl_gpo: {why}, running on the CPU. Settings changed:", flush=True)
             print("\n".join(f"  {line}" for line in lines), flush=True)
-    elif not cpu_platform_wanted():
+    elif here or accelerator_present():  # a host without one has another environment than the nodes that train
         lines = adapt_to_missing_flash_attention(config)
         if lines:
             print("verl_gpo: flash-attn is not installed, torch's own attention (sdpa) is used. Settings changed:")
             print("\n".join(f"  {line}" for line in [*lines, f"cost: {COST}"]), flush=True)
-
-
-def _joins_cluster(config: DictConfig) -> bool:
-    """Whether the run joins an existing Ray cluster, which may have files and accelerators that this host has not."""
-    return bool(os.environ.get("RAY_ADDRESS") or OmegaConf.select(config, "ray_kwargs.ray_init.address"))
-
-
-def runs_on_this_cpu(config: DictConfig) -> bool:
-    """Whether the whole run takes place on this host, and it has no accelerator."""
-    return cpu_platform_wanted() and not _joins_cluster(config)
+    return decision
 
 
 def _fork_workers(config: DictConfig) -> None:

@@ -1,0 +1,110 @@
+"""Where a run computes is decided once, in the driver, and passed on to all workers as ``VERL_PLATFORM``.
+
+A run that starts Ray itself has this host's accelerators. One that joins a cluster has the cluster's, whatever this
+host has: the head of a GPU cluster, or the node that an agent loop worker runs on, may have CPUs only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from omegaconf import DictConfig, OmegaConf
+from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
+
+from ...config import ConfigError
+from ...cpu.cluster import Joined, cluster_resources, joined_cluster
+from ...cpu.detect import PLATFORM, cpu_platform_wanted
+
+#: Passes the decision on: verl merges it with its own variables for ``ray.init``.
+PASSED_ON = f"ray_kwargs.ray_init.runtime_env.env_vars.{PLATFORM}"
+#: verl's own platforms. Where another one is registered, only its owner knows when it is meant.
+_VERLS_OWN = ("nvidia", "amd", "huawei", "cpu")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Where a run computes.
+
+    Attributes:
+        joined: the cluster that it joins; None where Ray is started on this host.
+        platform: verl's name, or None where verl is left to find it on each node.
+    """
+
+    joined: Joined | None
+    platform: str | None
+
+    @property
+    def cpu(self) -> bool:
+        """Whether it computes on CPUs."""
+        return self.platform == "cpu"
+
+
+def joins(config: DictConfig) -> Joined | None:
+    """The cluster that the run joins; it may have files and accelerators that cannot be seen from here."""
+    address, folder = (OmegaConf.select(config, f"ray_kwargs.ray_init.{name}") for name in ("address", "_temp_dir"))
+    return joined_cluster(address, folder)
+
+
+def decide(config: DictConfig) -> Decision:
+    """Decide where the run computes. A cluster is asked for its resources, which takes a second or two.
+
+    Raises:
+        ConfigError: a cluster that does not answer, or has nothing that verl could place its workers on.
+    """
+    joined = joins(config)
+    if joined is None:
+        return Decision(None, "cpu" if cpu_platform_wanted() else None)
+    named = OmegaConf.select(config, PASSED_ON) or os.environ.get(PLATFORM)
+    try:
+        resources = cluster_resources(joined.address)
+    except ConnectionError as error:
+        raise ConfigError(
+            joined.said_by, joined.address, f"must be a Ray cluster that runs; no answer from it ({error})"
+        ) from error
+    return Decision(joined, _platform(joined, str(named).strip().lower() if named else None, resources))
+
+
+def _platform(joined: Joined, named: str | None, resources: Mapping[str, float]) -> str | None:
+    """verl's name of what the cluster computes on."""
+    import torch
+    from verl.plugin.platform.platform_manager import PlatformRegistry
+
+    by_resource = {"GPU": "amd" if torch.version.hip else "nvidia", "NPU": "huawei"}
+    found = [name for resource, name in by_resource.items() if resources.get(resource)]
+    foreign = [name for name in PlatformRegistry.registered_names() if name not in _VERLS_OWN]
+    if named and (known := PlatformRegistry.get(named)):
+        if resources.get(known().ray_resource_name()):
+            return named
+    elif named or foreign:
+        return named  # verl says which names it knows; and a vendor's platform says itself where it is at home
+    elif found:
+        return found[0]
+    has = ", ".join(f"{resources[name]:g} {name}" for name in ("CPU", "GPU", "NPU") if name in resources)
+    raise ConfigError(
+        joined.said_by,
+        joined.address,
+        f"must be a cluster with accelerators{f' of {PLATFORM}={named}' if named else ''}; this one has {has or 'none'}"
+        f". To run on CPUs, start Ray with `ray start --head --num-gpus=1` and set {PLATFORM}=cpu",
+    )
+
+
+def pass_on(config: DictConfig, decision: Decision) -> None:
+    """Tell the workers of a joined cluster, and this process, which may have taken itself for one without accelerator.
+
+    Workers of a Ray that is started here have this host and this environment; the settings for the CPU name it too.
+    """
+    if decision.joined is None or decision.platform is None:
+        return
+    job = json.loads(os.environ.get(RAY_JOB_CONFIG_JSON_ENV_VAR, "{}"))
+    if PLATFORM not in ((job.get("runtime_env") or {}).get("env_vars") or {}):  # Ray refuses a variable given twice
+        OmegaConf.update(config, PASSED_ON, decision.platform, force_add=True)
+    from verl.plugin.platform.platform_manager import PlatformRegistry, get_platform, set_platform
+    from verl.utils.device import auto_set_device
+
+    platform = PlatformRegistry.get(decision.platform)
+    if platform is not None and type(get_platform()) is not platform:
+        set_platform(platform())
+        auto_set_device(config)
