@@ -82,7 +82,8 @@ def test_128_overlapping_prompts_do_not_overspend_the_steps_budget(limit):
     spent = sum(usage.tokens for result in results for usage in result.usage.values())
     assert budget.spent == spent and budget.reserved == 0
     assert 0.8 * limit < spent <= limit < 128 * 48  # it is used, and it would not have been enough
-    assert {result.skipped for result in results} == {None, "step_token_budget"}
+    drawn = [sum(usage.requests for usage in result.usage.values()) for result in results]
+    assert drawn.count(0) > 64 and max(drawn) == 16  # those that come first are searched as ever, the last not at all
 
 
 @pytest.mark.parametrize("share", [0.25, 0.95])
@@ -147,7 +148,7 @@ def test_rewards_that_are_no_number_are_counted_and_never_stored(search, learn_f
     assert sum(usage.scoring_failures for usage in result.usage.values()) == policy.scored // 3
     assert all(math.isfinite(rollout.reward) for reentry in result.reentries for rollout in reentry.rollouts)
     assert all(not value.known or math.isfinite(value.mean) for r in result.reentries for value in r.values)
-    if search in ("random", "given"):
+    if search in ("random", "given") and learn_from == "fresh":  # six rollouts of each anchor, of which two are lost
         assert policy.scored == 12 and sum(len(reentry.rollouts) for reentry in result.reentries) == 8
 
 
@@ -166,7 +167,7 @@ def test_an_outlier_of_minus_ten_moves_no_choice_of_the_belief(settings, seed):
 def test_equal_steps_are_chosen_at_random_and_not_always_the_first():
     # V = 0 .5 .5 1 | 1 with a root group of 0: steps 0 and 2 gain .5 each.
     def chosen(seed):
-        policy = FakePolicy({2: [0.5], 4: [0.5], 6: [1.0]})
+        policy = FakePolicy({0: [0.0], 2: [0.5], 4: [0.5], 6: [1.0]})
         roots = [root(reward=1.0), root(reward=-1.0, first=50)]
         return run(policy, roots, seed=str(seed)).reentries[0].critical.index
 
