@@ -35,7 +35,7 @@ class Problem:
         return self.task.right_lines(self.entry["metadata"])
 
     def sample_solution(self, rng: random.Random, slip: float) -> str:
-        """A response in which each hard step slips with probability ``slip``, and the next step uses the wrong value."""
+        """A response in which each hard step slips with probability ``slip``, and the next step uses that value."""
         return response(self.task.solve(self.entry["metadata"], lambda: rng.random() < slip))
 
 

@@ -10,7 +10,6 @@ import pyarrow.parquet as pq  # noqa: E402
 
 from tests.benchmarks import SAMPLES  # noqa: E402
 from verl_gpo.data import load  # noqa: E402
-from verl_gpo.data.columns import ColumnError, answer, position, text  # noqa: E402
 from verl_gpo.data.prepare import main  # noqa: E402
 from verl_gpo.data.registry import DATASETS  # noqa: E402
 
@@ -171,11 +170,3 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_text(json.dumps(AIME) + "\n", encoding="utf-8-sig")
     assert list(load.rows(DATASETS["aime25"], "test", path)) == [AIME]
-
-
-def test_cells_by_hand():
-    assert [answer({"a": value}, "a") for value in (" 2 ", 2, 27.0, 2.5, "")] == ["2", "2", "27", "2.5", ""]
-    assert [position({"a": value}, "a", 4) for value in (0, 3, "2")] == [0, 3, 2]
-    assert text({"a": "é"}, "a") == "é"
-    with pytest.raises(ColumnError, match="column a: is missing; the columns found are none"):
-        text({}, "a")

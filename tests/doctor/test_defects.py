@@ -4,13 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections import namedtuple
-
-import pytest
 
 from tests.conftest import REPOSITORY
-from verl_gpo.doctor import machine
-from verl_gpo.doctor.__main__ import main
 
 
 def metadata(folder, name, version, requires=()):
@@ -78,27 +73,3 @@ def test_the_plugin_is_not_registered(tmp_path):
     assert code == 1 and found["verl"]["state"] == "ok"
     assert found["plugin"]["state"] == "WRONG"
     assert "verl does not know adv_estimator=gpo: it is not among the plugins" in found["plugin"]["found"]
-
-
-Usage = namedtuple("Usage", "total used free")
-
-
-def test_the_shared_memory_of_a_container(monkeypatch, capsys):
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: Usage(2**26, 0, 2**26))
-    assert main(["--only", "shm"]) == 1
-    said = capsys.readouterr().out
-    assert "shared memory" in said and "0.1 GiB free" in said and "--shm-size=16g" in said
-
-
-def test_a_full_disk(monkeypatch, capsys):
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: Usage(2**40, 2**40 - 2**30, 2**30))
-    assert main(["--only", "disk"]) == 1
-    said = capsys.readouterr().out
-    assert "disk" in said and "1 GiB free" in said and "must be 10 GiB or more" in said
-
-
-@pytest.mark.parametrize(("version", "code"), [((3, 9, 1), 1), ((3, 10, 0), 0), ((3, 12, 9), 0), ((3, 13, 0), 1)])
-def test_the_version_of_python(monkeypatch, capsys, version, code):
-    monkeypatch.setattr(machine.sys, "version_info", version)
-    assert main(["--only", "python"]) == code
-    assert ("must be 3.10, 3.11 or 3.12" in capsys.readouterr().out) == bool(code)

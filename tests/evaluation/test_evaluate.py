@@ -132,10 +132,6 @@ def test_a_reward_without_predictions_has_no_majority(evaluate, tmp_path, capsys
     assert " - " in capsys.readouterr().out
 
 
-def test_votes_are_for_answers_and_not_for_spellings():
-    assert summary.votes(["$\\frac12$", "\\dfrac{1}{2}", "", " 3 ", "3", None]) == [0, 0, -1, 1, 1, -1]
-
-
 def test_a_problem_that_the_engine_cannot_take_counts_as_not_answered(evaluate, tmp_path, capsys):
     path = write_sums(tmp_path / "few.parquet", count=2, first=9)
     lengths = [len(prompt.messages[-1]["content"]) for prompt in read_prompts(path)]  # 9 + 19 is shorter than 10 + 20

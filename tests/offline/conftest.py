@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.offline.fakes import REWARD, FakeEngine, FakeTokenizer
+from tests.offline.preferences import PAIRS, QUICK, SINGLES
 from verl_gpo.offline import build
 
 
@@ -58,3 +59,21 @@ def read_rows(folder, name="pairs"):
 
 def read_report(folder):
     return json.loads((folder / "report.json").read_text())
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist(PAIRS), folder / "pairs.parquet")
+    pq.write_table(pa.Table.from_pylist(SINGLES), folder / "unpaired.parquet")
+    return folder
+
+
+@pytest.fixture
+def arguments(tiny_run, pairs, tmp_path):
+    def of(method, *settings, out="out", model=None):
+        where = ["--model", model or tiny_run / "model", "--pairs", pairs, "--out", tmp_path / out]
+        return [str(argument) for argument in ("--method", method, *where, *QUICK, *settings)]
+
+    return of

@@ -1,16 +1,18 @@
 """What one prompt's record holds, with the engine's own fake policy."""
 
 import asyncio
+import math
 
 import pytest
 
 from tests.core.fakes import LENGTH, FakePolicy, pairs_of_tokens
 from verl_gpo.config import GPOConfig
 from verl_gpo.core.stall import EngineClock
-from verl_gpo.core.types import Continuation, SamplingError, ScoringError, StalledError
+from verl_gpo.core.types import Continuation, SamplingError, ScoredContinuation, ScoringError, StalledError
 from verl_gpo.inference.engine import VLLMSampler
 from verl_gpo.inference.task import FunctionScorer, Prompt
 from verl_gpo.offline.explore import Explorer
+from verl_gpo.offline.pairs import Selection, Tally, select
 from verl_gpo.offline.records import Rollout, Task
 
 
@@ -139,3 +141,27 @@ def test_a_reward_that_takes_too_long_is_lost():
 
     with pytest.raises(ScoringError, match="no reward within 0.01 s"):
         asyncio.run(FunctionScorer(slow_reward, Tokenizer(), prompt, 0.01).score((), Continuation((1,))))
+
+
+@pytest.mark.parametrize(("method", "settings"), [("gpo", {}), ("random", {"search": "random"}), ("plain", {})])
+def test_rewards_that_are_no_number_are_counted_and_in_no_pair(method, settings):
+    class NoNumber(Policy):
+        """Every third reward is NaN."""
+
+        scored = 0
+
+        async def score(self, prefix, continuation):
+            self.scored += 1
+            if self.scored % 3 == 0:
+                return ScoredContinuation(continuation, float("nan"))
+            return await super().score(prefix, continuation)
+
+    policy = NoNumber(JUMP)
+    record = explore(policy, method, roots=6, n_reentry=6, **settings)
+    assert record.failures == policy.scored // 3 > 0
+    rewards = [rollout.reward for rollout in record.roots]
+    assert len(rewards) == 4 and all(map(math.isfinite, rewards))
+    assert all(math.isfinite(rollout.reward) for state in record.states for rollout in state.rollouts)
+    pairs = list(select([record], method == "plain", Selection(), Tally()))
+    assert all(pair.chosen.reward > pair.rejected.reward for pair in pairs)
+    assert pairs or method != "plain"

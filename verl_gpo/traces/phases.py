@@ -20,8 +20,8 @@ def read(folder: Path) -> tuple[int, Counter[str]]:
         try:
             state = json.loads(file.read_text(encoding="utf-8"))
             states.append((int(state.pop("step")), Counter(state)))
-        except (OSError, ValueError, KeyError):
-            continue  # its worker has just replaced the file, or has ended
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # its worker has just replaced the file, or has ended, or it is no file of a worker
     latest = max((step for step, _ in states), default=-1)
     return latest, sum((counts for step, counts in states if step == latest), Counter())
 

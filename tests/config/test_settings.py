@@ -1,4 +1,4 @@
-"""A field that is set and not read: refused in one line, and truly without effect."""
+"""The fields: what a field that is set and not read is told, and that it is truly without effect."""
 
 import random
 from dataclasses import fields
@@ -8,7 +8,6 @@ import pytest
 from tests.core.fakes import CoinPolicy, root, run
 from verl_gpo.config import ConfigError, GPOConfig, owned_by
 from verl_gpo.config.names import SEARCHES
-from verl_gpo.config.option import when
 
 REENTERING = "is read with a search other than none only, and search is none"
 LOOKING = "is read with search=uniform, bisection, adaptive or propose only, and search is "
@@ -118,11 +117,6 @@ def test_every_condition_names_fields_and_values_that_there_are():
 def test_owners():
     assert owned_by("estimator") == ("base_estimator", "reentry_weight", "exp_beta")
     assert len(owned_by("estimator")) + len(owned_by("rollout")) == len(fields(GPOConfig))
-
-
-def test_a_condition_in_words():
-    assert str(when(search=("adaptive",))) == "search=adaptive"
-    assert str(when(search=("a", "b", "c"), trace_dir=())) == "search=a, b or c, or a trace_dir"
 
 
 #: Random groups, of which at least one shows an effect.
