@@ -35,9 +35,20 @@ STAND_INS = {
     "ray": '#!/bin/sh\necho "ray $*" >>"$LOG"\n[ "$1" = start ] || exit 0\n'
     "f=${RAY_AUTH_TOKEN_PATH:-/dev/null}\n"
     'echo "auth $RAY_AUTH_MODE $(stat -c %a "$f") $(cat "$f")" >>"$LOG"\n',
-    # The wait for the nodes reads its program from standard input; the launcher is asked what it would run.
-    "python": '#!/bin/sh\n[ "$1" = - ] && { cat >/dev/null; echo "wait for $2" >>"$LOG"; exit; }\n'
-    'echo "at $RAY_ADDRESS: python $*" >>"$LOG"\n',
+    # The wait for the nodes reads its program from standard input, and waits until each has written down its token; the
+    # launcher is asked what it would run.
+    "python": """#!/bin/sh
+if [ "$1" = - ]; then
+    cat >/dev/null
+    for _ in $(seq 400); do
+        [ "$(grep -c ^auth "$LOG")" -ge "$2" ] && break
+        command -p sleep 0.05
+    done
+    echo "wait for $2" >>"$LOG"
+    exit
+fi
+echo "at $RAY_ADDRESS: python $*" >>"$LOG"
+""",
 }
 
 
