@@ -1,10 +1,11 @@
-"""Is there an accelerator? Light: it imports neither verl nor vLLM."""
+"""What this host computes with: an accelerator, cores, bfloat16 units. Light: it imports neither verl nor vLLM."""
 
 from __future__ import annotations
 
 import functools
 import glob
 import os
+import pathlib
 import shutil
 import subprocess
 
@@ -38,3 +39,25 @@ def cpu_platform_wanted() -> bool:
     """Whether this process has to run verl on the CPU."""
     named = os.environ.get("VERL_PLATFORM", "").strip().lower()
     return named == "cpu" if named else not accelerator_present()
+
+
+def cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+#: Units that multiply bfloat16 matrices, by the flags of Linux. ``avx512_bf16`` and ``amx_bf16`` are x86's, ``bf16`` and
+#: ``svebf16`` Arm's. A CPU without them can compute in bfloat16 too, more slowly than in float32.
+_BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16", "svebf16", "bf16")
+
+
+def bfloat16_units(cpuinfo: str | None = None) -> tuple[str, ...]:
+    """The bfloat16 units of this host's CPU, or of one with this ``/proc/cpuinfo``; empty where there are none."""
+    if cpuinfo is None:
+        try:
+            cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
+        except OSError:  # another system than Linux
+            return ()
+    lines = (line.partition(":") for line in cpuinfo.splitlines())
+    flags = {flag for name, _, value in lines if name.strip() in ("flags", "Features") for flag in value.split()}
+    return tuple(unit for unit in _BFLOAT16_UNITS if unit in flags)
