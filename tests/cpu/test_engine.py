@@ -26,9 +26,9 @@ def folder(tmp_path_factory):
 def engines():
     """verl's engine classes and ours, in a process group of one."""
     import torch.distributed as dist
+    import verl.workers.engine.fsdp.transformer_impl as verls
 
     import verl_gpo.cpu.engine as ours
-    import verl.workers.engine.fsdp.transformer_impl as verls
 
     dist.init_process_group("gloo", init_method="tcp://127.0.0.1:0", rank=0, world_size=1)
     yield {

@@ -46,8 +46,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-#: Units that multiply bfloat16 matrices, by the flags of Linux. ``avx512_bf16`` and ``amx_bf16`` are x86's, ``bf16`` and
-#: ``svebf16`` Arm's. A CPU without them can compute in bfloat16 too, more slowly than in float32.
+#: Units that multiply bfloat16 matrices, as Linux names them: the first two are of x86, the others of Arm. A CPU
+#: without them can compute in bfloat16 too, more slowly than in float32.
 _BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16", "svebf16", "bf16")
 
 

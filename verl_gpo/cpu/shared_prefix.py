@@ -11,7 +11,7 @@ Needs a causal model without dropout that treats every position alike (:func:`su
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,11 @@ class Layout:
     node_of: torch.Tensor
     segments: tuple[int, ...]
     paths: tuple[RowPath, ...]
+
+    def to(self, device: torch.device | str) -> Layout:
+        """The layout with what the model's attention needs of it on a device."""
+        paths = (replace(path, mask=None if path.mask is None else path.mask.to(device)) for path in self.paths)
+        return replace(self, paths=tuple(paths))
 
 
 def _shared(a: np.ndarray, b: np.ndarray) -> int:
