@@ -61,3 +61,8 @@ def bfloat16_units(cpuinfo: str | None = None) -> tuple[str, ...]:
     lines = (line.partition(":") for line in cpuinfo.splitlines())
     flags = {flag for name, _, value in lines if name.strip() in ("flags", "Features") for flag in value.split()}
     return tuple(unit for unit in _BFLOAT16_UNITS if unit in flags)
+
+
+def own_engine_wanted() -> bool:
+    """Whether the CPU's engine is to be used; ``VERL_GPO_CPU_ENGINE=verl`` says no, to compare it with verl's."""
+    return os.environ.get("VERL_GPO_CPU_ENGINE", "").strip().lower() != "verl"

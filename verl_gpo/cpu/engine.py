@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import verl.workers.engine.fsdp.transformer_impl as impl
+import verl.workers.utils.padding as impl_padding
 from tensordict import TensorDict
 from verl.utils import tensordict_utils as tu
 from verl.workers.engine.base import EngineRegistry
@@ -125,9 +126,33 @@ class CPUEngineWithLMHead(SharedPrefix, impl.FSDPEngineWithLMHead):
 
         found = {"log_probs": at_tokens(-F.cross_entropy(logits, ids.values()[learnt], reduction="none"))}
         if tu.get_non_tensor_data(data=micro_batch, key="calculate_entropy", default=False):
-            parts = [impl.verl_F.entropy_from_logits(part) for part in logits.split(_ENTROPY_ROWS)]
-            found["entropy"] = at_tokens(torch.cat(parts))
+            with torch.set_grad_enabled(torch.is_grad_enabled() and _learns_from_entropy(logits_processor_func)):
+                parts = [impl.verl_F.entropy_from_logits(part) for part in logits.split(_ENTROPY_ROWS)]
+                found["entropy"] = at_tokens(torch.cat(parts))
         return found
+
+    def forward_step(self, micro_batch: TensorDict, loss_function: Any, forward_only: bool) -> tuple[Any, dict]:
+        """verl's, which also measures in training how far the probabilities are from those of ``old_log_probs``.
+
+        In verl's bypass mode these are the rollout's, so ``actor/probs_diff/max`` and ``/mean`` say how well engine and
+        model agree in a training step of one optimizer step; in others, how far the policy has moved as well.
+        """
+        loss, output = super().forward_step(micro_batch, loss_function, forward_only)
+        old = micro_batch.get("old_log_probs", None)
+        if not forward_only and old is not None:
+            found = impl_padding.no_padding_2_padding(output["model_output"]["log_probs"], micro_batch)
+            learnt = micro_batch["response_mask"].to_padded_tensor(0).bool()
+            apart = (found.exp() - old.to_padded_tensor(0.0).exp())[learnt].abs()
+            if len(apart):
+                output["metrics"]["actor/probs_diff/max"] = apart.max().item()
+                output["metrics"]["actor/probs_diff/mean"] = apart.mean().item()
+        return loss, output
+
+
+def _learns_from_entropy(loss_function: Any) -> bool:
+    """Whether the loss, a partial of verl's with the actor's configuration, has a term with the entropy."""
+    config = getattr(loss_function, "keywords", {}).get("config")
+    return bool(getattr(config, "entropy_coeff", 1.0))
 
 
 class CPUEngineWithValueHead(SharedPrefix, impl.FSDPEngineWithValueHead):

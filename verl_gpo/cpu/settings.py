@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from . import sizes
-from .detect import bfloat16_units, cores
+from .detect import bfloat16_units, cores, own_engine_wanted
 
 _ACTOR, _ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
 
@@ -64,9 +64,6 @@ def _changes() -> list[tuple[str, Any]]:
         # FSDP1 needs a device with streams.
         (f"{_ACTOR}.strategy", "fsdp2"),
         ("critic.strategy", "fsdp2"),
-        # verl imports it with the model; a module of your own leaves verl's engine as it is.
-        ("actor_rollout_ref.model.external_lib", _unless_given(ENGINE)),
-        ("critic.model.external_lib", _unless_given(ENGINE)),
         # vLLM's sleep mode frees GPU memory; there is none.
         (f"{_ROLLOUT}.free_cache_engine", False),
         (f"{_ROLLOUT}.enable_sleep_mode", False),
@@ -108,9 +105,15 @@ def _precision(config: DictConfig, shape: sizes.Shape | None) -> tuple[list[tupl
     return [*changes, *((f"{block}.mixed_precision", mixed) for block in blocks)], why
 
 
+def _engine() -> list[tuple[str, Any]]:
+    """verl imports it with the model; a module of your own leaves verl's engine as it is."""
+    keys = ("actor_rollout_ref.model.external_lib", "critic.model.external_lib")
+    return [(key, _unless_given(ENGINE)) for key in keys] if own_engine_wanted() else []
+
+
 def _memory(config: DictConfig, shape: sizes.Shape | None) -> list[tuple[str, Any]]:
     """Micro-batches that fit into memory without recomputing the forward pass, where such are possible."""
-    if shape is None:
+    if shape is None or not own_engine_wanted():
         return []
     data = config.data
     longest = data.max_prompt_length + data.max_response_length
@@ -141,7 +144,7 @@ def adapt_to_cpu(config: DictConfig) -> list[str]:
     reasons = {key: f" ({why})" for key, _ in precision}
     lines = []
     with open_dict(config):
-        for key, value in [*_changes(), *precision, *_memory(config, shape)]:
+        for key, value in [*_changes(), *_engine(), *precision, *_memory(config, shape)]:
             parent = key.rpartition(".")[0]
             if parent.startswith("critic") and OmegaConf.select(config, parent) is None:
                 continue

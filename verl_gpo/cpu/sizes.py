@@ -49,7 +49,7 @@ def read(path: Any) -> Shape | None:
         config = json.loads((Path(str(path)).expanduser() / "config.json").read_text())
         names = ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size")
         return Shape(*(int(config[name]) for name in names), tied=bool(config.get("tie_word_embeddings")))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
