@@ -69,9 +69,9 @@ def prepare(
         TargetMissed: if the accuracy is outside the target when the budget is spent. Nothing is written then.
     """
     check_sizes(train, test, target)
-    for name, value in (("room", room), ("steps", 1 if steps is None else steps + 1)):
-        if value < 1:
-            raise ValueError(f"{name}={value} is not allowed: it must be at least 1")
+    for name, value, lowest in (("room", room, 1), ("steps", task.steps if steps is None else steps, 0)):
+        if value < lowest:
+            raise ValueError(f"{name}={value} is not allowed: it must be at least {lowest}")
     training = {"steps": task.steps if steps is None else steps}
     training |= {} if learning_rate is None else {"learning_rate": learning_rate}
     request = {"format": FORMAT_VERSION, "task": task.name, "settings": dict(task.settings), "model": model}

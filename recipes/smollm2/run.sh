@@ -49,17 +49,18 @@ one_of METHOD "$METHOD" gpo random plain
 one_of MATCH "$MATCH" n prompts none
 
 CONFIG=(--config-path "$RECIPE_DIR/config" --config-name smollm2)
-MODEL_ARGS=()
+OWN_ARGS=()
 case $SETUP in
 leg_counting | gsm_symbolic) # made here: the model is supervised on the task first
     DATA_DIR=${DATA_DIR:-$PWD/outputs/smollm2/$SETUP/data}
     prepare=("$RECIPE_DIR/prepare.py" --task "$SETUP" --out "$DATA_DIR" "${prepare_args[@]}")
     if [[ -n $MODEL ]]; then prepare+=(--model "$MODEL"); fi
+    OWN_ARGS+=(reward.custom_reward_function.path="$RECIPE_DIR/reward.py")
     ;;
 *) # data of the hub's, and the model as it is
     DATA_DIR=${DATA_DIR:-$HOME/data}
     prepare=()
-    if [[ -n $MODEL ]]; then MODEL_ARGS+=(actor_rollout_ref.model.path="$MODEL"); fi
+    if [[ -n $MODEL ]]; then OWN_ARGS+=(actor_rollout_ref.model.path="$MODEL"); fi
     ;;
 esac
 
@@ -69,7 +70,7 @@ COMMON=(
     recipe.data_dir="$DATA_DIR"
     trainer.experiment_name="${SETUP}_${ALGO}_$METHOD"
     trainer.default_local_dir="$OUT_DIR/checkpoints"
-    "${MODEL_ARGS[@]}"
+    "${OWN_ARGS[@]}"
 )
 if [[ -n $PRESET ]]; then COMMON+=(algorithm.gpo.preset="$PRESET"); fi
 if [[ -n $N_GPUS ]]; then COMMON+=(trainer.n_gpus_per_node="$N_GPUS"); fi

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from recipes.smollm2.problems import Problem
+from recipes.smollm2.reward import compute_score
 from verl_gpo.cpu import shared_prefix
 from verl_gpo.cpu.detect import bfloat16_units
-from verl_gpo.graders import compute_score
 
 WARMUP_STEPS = 10
 SAMPLED_AT_ONCE = 64
