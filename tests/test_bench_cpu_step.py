@@ -42,7 +42,7 @@ def recorded(monkeypatch, tmp_path):
         slow = 3 if env.get("VERL_GPO_CPU_ENGINE") == "verl" else 1
         with open(env["VERL_FILE_LOGGER_PATH"], "w") as file:
             for step in (1, 2):
-                data = {key: slow * 10.0 * step for key in bench.PHASES.values()}
+                data = dict.fromkeys(bench.PHASES.values(), slow * 10.0 * step)
                 file.write(json.dumps({"step": step, "data": {**data, "actor/grad_norm": 0.5}}) + "\n")
         return type("Result", (), {"returncode": 0})
 

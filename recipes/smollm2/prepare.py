@@ -1,6 +1,6 @@
 """Make a task ready to train on: problems in verl's schema, and a pretrained model that solves some of them.
 
-    python recipes/smollm2/prepare.py --task leg_counting --out outputs/smollm2/leg_counting/data
+    python -m recipes.smollm2.prepare --task leg_counting --out outputs/smollm2/leg_counting/data
 
 fetches SmolLM2-135M-Instruct (or takes ``--model``), supervises it briefly on written solutions, and writes
 ``train.parquet``, ``test.parquet``, ``model/`` and ``card.json`` (what was made and how well it does). The same call
@@ -15,9 +15,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-
-# Run as a script, only this folder is on the path: the package is found from the repository root.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from recipes.prepared import TargetMissed, check_sizes, find, save
 from recipes.smollm2.fetch import FetchError, fetch, install_missing

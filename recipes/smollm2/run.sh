@@ -17,6 +17,7 @@ set -Eeuo pipefail
 
 DRY_RUN=${DRY_RUN:-0}
 RECIPE_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+ROOT=$(cd "$RECIPE_DIR/../.." && pwd)
 SETUP=${SETUP:-leg_counting}
 METHOD=${METHOD:-gpo}
 ALGO=${ALGO:-grpo}
@@ -53,7 +54,7 @@ OWN_ARGS=()
 case $SETUP in
 leg_counting | gsm_symbolic) # made here: the model is supervised on the task first
     DATA_DIR=${DATA_DIR:-$PWD/outputs/smollm2/$SETUP/data}
-    prepare=("$RECIPE_DIR/prepare.py" --task "$SETUP" --out "$DATA_DIR" "${prepare_args[@]}")
+    prepare=(-m recipes.smollm2.prepare --task "$SETUP" --out "$DATA_DIR" "${prepare_args[@]}")
     if [[ -n $MODEL ]]; then prepare+=(--model "$MODEL"); fi
     OWN_ARGS+=(reward.custom_reward_function.path="$RECIPE_DIR/reward.py")
     ;;
@@ -98,7 +99,9 @@ if [[ $DRY_RUN != 0 ]]; then
     exec "$PYTHON" "${plan[@]}" "${COMMON[@]}" "${METHOD_ARGS[@]}" "$@" "${EQUAL[@]}"
 fi
 
-if [[ ${#prepare[@]} != 0 ]]; then "$PYTHON" "${prepare[@]}"; fi
+if [[ ${#prepare[@]} != 0 ]]; then
+    PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH} "$PYTHON" "${prepare[@]}"
+fi
 
 mkdir -p "$OUT_DIR"
 # Where verl's file logger writes: what verl_gpo.report reads.

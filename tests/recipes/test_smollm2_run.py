@@ -44,7 +44,7 @@ def test_each_setup_composes(arguments_of, tmp_path, setup, algo, method):
         assert config.algorithm.rollout_correction.bypass_mode is False
     else:
         command = json.loads(prepared.read_text())
-        assert command == [str(SCRIPT.parent / "prepare.py"), "--task", setup, "--out", str(data)]
+        assert command == ["-m", "recipes.smollm2.prepare", "--task", setup, "--out", str(data)]
         assert config.actor_rollout_ref.model.path == f"{data}/model"
         # Log-probabilities of the engine's serve only where a training step is one optimizer step.
         assert config.algorithm.rollout_correction.bypass_mode is True
@@ -66,7 +66,7 @@ def test_another_model_is_supervised_or_taken_as_it_is(arguments_of, tmp_path):
     result, _ = arguments_of(SCRIPT, MODEL="org/name", DATA_DIR="/data", PRESET="paper", **more)
     assert result.returncode == 0, result.stderr
     command = json.loads((tmp_path / "prepare.json").read_text())
-    assert command[3:] == ["--out", "/data", "--max-animals", "8", "--steps", "40", "--model", "org/name"]
+    assert command[4:] == ["--out", "/data", "--max-animals", "8", "--steps", "40", "--model", "org/name"]
     result, arguments = arguments_of(SCRIPT, SETUP="smollm2_360m_gsm8k", MODEL="org/name", PRESET="paper")
     config = composed(arguments)
     assert config.actor_rollout_ref.model.path == "org/name" and config.algorithm.gpo.preset == "paper"

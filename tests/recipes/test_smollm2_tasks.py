@@ -53,7 +53,7 @@ def test_the_reward_takes_each_solution_for_right_and_another_answer_for_wrong(n
         assert graded(problem, problem.solution) == 1.0
         lines = problem.solution.split("\n")
         assert len(lines) > 1 and lines[-1].startswith("Answer: ")
-        assert graded(problem, "\n".join([*lines[:-1], "Answer: -7"])) == 0.0
+        assert graded(problem, "\n".join([*lines[:-1], "Answer: 123456"])) == 0.0
         # Cut off before its end, as one that rambles to the limit is.
         assert graded(problem, problem.solution[: problem.solution.index("Answer")]) == 0.0
         assert problem.row["prompt"] == [{"role": "user", "content": problem.question}]
