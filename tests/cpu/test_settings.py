@@ -72,7 +72,7 @@ def test_a_configuration_without_a_critic_gets_none(compose, run_overrides):
 
 @pytest.mark.parametrize(("cpus", "most"), [(1, 1), (4, 1), (8, 2), (64, 16), (None, 1)])
 def test_workers_are_at_most_a_quarter_of_the_cpus(compose, run_overrides, monkeypatch, cpus, most):
-    monkeypatch.setattr(settings.os, "cpu_count", lambda: cpus)
+    monkeypatch.setattr(settings, "cores", lambda: cpus or 1)
     config = compose(*run_overrides, f"{ROLLOUT}.agent.num_workers=12", "reward.num_workers=1")
     lines = adapt_to_cpu(config)
     assert config.reward.num_workers == 1  # a smaller number is kept

@@ -1,4 +1,4 @@
-"""Is there an accelerator? Light: it imports neither verl nor vLLM.
+"""What this host computes with: an accelerator, cores, bfloat16 units. Light: it imports neither verl nor vLLM.
 
 This is about a host. A run that joins a cluster has the cluster's accelerators; its driver decides, and names the
 platform to all other processes (``VERL_PLATFORM``, :mod:`verl_gpo.plugin.checks.accelerators`).
@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import glob
 import os
+import pathlib
 import shutil
 import subprocess
 
@@ -51,3 +52,30 @@ def cpu_platform_wanted() -> bool:
     if named:
         return named == "cpu"
     return not accelerator_present() and joined_cluster() is None
+
+
+def cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+#: Units that multiply bfloat16 matrices, as Linux names them: the first two are of x86, the others of Arm. A CPU
+#: without them can compute in bfloat16 too, more slowly than in float32.
+_BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16", "svebf16", "bf16")
+
+
+def bfloat16_units(cpuinfo: str | None = None) -> tuple[str, ...]:
+    """The bfloat16 units of this host's CPU, or of one with this ``/proc/cpuinfo``; empty where there are none."""
+    if cpuinfo is None:
+        try:
+            cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
+        except OSError:  # another system than Linux
+            return ()
+    lines = (line.partition(":") for line in cpuinfo.splitlines())
+    flags = {flag for name, _, value in lines if name.strip() in ("flags", "Features") for flag in value.split()}
+    return tuple(unit for unit in _BFLOAT16_UNITS if unit in flags)
+
+
+def own_engine_wanted() -> bool:
+    """Whether the CPU's engine is to be used; ``VERL_GPO_CPU_ENGINE=verl`` says no, to compare it with verl's."""
+    return os.environ.get("VERL_GPO_CPU_ENGINE", "").strip().lower() != "verl"

@@ -6,13 +6,14 @@ starts, and each change is printed; nothing else of the configuration is touched
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-_FP32 = {"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
+from . import sizes
+from .detect import bfloat16_units, cores, own_engine_wanted
+
 _ACTOR, _ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
 
 #: CPUs that Ray has to believe in: 3 for the worker group's bundle, one each for the task runner, TransferQueue's
@@ -28,6 +29,13 @@ _ENGINE_DEFAULTS = {
     "distributed_executor_backend": "uni",
 }
 
+#: What makes verl use the CPU's engine.
+ENGINE = "verl_gpo.cpu.engine"
+
+
+def _unless_given(new: Any) -> Callable[[Any], Any]:
+    return lambda value: new if value is None else value
+
 
 def _at_most(limit: int) -> Callable[[Any], Any]:
     return lambda value: min(value, limit) if isinstance(value, int) else limit
@@ -35,14 +43,14 @@ def _at_most(limit: int) -> Callable[[Any], Any]:
 
 def _changes() -> list[tuple[str, Any]]:
     """(key, new value or function of the old one), and why."""
-    workers = max(1, (os.cpu_count() or 1) // 4)
+    workers = max(1, cores() // 4)
     changes: list[tuple[str, Any]] = [
         ("trainer.device", "cpu"),
         # One logical device: verl's worker groups and vLLM's tensor parallelism would otherwise ask for more.
         ("trainer.n_gpus_per_node", 1),
         ("trainer.nnodes", 1),
         (f"{_ROLLOUT}.tensor_model_parallel_size", 1),
-        # Kernels that exist for GPUs only.
+        # Kernels that exist for GPUs only. The engine below has its own way to do without padding.
         ("actor_rollout_ref.model.use_remove_padding", False),
         ("actor_rollout_ref.model.override_config.attn_implementation", "sdpa"),
         ("critic.model.use_remove_padding", False),
@@ -56,11 +64,6 @@ def _changes() -> list[tuple[str, Any]]:
         # FSDP1 needs a device with streams.
         (f"{_ACTOR}.strategy", "fsdp2"),
         ("critic.strategy", "fsdp2"),
-        # Most CPUs only emulate bfloat16; and in float32 rollout and actor agree to rounding.
-        (f"{_ROLLOUT}.dtype", "float32"),
-        (f"{_ACTOR}.fsdp_config.mixed_precision", _FP32),
-        ("actor_rollout_ref.ref.fsdp_config.mixed_precision", _FP32),
-        ("critic.fsdp.mixed_precision", _FP32),
         # vLLM's sleep mode frees GPU memory; there is none.
         (f"{_ROLLOUT}.free_cache_engine", False),
         (f"{_ROLLOUT}.enable_sleep_mode", False),
@@ -83,6 +86,57 @@ _OWN_RAY: list[tuple[str, Any]] = [
     ("ray_kwargs.ray_init.include_dashboard", False),
 ]
 
+#: A smaller model gains nothing from bfloat16.
+_LARGE = 50_000_000
+
+#: Tokens of a micro-batch, beyond which a CPU gets no faster, and the share of the free memory that one may fill.
+_MICRO_BATCH_TOKENS, _MEMORY_SHARE = 4096, 0.25
+
+
+def _precision(config: DictConfig, shape: sizes.Shape | None) -> tuple[list[tuple[str, Any]], str]:
+    """The changes for the precision that rollout and training have, and why it is that."""
+    units = bfloat16_units()
+    if not units:
+        why, half = "this CPU has no bfloat16 units and would emulate it", False
+    elif OmegaConf.select(config, f"{_ROLLOUT}.dtype") == "float32":
+        why, half = f"as {_ROLLOUT}.dtype says", False
+    elif shape is None or shape.parameters < _LARGE:
+        why, half = "the model is too small to gain from bfloat16, or of unknown size", False
+    else:
+        why, half = f"this CPU has {', '.join(units)}", True
+    mixed = {"param_dtype": "bf16" if half else "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
+    blocks = (f"{_ACTOR}.fsdp_config", "actor_rollout_ref.ref.fsdp_config", "critic.fsdp")
+    changes = [(f"{_ROLLOUT}.dtype", "bfloat16" if half else "float32")]
+    return [*changes, *((f"{block}.mixed_precision", mixed) for block in blocks)], why
+
+
+def _engine() -> list[tuple[str, Any]]:
+    """verl imports it with the model; a module of your own leaves verl's engine as it is."""
+    keys = ("actor_rollout_ref.model.external_lib", "critic.model.external_lib")
+    return [(key, _unless_given(ENGINE)) for key in keys] if own_engine_wanted() else []
+
+
+def _memory(config: DictConfig, shape: sizes.Shape | None) -> list[tuple[str, Any]]:
+    """Micro-batches that fit into memory without recomputing the forward pass, where such are possible."""
+    if shape is None or not own_engine_wanted():
+        return []
+    data = config.data
+    longest = data.max_prompt_length + data.max_response_length
+    affordable = int(_MEMORY_SHARE * sizes.free_memory() / shape.bytes_of_token)
+    if affordable < longest:
+        return []
+    limit = _at_most(max(longest, min(affordable, _MICRO_BATCH_TOKENS)))
+    # Those that follow another setting come before it: each is then said.
+    return [
+        (f"{_ROLLOUT}.log_prob_max_token_len_per_gpu", limit),
+        ("actor_rollout_ref.ref.log_prob_max_token_len_per_gpu", limit),
+        (f"{_ACTOR}.ppo_max_token_len_per_gpu", limit),
+        ("critic.forward_max_token_len_per_gpu", limit),
+        ("critic.ppo_max_token_len_per_gpu", limit),
+        ("actor_rollout_ref.model.enable_gradient_checkpointing", False),
+        ("critic.model.enable_gradient_checkpointing", False),
+    ]
+
 
 def adapt_to_cpu(config: DictConfig, joined: bool = False) -> list[str]:
     """Change ``config`` in place so that it runs on a CPU.
@@ -92,11 +146,15 @@ def adapt_to_cpu(config: DictConfig, joined: bool = False) -> list[str]:
         joined: it is one of a Ray cluster that is there already; otherwise this host's.
 
     Returns:
-        One line ``key: old -> new`` for each setting that changed.
+        One line ``key: old -> new`` for each setting that changed; behind those of the precision, why it is that.
     """
+    shape = sizes.read(OmegaConf.select(config, "actor_rollout_ref.model.path"))
+    precision, why = _precision(config, shape)
+    reasons = {key: f" ({why})" for key, _ in precision}
     lines = []
     with open_dict(config):
-        for key, value in _changes() + ([] if joined else _OWN_RAY):
+        own = [] if joined else _OWN_RAY
+        for key, value in [*_changes(), *own, *_engine(), *precision, *_memory(config, shape)]:
             parent = key.rpartition(".")[0]
             if parent.startswith("critic") and OmegaConf.select(config, parent) is None:
                 continue
@@ -104,7 +162,7 @@ def adapt_to_cpu(config: DictConfig, joined: bool = False) -> list[str]:
             new = value(old) if callable(value) else value
             if old != new:
                 OmegaConf.update(config, key, new, force_add=True, merge=False)
-                lines.append(f"{key}: {old} -> {new}")
+                lines.append(f"{key}: {old} -> {new}{reasons.get(key, '')}")
         for name, value in _ENGINE_DEFAULTS.items():
             key = f"{_ROLLOUT}.engine_kwargs.vllm.{name}"
             if OmegaConf.select(config, key) is None:

@@ -1,7 +1,7 @@
 """vLLM's half of running verl on a CPU, loaded by vLLM itself (entry point group ``vllm.general_plugins``).
 
 vLLM calls :func:`activate` in each of its processes before it loads a model. Nothing happens unless the process serves
-a verl rollout on a host without an accelerator. We know of no upstream issue for either patch.
+a verl rollout on a host without an accelerator. We know of no upstream issue for any of the patches.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import functools
 import os
 from typing import TYPE_CHECKING, Any
 
-from .detect import cpu_platform_wanted
+from .detect import cores, cpu_platform_wanted, own_engine_wanted
 
 if TYPE_CHECKING:
     import torch
@@ -25,8 +25,22 @@ def activate() -> None:
     if _active or "VERL_REPLICA_RANK" not in os.environ or not cpu_platform_wanted():
         return
     _active = True
+    if own_engine_wanted():
+        _use_all_cores()
     _keep_linear_weights()
     _copy_received_weights()
+
+
+def _use_all_cores() -> None:
+    """Let vLLM compute on all cores of this process.
+
+    Reason: Ray gives a worker one thread (OMP_NUM_THREADS=1), and vLLM chooses another number only for workers in
+    processes of their own, of which there are none here (``distributed_executor_backend=uni``).
+    Remove when: vLLM binds its threads under that executor too.
+    """
+    import torch
+
+    torch.set_num_threads(cores())
 
 
 def _copy_received_weights() -> None:

