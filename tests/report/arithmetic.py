@@ -49,7 +49,7 @@ class Policy:
         return Continuation(encode("\n".join(written)), None, len(prefix) + 40, len(prefix), seconds=0.25)
 
     async def score(self, prefix, continuation):
-        return ScoredContinuation(continuation, self.reward(decode(prefix + continuation.token_ids)))
+        return ScoredContinuation(continuation, self.reward(decode((*prefix, *continuation.token_ids))))
 
     def reward(self, text):
         return compute_score("verl_gpo/arithmetic", text, self.problem.answer)["score"]

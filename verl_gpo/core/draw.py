@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from .budget import Account
 from .scheduler import Scheduler
-from .types import Sampler, SamplingError, ScoredContinuation, Scorer, ScoringError, StalledError, Tokens
+from .types import Continuation, Sampler, SamplingError, ScoredContinuation, Scorer, ScoringError, StalledError, Tokens
 
 State = TypeVar("State", bound=Hashable)
 T = TypeVar("T")
@@ -153,7 +153,8 @@ class Draw:
         try:
             async with self._queue.slot(one.tokens):
                 kept = prefix(one.state)
-                continuation = await self.sampler.sample(kept, max_tokens, seed, lane)
+                # In arrays before it is scored: a reward may take long, and all that are in flight wait for theirs.
+                continuation = _in_arrays(await self.sampler.sample(kept, max_tokens, seed, lane))
             spent = len(continuation.token_ids)
             usage.tokens += spent
             if continuation.cached_tokens is not None:
@@ -176,23 +177,25 @@ class Draw:
             return error
         finally:
             self.account.settle(one.tokens, spent)
-        return _compact(replace(scored, cut=True) if cut else scored, keep)
+        scored = replace(scored, cut=True) if cut else scored
+        return scored if keep else _without_tokens(scored)
 
 
-def _compact(scored: ScoredContinuation, keep: bool) -> ScoredContinuation:
-    """Drop its tokens, or store them in arrays: a tuple of Python numbers takes ten times the memory."""
-    continuation = scored.continuation
-    if not keep:
-        light = replace(continuation, token_ids=(), log_probs=None, source=None)
-        return replace(scored, continuation=light, source=None)
+def _in_arrays(continuation: Continuation) -> Continuation:
+    """Its tokens and log-probs in arrays: a tuple of Python's numbers takes ten times the memory."""
     log_probs = continuation.log_probs
-    light = replace(
+    return replace(
         continuation,
         token_ids=array("i", continuation.token_ids),
         # 32 bits are enough, because log-probs come from tensors of 32 bits.
         log_probs=None if log_probs is None else array("f", log_probs),
     )
-    return replace(scored, continuation=light)
+
+
+def _without_tokens(scored: ScoredContinuation) -> ScoredContinuation:
+    """What a continuation that only gives a value keeps: its reward, and what it cost."""
+    light = replace(scored.continuation, token_ids=(), log_probs=None, source=None)
+    return replace(scored, continuation=light, source=None)
 
 
 async def all_or_none(work: Sequence[Awaitable[T]]) -> list[T]:

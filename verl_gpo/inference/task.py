@@ -166,7 +166,7 @@ class FunctionScorer:
 
     async def score(self, prefix: Tokens, continuation: Continuation) -> ScoredContinuation:
         try:
-            reward = await asyncio.wait_for(self.reward(prefix + continuation.token_ids), self._timeout)
+            reward = await asyncio.wait_for(self.reward((*prefix, *continuation.token_ids)), self._timeout)
         except asyncio.TimeoutError as error:
             raise ScoringError(f"no reward within {self._timeout:g} s") from error
         return ScoredContinuation(continuation, reward)
