@@ -47,7 +47,7 @@ def rows_of(settings: list[dict], cases: list[Case], repeats: int, **about) -> l
     rows = []
     for chosen in settings:
         rows.append({**about, **measure(chosen, cases, repeats)})
-        shown = {key: rows[-1][key] for key in ("hit_rate", "tokens", "confidence", "reentered", "engine_ms")}
+        shown = {key: rows[-1][key] for key in ("hit_rate", "tokens", "confidence", "reentered", "cpu_ms")}
         console.print(*about.values(), name(chosen), *(f"{key}={value:.3g}" for key, value in shown.items()))
     return rows
 

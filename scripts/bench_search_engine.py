@@ -144,8 +144,8 @@ async def _reenter(engine: ReentryProcedure, prompts, groups, block_size: int) -
     seconds = time.perf_counter() - started
     row = _rates(counted, seconds)
     row["cache_hits"] = sum(c.cached for c in counted) / max(sum(c.cacheable for c in counted), 1)
-    row["engine_share"] = sum(result.cpu_seconds for result in results) / seconds
-    row["engine_ms_a_prompt"] = 1000 * sum(result.cpu_seconds for result in results) / len(results)
+    row["cpu_share"] = sum(result.cpu_seconds for result in results) / seconds
+    row["cpu_ms_a_prompt"] = 1000 * sum(result.cpu_seconds for result in results) / len(results)
     return row
 
 

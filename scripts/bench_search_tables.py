@@ -187,7 +187,7 @@ def _engine(rows: Sequence[Row]) -> str:
 
         rates = (middle("prompts", ".0f"), middle("tokens_per_second", ",.0f"), middle("throughput_ratio", ".2f"))
         rates += (middle("requests_per_second", ",.0f"), middle("in_flight", ".0f"), middle("cache_hits", ".1%"))
-        table.append((setting, *rates, middle("engine_share", ".1%"), middle("engine_ms_a_prompt", ".1f")))
+        table.append((setting, *rates, middle("cpu_share", ".1%"), middle("cpu_ms_a_prompt", ".1f")))
     head = ("", "prompts", "tokens / s", "/ plain", "requests / s", "in flight", "cache hits")
     return _table((*head, "engine's own time", "ms a prompt"), table)
 

@@ -115,7 +115,7 @@ def test_a_summary_by_hand():
     # Wilson, 1 of 4: centre (.25 + .480182) / 1.960365 = .372472; half = .999795 sqrt(.046875 + .060023) = .326885.
     assert (summary["hit_low"], summary["hit_high"]) == pytest.approx((0.045587, 0.699358), abs=1e-4)
     assert (summary["tokens"], summary["requests"], summary["extra_tokens"]) == (25.0, 2.5, 2.0)
-    assert (summary["regret"], summary["bias"], summary["engine_ms"]) == (0.25, -0.25, 2.0)
+    assert (summary["regret"], summary["bias"], summary["cpu_ms"]) == (0.25, -0.25, 2.0)
     assert summary["calibration_error"] == pytest.approx(0.5 * 0.2 + 0.5 * 0.4)
 
 

@@ -11,9 +11,10 @@ import pytest
 from filelock import FileLock
 
 from tests.conftest import REPOSITORY, read_metrics
+from verl_gpo.cpu.detect import bfloat16_units
 from verl_gpo.traces.reader import trace_frame
 
-pytestmark = [pytest.mark.e2e, pytest.mark.pipeline]
+pytestmark = [pytest.mark.e2e, pytest.mark.pipeline, pytest.mark.slow]
 CONFIG = REPOSITORY / "recipes" / "smollm2" / "config"
 TIMEOUT = 840.0
 # As it comes the model solves nothing; what every second response has is an outcome all the same.
@@ -103,7 +104,9 @@ def assert_trained(metrics):
     assert metrics["gpo/failures/sampling"] == metrics["gpo/failures/scoring"] == metrics["gpo/prompts/failed"] == 0
     assert 0 < metrics["actor/grad_norm"] < 1e3
     # In verl's bypass mode the engine's probabilities stand in for the model's: they have to be the same.
-    assert metrics["actor/probs_diff/mean"] <= metrics["actor/probs_diff/max"] < 1e-3
+    # In bfloat16, on CPUs that have units for it, they agree to its three digits.
+    bound = 0.05 if bfloat16_units() else 1e-3
+    assert metrics["actor/probs_diff/mean"] <= metrics["actor/probs_diff/max"] < bound
     assert metrics["timing_s/old_log_prob"] < 5
 
 

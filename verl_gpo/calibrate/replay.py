@@ -132,7 +132,7 @@ class Outcome:
             "extra_tokens": _mean(self.extra_tokens),
             "learnt_share": _mean(self.learnt),
             "bias": _mean(self.bias),
-            "engine_ms": 1000 * self.cpu_seconds / searches,
+            "cpu_ms": 1000 * self.cpu_seconds / searches,
         }
 
     def by_confidence(self, thresholds: Sequence[float] = THRESHOLDS) -> list[dict[str, float]]:
