@@ -5,7 +5,7 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
-from verl_gpo.cpu import settings, sizes
+from verl_gpo.cpu import detect, settings, sizes
 
 SMOLLM2 = {"num_hidden_layers": 30, "hidden_size": 576, "intermediate_size": 1536, "vocab_size": 49152}
 SMOLLM2 |= {"tie_word_embeddings": True}
@@ -100,3 +100,18 @@ def test_the_engine_of_the_cpu_is_verls_unless_another_module_is_named(adapted):
     assert config.actor_rollout_ref.model.external_lib == config.critic.model.external_lib == settings.ENGINE
     config, _ = adapted(SMOLLM2, (), 16 << 30, f"{MODEL}.external_lib=json")
     assert config.actor_rollout_ref.model.external_lib == "json"
+
+
+def test_a_small_model_keeps_verls_engine_and_rays_one_thread(adapted):
+    # What it computes is short: more threads would only wait for each other.
+    threads = f"ray_kwargs.ray_init.runtime_env.env_vars.{settings.THREADS}"
+    config, _ = adapted(TINY)
+    assert config.actor_rollout_ref.model.external_lib is None and OmegaConf.select(config, threads) is None
+    config, _ = adapted(SMOLLM2)
+    assert OmegaConf.select(config, threads) == str(settings.cores())
+
+
+@pytest.mark.parametrize(("named", "expected"), [("4", 4), ("", None), ("0", None), ("all", None)])
+def test_threads_are_those_that_the_driver_names(monkeypatch, named, expected):
+    monkeypatch.setenv(settings.THREADS, named)
+    assert detect.threads() == expected

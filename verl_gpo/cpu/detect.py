@@ -54,6 +54,16 @@ def cpu_platform_wanted() -> bool:
     return not accelerator_present() and joined_cluster() is None
 
 
+#: The variable by which the driver tells training and engine how many threads to compute with.
+THREADS = "VERL_GPO_CPU_THREADS"
+
+
+def threads() -> int | None:
+    """Number of threads that the driver wants, or None: Ray's own choice, which is one."""
+    named = os.environ.get(THREADS, "")
+    return int(named) if named.isdigit() and int(named) else None
+
+
 def cores() -> int:
     """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

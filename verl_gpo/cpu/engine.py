@@ -23,7 +23,7 @@ from verl.utils import tensordict_utils as tu
 from verl.workers.engine.base import EngineRegistry
 
 from . import shared_prefix
-from .detect import cores
+from .detect import threads
 
 _FLAG = "verl_gpo_shared_prefix"
 #: What verl's engine can be asked for and this one does not do: then verl's path is taken.
@@ -41,7 +41,7 @@ class SharedPrefix:
 
     def __init__(self, *args: Any, **kwargs: Any):
         # Ray gives a worker one thread (OMP_NUM_THREADS=1), whatever it has to compute.
-        torch.set_num_threads(cores())
+        torch.set_num_threads(threads() or torch.get_num_threads())
         super().__init__(*args, **kwargs)
 
     def _build_module(self) -> torch.nn.Module:

@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from . import sizes
-from .detect import bfloat16_units, cores, own_engine_wanted
+from .detect import THREADS, bfloat16_units, cores, own_engine_wanted
 
 _ACTOR, _ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
 
@@ -86,7 +86,8 @@ _OWN_RAY: list[tuple[str, Any]] = [
     ("ray_kwargs.ray_init.include_dashboard", False),
 ]
 
-#: A smaller model gains nothing from bfloat16.
+#: A smaller model gains nothing from bfloat16, nor from more threads: what it computes is short, and threads that wait
+#: for each other take the cores from the processes around it.
 _LARGE = 50_000_000
 
 #: Tokens of a micro-batch, beyond which a CPU gets no faster, and the share of the free memory that one may fill.
@@ -110,15 +111,22 @@ def _precision(config: DictConfig, shape: sizes.Shape | None) -> tuple[list[tupl
     return [*changes, *((f"{block}.mixed_precision", mixed) for block in blocks)], why
 
 
-def _engine() -> list[tuple[str, Any]]:
+def _is_large(shape: sizes.Shape | None) -> bool:
+    return shape is not None and shape.parameters >= _LARGE and own_engine_wanted()
+
+
+def _engine(shape: sizes.Shape | None) -> list[tuple[str, Any]]:
     """verl imports it with the model; a module of your own leaves verl's engine as it is."""
+    if not _is_large(shape):
+        return []
     keys = ("actor_rollout_ref.model.external_lib", "critic.model.external_lib")
-    return [(key, _unless_given(ENGINE)) for key in keys] if own_engine_wanted() else []
+    threads = (f"ray_kwargs.ray_init.runtime_env.env_vars.{THREADS}", str(cores()))
+    return [threads, *((key, _unless_given(ENGINE)) for key in keys)]
 
 
 def _memory(config: DictConfig, shape: sizes.Shape | None) -> list[tuple[str, Any]]:
     """Micro-batches that fit into memory without recomputing the forward pass, where such are possible."""
-    if shape is None or not own_engine_wanted():
+    if not _is_large(shape):
         return []
     data = config.data
     longest = data.max_prompt_length + data.max_response_length
@@ -154,7 +162,7 @@ def adapt_to_cpu(config: DictConfig, joined: bool = False) -> list[str]:
     lines = []
     with open_dict(config):
         own = [] if joined else _OWN_RAY
-        for key, value in [*_changes(), *own, *_engine(), *precision, *_memory(config, shape)]:
+        for key, value in [*_changes(), *own, *_engine(shape), *precision, *_memory(config, shape)]:
             parent = key.rpartition(".")[0]
             if parent.startswith("critic") and OmegaConf.select(config, parent) is None:
                 continue

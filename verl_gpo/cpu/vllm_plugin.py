@@ -10,7 +10,7 @@ import functools
 import os
 from typing import TYPE_CHECKING, Any
 
-from .detect import cores, cpu_platform_wanted, own_engine_wanted
+from .detect import cpu_platform_wanted, threads
 
 if TYPE_CHECKING:
     import torch
@@ -25,14 +25,13 @@ def activate() -> None:
     if _active or "VERL_REPLICA_RANK" not in os.environ or not cpu_platform_wanted():
         return
     _active = True
-    if own_engine_wanted():
-        _use_all_cores()
+    _use_threads()
     _keep_linear_weights()
     _copy_received_weights()
 
 
-def _use_all_cores() -> None:
-    """Let vLLM compute on all cores of this process.
+def _use_threads() -> None:
+    """Let vLLM compute with as many threads as the driver wants (:data:`~verl_gpo.cpu.detect.THREADS`).
 
     Reason: Ray gives a worker one thread (OMP_NUM_THREADS=1), and vLLM chooses another number only for workers in
     processes of their own, of which there are none here (``distributed_executor_backend=uni``).
@@ -40,7 +39,9 @@ def _use_all_cores() -> None:
     """
     import torch
 
-    torch.set_num_threads(cores())
+    wanted = threads()
+    if wanted:
+        torch.set_num_threads(wanted)
 
 
 def _copy_received_weights() -> None:
