@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts import chromium
+from tests import chromium
 
 
 @pytest.fixture
