@@ -4,12 +4,22 @@ import copy
 
 import pytest
 import torch
+from verl.plugin.platform import PlatformRegistry, get_platform, set_platform
 
 from recipes.arithmetic.model import build_model, build_tokenizer
 
 ROWS = [([4, 5, 6], [7, 8, 9, 4]), ([4, 5, 6], [7, 8, 5]), ([4, 5, 6], [9]), ([8, 8, 4, 5], [6, 6]), ([5] * 6, [5])]
 # A re-entry row, whose kept prefix has no loss, and one of a batch's padding rows.
 MASKS = [[1, 1, 1, 1], [0, 0, 1], [1], [1, 1], [0]]
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu():
+    """verl computes on the CPU, whatever platform a test before has left."""
+    before = get_platform()
+    set_platform(PlatformRegistry.get("cpu")())
+    yield
+    set_platform(before)
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path):
 def test_samples_of_other_settings_are_refused(tmp_path):
     check_record(settings_of(tmp_path))
     store(tmp_path, sample(0))
-    with pytest.raises(ValueError, match=r"has samples, but no run\.json that says of what"):
+    with pytest.raises(ValueError, match=r"has samples, but no run\.json with their settings"):
         check_record(settings_of(tmp_path))
     (tmp_path / "run.json").write_text(json.dumps({"settings": {"seed": 1}}))
     check_record(settings_of(tmp_path))

@@ -127,6 +127,8 @@ def test_the_grids_of_the_repository_compose(path, tmp_path):
     grid = read_grid(path)
     assert grid.grid == path.stem and len(grid.seeds) >= 3
     cells = [cell for cell in grid.cells() if not cell.settings.offline]
+    # Rows of settings that measured nothing and were removed stay, and so do their entries; they cannot be run again.
+    cells = [cell for cell in cells if cell.settings.anchor_outcome is None and cell.settings.explore_share is None]
     for cell in cells:
         own = (text.partition("=") for text in overrides(cell.method, cell.settings) if "algorithm.gpo." in text)
         GPOConfig.from_mapping({key.rpartition(".")[2]: yaml.safe_load(value) for key, _, value in own})

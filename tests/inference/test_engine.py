@@ -65,7 +65,7 @@ def test_a_request_is_seeded_where_the_engine_can(seeded, seed, own):
     [
         (FakeLLM(), "the engine returned no tokens"),
         (FakeLLM(output([])), "the engine returned no tokens"),
-        (FakeLLM(output([5], "abort")), "the engine broke off: finish reason abort"),
+        (FakeLLM(output([5], "abort")), "the engine aborted the request: finish reason abort"),
         (FakeLLM(error=ValueError("too long")), r"ValueError\('too long'\)"),
     ],
 )

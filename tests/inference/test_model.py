@@ -64,7 +64,7 @@ def test_a_model_of_the_hub_is_its_name():
 
 @pytest.mark.parametrize("name", ["/no/such", "./x", "~/no/such/model", "model", "a/b/c"])
 def test_what_is_neither_a_folder_nor_a_name_is_refused(name):
-    with pytest.raises(ValueError, match="no such folder, and no OWNER/NAME of the hub") as error:
+    with pytest.raises(ValueError, match="no such folder, and not an OWNER/NAME of the hub") as error:
         identify(name)
     assert str(error.value).startswith(f"--model={name}: ")
 
@@ -77,5 +77,5 @@ def test_a_folder_without_a_model_or_a_template_is_refused(folder):
     with pytest.raises(ValueError, match="its tokenizer has no chat template"):
         identify(str(folder))
     (folder / "config.json").unlink()
-    with pytest.raises(ValueError, match=r"no config\.json, so no Hugging Face folder"):
+    with pytest.raises(ValueError, match=r"no config\.json, so not a Hugging Face folder"):
         identify(str(folder))

@@ -57,7 +57,7 @@ def test_a_run_is_written_and_others_settings_are_refused(tmp_path):
 
 def test_records_without_their_settings_are_refused(tmp_path):
     file_of(tmp_path, (0, 2)).write_text("")
-    with pytest.raises(ValueError, match=r"has records, but no run\.json that says of what"):
+    with pytest.raises(ValueError, match=r"has records, but no run\.json with their settings"):
         check_run(settings_of(tmp_path))
 
 

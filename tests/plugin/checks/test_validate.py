@@ -133,7 +133,7 @@ BAD = {
         "algorithm.filter_groups.enable=true",
         "algorithm.gpo.skip_groups=mixed",
     ): "algorithm.gpo.skip_groups='mixed': must be another value with algorithm.filter_groups, which drops all groups "
-    "the mixed ones",
+    "except the mixed ones",
     ("algorithm.adv_estimator=reinforce_plus_plus",): "algorithm.adv_estimator='reinforce_plus_plus': must be gpo with "
     "algorithm.gpo.base_estimator=reinforce_plus_plus: verl's own takes one baseline from all rows, so roots and "
     "re-entry rollouts would share it",
@@ -157,8 +157,8 @@ BAD = {
     (
         "algorithm.gpo.rows=widened",
         "trainer.v1.sampler.custom_sampler.name=null",
-    ): "trainer.v1.sampler.custom_sampler.name=None: must be build_replay_buffer, as in verl_gpo's gpo.yaml: it is "
-    "what widens mini-batches (rows=widened)",
+    ): "trainer.v1.sampler.custom_sampler.name=None: must be build_replay_buffer, as in verl_gpo's gpo.yaml: it "
+    "widens the mini-batches (rows=widened)",
     (
         "algorithm.gpo.rows=matched",
         f"{ROLLOUT}.n=5",

@@ -33,8 +33,8 @@ BAD = {
     "most 1",
     f"{ROLLOUT}.tensor_model_parallel_size=0": f"{ROLLOUT}.tensor_model_parallel_size=0: {COUNT}",
     f"{ROLLOUT}.max_num_seqs=many": f"{ROLLOUT}.max_num_seqs='many': {COUNT}, or null",
-    f"{ROLLOUT}.max_model_len=100": f"{ROLLOUT}.max_model_len=100: must be at least 224, data.max_prompt_length + "
-    "data.max_response_length",
+    f"{ROLLOUT}.max_model_len=96": f"{ROLLOUT}.max_model_len=96: must be above 96, data.max_response_length: a prompt "
+    "needs room as well",
     "trainer.n_gpus_per_node=0": f"trainer.n_gpus_per_node=0: {COUNT}",
     "trainer.nnodes=0": f"trainer.nnodes=0: {COUNT}",
     "trainer.total_epochs=0.5": f"trainer.total_epochs=0.5: {COUNT}",
@@ -65,7 +65,7 @@ def test_an_engine_that_nobody_named_is_asked_for(compose, run_overrides):
     "overrides",
     [
         (),
-        (f"{ROLLOUT}.max_model_len=224",),
+        (f"{ROLLOUT}.max_model_len=97",),
         (f"{ROLLOUT}.top_p=1", "actor_rollout_ref.actor.optim.lr=0"),
         ("data.train_files=[a.parquet,b.parquet]", "trainer.logger=[console,file]"),
         ("trainer.resume_mode=resume_path", "trainer.resume_from_path=/ckpt/global_step_3/"),

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from omegaconf import DictConfig, OmegaConf
-from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 
 from ...config import ConfigError
 from ...cpu.cluster import Joined, cluster_resources, joined_cluster
@@ -96,6 +95,8 @@ def pass_on(config: DictConfig, decision: Decision) -> None:
 
     Workers of a Ray that is started here have this host and this environment; the settings for the CPU name it too.
     """
+    from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR  # the plan does without Ray
+
     if decision.joined is None or decision.platform is None:
         return
     job = json.loads(os.environ.get(RAY_JOB_CONFIG_JSON_ENV_VAR, "{}"))

@@ -86,13 +86,16 @@ def check_values(config: DictConfig) -> None:
 
 
 def _check_lengths(config: DictConfig) -> None:
-    """Refuse a context length that cuts responses short: verl would cut them without a warning."""
+    """Refuse a context length that leaves no room for a prompt.
+
+    One that is shorter than the longest prompt and response together is no mistake: prompts may be shorter.
+    """
     key = f"{_ROLLOUT}.max_model_len"
     context = OmegaConf.select(config, key)
-    longest = OmegaConf.select(config, "data.max_prompt_length") + OmegaConf.select(config, "data.max_response_length")
-    if context is not None and context < longest:
+    response = OmegaConf.select(config, "data.max_response_length")
+    if context is not None and context <= response:
         raise ConfigError(
-            key, context, f"must be at least {longest}, data.max_prompt_length + data.max_response_length"
+            key, context, f"must be above {response}, data.max_response_length: a prompt needs room as well"
         )
 
 
