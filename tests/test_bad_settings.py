@@ -26,7 +26,6 @@ NO_EFFECT = "has no effect: verl's own rollout worker neither searches nor re-en
 REFUSED = {
     (STOCK, "algorithm.adv_estimator=gpo", "+algorithm.gpo.n_mc=8"): f"algorithm.gpo.n_mc=8: {NO_EFFECT}",
     (STOCK, "algorithm.adv_estimator=grpo", "+algorithm.gpo.n_mc=8"): f"algorithm.gpo.n_mc=8: {NO_EFFECT}",
-    (STOCK, "algorithm.adv_estimator=gpo"): f"algorithm.adv_estimator='gpo': {NO_EFFECT}",
     (
         PACKAGED,
         "custom_reward_function.path=r.py",

@@ -60,5 +60,5 @@ def test_messages_are_those_of_the_installed_packages(package, file, message):
     source = (package_folder(package) / file).read_text()
     assert _squeezed(message) in _squeezed(source.replace('" f"', "").replace('f"', '"'))
     page = _squeezed((DOCS / "troubleshooting.md").read_text())
-    shown = [part for part in re.split(r"\{[^}]*\}|%r", message) if part.strip()]
+    shown = [part for part in re.split(r"\{[^}]*\}|%[rs]", message) if part.strip()]
     assert any(_squeezed(part) in page for part in shown)

@@ -21,7 +21,6 @@ def noted(config):
     ("overrides", "said"),
     [
         (["algorithm.adv_estimator=gpo", "algorithm.gpo.n_mc=8"], f"{BLOCK}.n_mc=8: {NO_WORKER}"),
-        (["algorithm.adv_estimator=gpo"], f"algorithm.adv_estimator='gpo': {NO_WORKER}"),
         (
             ["algorithm.adv_estimator=grpo", "algorithm.gpo.search=adaptive"],
             f"{BLOCK}.search='adaptive': {NO_WORKER}",
@@ -42,6 +41,14 @@ def test_a_search_that_would_not_take_place_is_refused(merged, overrides, said):
     with pytest.raises(ConfigError) as refused:
         check(merged(*overrides, **STOCK))
     assert str(refused.value).startswith(said) and "\n" not in str(refused.value)
+
+
+def test_the_estimator_alone_is_a_way_to_use_gpo(merged):
+    # Without re-entry rows it is its base estimator; so it is swapped into a run. Its own settings are read.
+    two = "actor_rollout_ref.rollout.n=2"
+    assert check(merged(two, "algorithm.adv_estimator=gpo", **STOCK)).base_estimator == "grpo"
+    own = [two, "algorithm.adv_estimator=gpo", "algorithm.gpo.base_estimator=rloo"]
+    assert check(merged(*own, **STOCK)).base_estimator == "rloo"
 
 
 def test_what_is_named_as_the_remedy_is_one(merged):

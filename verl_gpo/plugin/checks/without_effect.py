@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ...config import BLOCK, ConfigError, GPOConfig
+from ...config import BLOCK, ConfigError, GPOConfig, owned_by
 from .unknown_keys import stock
 
 MANAGER = "verl_gpo.plugin.worker.ReentryManager"
@@ -81,14 +81,13 @@ def refuse_without_effect(config: DictConfig, gpo: GPOConfig) -> None:
             raise ConfigError(
                 f"algorithm.{name}", algorithm.get(name), f"nothing reads it; did you mean {BLOCK}.{name}?"
             )
-    given = given_settings(config)
-    estimator = OmegaConf.select(config, "algorithm.adv_estimator")
-    if gpo.enable and OmegaConf.select(config, MANAGER_KEY) is None and (given or estimator == "gpo"):
-        name = next((name for name in given if name != "preset"), next(iter(given), None))
-        key, value = (f"{BLOCK}.{name}", given[name]) if name else ("algorithm.adv_estimator", estimator)
+    # The estimator alone is a way to use GPO: without re-entry rows it is its base estimator.
+    given = {name: value for name, value in given_settings(config).items() if name not in owned_by("estimator")}
+    if gpo.enable and OmegaConf.select(config, MANAGER_KEY) is None and given:
+        name = next((name for name in given if name != "preset"), "preset")
         raise ConfigError(
-            key,
-            value,
+            f"{BLOCK}.{name}",
+            given[name],
             "has no effect: verl's own rollout worker neither searches nor re-enters. Take GPO's configuration "
             "(--config-path pkg://verl_gpo.trainer.config --config-name gpo_trainer, or gpo in the defaults of your "
             f"own), which sets {MANAGER_KEY}={MANAGER}, or set {BLOCK}.enable=false",
