@@ -89,8 +89,9 @@ RUN_ITSELF = [
     ((PACKAGED, "data.max_response_length=null"), "data.max_response_length=None: must be an integer of at least 1"),
     ((PACKAGED, "trainer.logger=console"), "data.train_files='a.parquet': no such file or folder"),
     (
-        (PACKAGED, "trainer.logger=console", "actor_rollout_ref.actor.loss_agg_mode=mean", "data.train_files={rows}"),
-        "Invalid loss_agg_mode: mean",
+        # What verl itself refuses, in its own words: micro-batches that nothing bounds.
+        (PACKAGED, "trainer.logger=console", "data.train_files={rows}"),
+        "[actor] Please set at least one of 'actor.ppo_micro_batch_size'",
     ),
 ]
 
