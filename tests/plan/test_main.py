@@ -76,7 +76,7 @@ def test_a_twins_overrides_alone(capsys):
         ),
         ("actor_rollout_ref.rollout.n=abc", "actor_rollout_ref.rollout.n='abc': must be an integer of at least 1"),
         ("actor_rollout_ref.rollout.n=5", "actor_rollout_ref.rollout.n=5: must be at least 6"),
-        ("data.max_response_length=1000", "max_model_len=1280: must be at least 1512, data.max_prompt_length + data"),
+        ("data.max_response_length=1280", "max_model_len=1280: must be above 1280, data.max_response_length"),
         ("recipe.gpu_gb=0", "recipe.gpu_gb=0: must be a number above 0"),
         ("recipe.response_tokens=2000", "must be at most data.max_response_length=768"),
     ],
