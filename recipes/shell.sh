@@ -48,3 +48,41 @@ words() { # ARRAY NAME TEXT: of a variable of that name
 quoted() { # VALUE
     printf "'%s'" "$(printf '%s' "$1" | sed -e "s/\\(\\\\*\\)'/\\1\\1\\\\'/g" -e '$s/\(\\*\)$/\1\1/')"
 }
+
+# Of recipes with a folder config/, whose runs have twins at equal tokens. They read the variables RECIPE_DIR, PYTHON,
+# METHOD, MATCH and MEASURED and the arrays CONFIG (where the configuration is) and COMMON (what all methods are given).
+
+names() { # FOLDER of config: its YAML files, without their ending
+    local path
+    for path in "$RECIPE_DIR/config/$1"/*.yaml; do basename "$path" .yaml; done
+}
+
+method_arguments() { # sets METHOD_ARGS
+    METHOD_ARGS=()
+    case $METHOD in
+    random) METHOD_ARGS+=(algorithm.gpo.search=random) ;;
+    plain)
+        # verl's own estimator, where GPO's stands in for it.
+        METHOD_ARGS+=(algorithm.gpo.enable=false "algorithm.adv_estimator=\${recipe.estimator}" algorithm.gpo.base_estimator=null)
+        ;;
+    esac
+}
+
+_plan() { # OPTION...: the command of the plan
+    PLAN=("$PYTHON" -m verl_gpo.plan "${CONFIG[@]}" "$@")
+    if [[ -n $MEASURED ]]; then PLAN+=(--measured "$MEASURED"); fi
+}
+
+twin_arguments() { # ARGUMENT...: sets EQUAL, the numbers of a twin at equal tokens
+    local equal
+    EQUAL=()
+    if [[ $METHOD == gpo || $MATCH == none ]]; then return; fi
+    _plan --twin "$METHOD" --match "$MATCH"
+    equal=$("${PLAN[@]}" "${COMMON[@]}" "$@")
+    if [[ -n $equal ]]; then mapfile -t EQUAL <<<"$equal"; fi
+}
+
+dry_run() { # ARGUMENT...: prints the plan in place of this script
+    _plan
+    exec "${PLAN[@]}" "${COMMON[@]}" "${METHOD_ARGS[@]}" "$@" "${EQUAL[@]}"
+}

@@ -35,10 +35,6 @@ N_GPUS=${N_GPUS:-}
 NNODES=${NNODES:-1}
 PYTHON=${PYTHON:-python}
 
-names() { # the YAML files of a folder, without their ending
-    local path
-    for path in "$RECIPE_DIR/config/$1"/*.yaml; do basename "$path" .yaml; done
-}
 mapfile -t setups < <(names setup)
 mapfile -t algos < <(names algo)
 one_of SETUP "$SETUP" "${setups[@]}"
@@ -68,28 +64,9 @@ if [[ -n $PRESET ]]; then COMMON+=(algorithm.gpo.preset="$PRESET"); fi
 if [[ -n $MODEL ]]; then COMMON+=(actor_rollout_ref.model.path="$(quoted "$MODEL")"); fi
 if [[ -n $N_GPUS ]]; then COMMON+=(trainer.n_gpus_per_node="$N_GPUS"); fi
 
-METHOD_ARGS=()
-case $METHOD in
-random) METHOD_ARGS+=(algorithm.gpo.search=random) ;;
-plain)
-    # verl's own estimator, where GPO's stands in for it.
-    METHOD_ARGS+=(algorithm.gpo.enable=false "algorithm.adv_estimator=\${recipe.estimator}" algorithm.gpo.base_estimator=null)
-    ;;
-esac
-
-EQUAL=()
-if [[ $METHOD != gpo && $MATCH != none ]]; then
-    plan=(-m verl_gpo.plan "${CONFIG[@]}" --twin "$METHOD" --match "$MATCH")
-    if [[ -n $MEASURED ]]; then plan+=(--measured "$MEASURED"); fi
-    equal=$("$PYTHON" "${plan[@]}" "${COMMON[@]}" "$@")
-    if [[ -n $equal ]]; then mapfile -t EQUAL <<<"$equal"; fi
-fi
-
-if [[ $DRY_RUN != 0 ]]; then
-    plan=(-m verl_gpo.plan "${CONFIG[@]}")
-    if [[ -n $MEASURED ]]; then plan+=(--measured "$MEASURED"); fi
-    exec "$PYTHON" "${plan[@]}" "${COMMON[@]}" "${METHOD_ARGS[@]}" "$@" "${EQUAL[@]}"
-fi
+method_arguments
+twin_arguments "$@"
+if [[ $DRY_RUN != 0 ]]; then dry_run "$@"; fi
 
 mkdir -p "$OUT_DIR"
 # The file of verl's file logger, which verl_gpo.report reads.

@@ -18,6 +18,8 @@ set -Eeuo pipefail
 DRY_RUN=${DRY_RUN:-0}
 RECIPE_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$RECIPE_DIR/../.." && pwd)
+# shellcheck source=recipes/shell.sh
+source "$RECIPE_DIR/../shell.sh"
 SETUP=${SETUP:-leg_counting}
 METHOD=${METHOD:-gpo}
 ALGO=${ALGO:-grpo}
@@ -28,26 +30,17 @@ MODEL=${MODEL:-}
 N_GPUS=${N_GPUS:-}
 OUT_DIR=${OUT_DIR:-$PWD/outputs/smollm2/$SETUP/$ALGO-$METHOD}
 PYTHON=${PYTHON:-python}
-read -ra prepare_args <<<"${PREPARE_ARGS:-}"
+prepare_args=() main=()
+words prepare_args PREPARE_ARGS "${PREPARE_ARGS:-}"
 
-one_of() { # NAME VALUE CHOICE...
-    local name=$1 value=$2
-    shift 2
-    local choice
-    for choice in "$@"; do if [[ $choice == "$value" ]]; then return; fi; done
-    echo "$name=$value: must be one of $*" >&2
-    exit 2
-}
-names() { # the YAML files of a folder, without their ending
-    local path
-    for path in "$RECIPE_DIR/config/$1"/*.yaml; do basename "$path" .yaml; done
-}
 mapfile -t setups < <(names setup)
 mapfile -t algos < <(names algo)
 one_of SETUP "$SETUP" "${setups[@]}"
 one_of ALGO "$ALGO" "${algos[@]}"
 one_of METHOD "$METHOD" gpo random plain
 one_of MATCH "$MATCH" n prompts none
+if [[ -n $N_GPUS ]]; then count N_GPUS "$N_GPUS"; fi
+program PYTHON "$PYTHON"
 
 CONFIG=(--config-path "$RECIPE_DIR/config" --config-name smollm2)
 OWN_ARGS=()
@@ -56,48 +49,29 @@ leg_counting | gsm_symbolic) # made here: the model is supervised on the task fi
     DATA_DIR=${DATA_DIR:-$PWD/outputs/smollm2/$SETUP/data}
     prepare=(-m recipes.smollm2.prepare --task "$SETUP" --out "$DATA_DIR" "${prepare_args[@]}")
     if [[ -n $MODEL ]]; then prepare+=(--model "$MODEL"); fi
-    OWN_ARGS+=(reward.custom_reward_function.path="$RECIPE_DIR/reward.py")
+    OWN_ARGS+=(reward.custom_reward_function.path="$(quoted "$RECIPE_DIR/reward.py")")
     ;;
 *) # data of the hub's, and the model as it is
     DATA_DIR=${DATA_DIR:-$HOME/data}
     prepare=()
-    if [[ -n $MODEL ]]; then OWN_ARGS+=(actor_rollout_ref.model.path="$MODEL"); fi
+    if [[ -n $MODEL ]]; then OWN_ARGS+=(actor_rollout_ref.model.path="$(quoted "$MODEL")"); fi
     ;;
 esac
 
 COMMON=(
     setup="$SETUP"
     algo="$ALGO"
-    recipe.data_dir="$DATA_DIR"
+    recipe.data_dir="$(quoted "$DATA_DIR")"
     trainer.experiment_name="${SETUP}_${ALGO}_$METHOD"
-    trainer.default_local_dir="$OUT_DIR/checkpoints"
+    trainer.default_local_dir="$(quoted "$OUT_DIR/checkpoints")"
     "${OWN_ARGS[@]}"
 )
 if [[ -n $PRESET ]]; then COMMON+=(algorithm.gpo.preset="$PRESET"); fi
 if [[ -n $N_GPUS ]]; then COMMON+=(trainer.n_gpus_per_node="$N_GPUS"); fi
 
-METHOD_ARGS=()
-case $METHOD in
-random) METHOD_ARGS+=(algorithm.gpo.search=random) ;;
-plain)
-    # verl's own estimator, where GPO's stands in for it.
-    METHOD_ARGS+=(algorithm.gpo.enable=false "algorithm.adv_estimator=\${recipe.estimator}" algorithm.gpo.base_estimator=null)
-    ;;
-esac
-
-EQUAL=()
-if [[ $METHOD != gpo && $MATCH != none ]]; then
-    plan=(-m verl_gpo.plan "${CONFIG[@]}" --twin "$METHOD" --match "$MATCH")
-    if [[ -n $MEASURED ]]; then plan+=(--measured "$MEASURED"); fi
-    equal=$("$PYTHON" "${plan[@]}" "${COMMON[@]}" "$@")
-    if [[ -n $equal ]]; then mapfile -t EQUAL <<<"$equal"; fi
-fi
-
-if [[ $DRY_RUN != 0 ]]; then
-    plan=(-m verl_gpo.plan "${CONFIG[@]}")
-    if [[ -n $MEASURED ]]; then plan+=(--measured "$MEASURED"); fi
-    exec "$PYTHON" "${plan[@]}" "${COMMON[@]}" "${METHOD_ARGS[@]}" "$@" "${EQUAL[@]}"
-fi
+method_arguments
+twin_arguments "$@"
+if [[ $DRY_RUN != 0 ]]; then dry_run "$@"; fi
 
 if [[ ${#prepare[@]} != 0 ]]; then
     PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH} "$PYTHON" "${prepare[@]}"
@@ -106,7 +80,7 @@ fi
 mkdir -p "$OUT_DIR"
 # Where verl's file logger writes: what verl_gpo.report reads.
 export VERL_FILE_LOGGER_PATH=${VERL_FILE_LOGGER_PATH:-$OUT_DIR/metrics.jsonl}
-read -ra main <<<"${MAIN:--m verl.trainer.main_ppo}" # benchmarks train many in one process (scripts/consecutive.py)
+words main MAIN "${MAIN:--m verl.trainer.main_ppo}" # benchmarks train many in one process
 set -x
 # A twin's numbers come after the arguments: they were computed with them.
 exec "$PYTHON" "${main[@]}" "${CONFIG[@]}" "${COMMON[@]}" "${METHOD_ARGS[@]}" "$@" "${EQUAL[@]}"
