@@ -14,38 +14,18 @@ from pathlib import Path
 import numpy as np
 
 from scripts.experiments.evaluation import evaluate
-from scripts.experiments.grids import Cell, Grid
 from scripts.experiments.pipeline import REPOSITORY, TrainingFailed
 from scripts.experiments.rows import Run
 from scripts.experiments.settings import recipe_method
-from scripts.experiments.trainings import machine
+from scripts.experiments.trainings import CellFolder, machine
 from verl_gpo.statistics import bootstrap_interval
 
 SCRIPT = "recipes/arithmetic/offline.sh"
 
 
 @dataclass(frozen=True)
-class OfflineTraining:
-    """One training of ``recipes/arithmetic/offline.sh``.
-
-    Args:
-        grid, cell: what is trained.
-        folder: of models, pairs and logs.
-    """
-
-    grid: Grid
-    cell: Cell
-    folder: Path
-
-    @property
-    def data(self) -> Path:
-        """The regime's problems and model, which are the same as for the online optimizers."""
-        return self.folder / self.cell.regime / "data"
-
-    @property
-    def out(self) -> Path:
-        """The trained model."""
-        return self.folder / self.cell.regime / self.cell.file_name
+class OfflineTraining(CellFolder):
+    """One training of ``recipes/arithmetic/offline.sh``; ``out`` is the trained model."""
 
     @property
     def pairs(self) -> Path:

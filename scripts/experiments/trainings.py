@@ -37,15 +37,12 @@ SUMS = {
 
 
 @dataclass(frozen=True)
-class Training:
-    """One call of a recipe's script, ``recipes/arithmetic/run.sh`` or one that ends in it.
-
-    verl's own validation goes request by request and takes longer than the training steps here, so the weights are
-    saved instead and sampled from afterwards: temperature 1, from the prompt, no re-entry.
+class CellFolder:
+    """Where the files of a cell are: what offline and online trainings have in common.
 
     Args:
         grid, cell: what is trained.
-        folder: of models and logs.
+        folder: of models, pairs and logs.
     """
 
     grid: Grid
@@ -54,13 +51,22 @@ class Training:
 
     @property
     def data(self) -> Path:
-        """The regime's problems and model; its runs share them."""
+        """The regime's problems and model, which all its runs share."""
         return self.folder / self.cell.regime / "data"
 
     @property
     def out(self) -> Path:
         """The run's own folder."""
         return self.folder / self.cell.regime / self.cell.file_name
+
+
+@dataclass(frozen=True)
+class Training(CellFolder):
+    """One call of a recipe's script, ``recipes/arithmetic/run.sh`` or one that ends in it.
+
+    verl's own validation goes request by request and takes longer than the training steps here, so the weights are
+    saved instead and sampled from afterwards: temperature 1, from the prompt, no re-entry.
+    """
 
     @property
     def metrics(self) -> Path:
