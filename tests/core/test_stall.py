@@ -1,10 +1,10 @@
 """What stalls is given up; what is long, queued, or waits for a training step is not. In virtual seconds."""
 
 import asyncio
-import heapq
 
 import pytest
 
+from scripts.bench_simulation import VirtualLoop
 from verl_gpo.core.stall import EngineClock, watched
 from verl_gpo.core.types import StalledError
 
@@ -21,28 +21,8 @@ def test_a_silent_engine_costs_nobody_patience():
     assert clock.patience(60.0, 1000) == pytest.approx(258.0)
 
 
-class Loop(asyncio.SelectorEventLoop):
-    """Time jumps to the next timer."""
-
-    def __init__(self):
-        super().__init__()
-        self.now = 0.0
-
-    def time(self):
-        return self.now
-
-    def _run_once(self):
-        # A timer that was cancelled is no event: its loop would wait for the next one in real seconds.
-        while self._scheduled and self._scheduled[0]._cancelled:
-            heapq.heappop(self._scheduled)._scheduled = False
-            self._timer_cancelled_count -= 1
-        if not self._ready and self._scheduled:
-            self.now = max(self.now, self._scheduled[0]._when)
-        super()._run_once()
-
-
 def play(main):
-    loop = Loop()
+    loop = VirtualLoop()
     try:
         return loop.run_until_complete(asyncio.wait_for(main(), 1e6))
     finally:

@@ -81,6 +81,7 @@ class Group:
                 merged = tuple(limit_steps(ends, most))
                 view = AnchorView(config, root, merged, longest, expected, rng, given=frozenset())
             self.views.append(view)
+        self._reserved_for_all = sum(self._reserved(view, self._root_value.count) for view in self.views)
         self._shared = _shared_states(self.views)
         self._update()
 
@@ -89,10 +90,10 @@ class Group:
         if not view.steps:
             return 0
         left = tokens_left - min(self._reserved(view, roots), tokens_left / 2)
+        mean = sum(view.continuation_tokens(state) for state in range(1, view.steps)) / max(view.steps - 1, 1)
 
         def too_many(steps: int) -> bool:
             draws = self._search.expected_draws(self._config, steps, roots)
-            mean = sum(view.continuation_tokens(state) for state in range(1, view.steps)) / max(view.steps - 1, 1)
             return draws.search * mean + draws.at_prompt * view.response_tokens > left
 
         if not too_many(view.steps):
@@ -106,9 +107,6 @@ class Group:
         draws = self._search.expected_draws(self._config, view.steps, roots)
         count = self._learn_from.expected(self._search, draws, self._config.n_reentry).after
         return count * view.response_tokens
-
-    def _reserved_for_all(self) -> float:
-        return sum(self._reserved(view, self._root_value.count) for view in self.views)
 
     def prefix(self, place: Place) -> Tokens:
         """Response tokens that a state keeps."""
@@ -134,7 +132,7 @@ class Group:
         Args:
             tokens_left: tokens that may be spent, the re-entry rollouts included. Up to half is kept for these.
         """
-        tokens_left -= min(self._reserved_for_all(), tokens_left / 2)
+        tokens_left -= min(self._reserved_for_all, tokens_left / 2)
         wanted: dict[Place, Wanted[Place]] = {}
         for number, view in enumerate(self.views):
             counts: dict[int, int] = {}
