@@ -82,7 +82,7 @@ twin_arguments() { # ARGUMENT...: sets EQUAL, the numbers of a twin at equal tok
     if [[ -n $equal ]]; then mapfile -t EQUAL <<<"$equal"; fi
 }
 
-dry_run() { # ARGUMENT...: prints the plan in place of this script
+dry_run() { # ARGUMENT...: prints the plan instead of this script
     _plan
     exec "${PLAN[@]}" "${COMMON[@]}" "${METHOD_ARGS[@]}" "$@" "${EQUAL[@]}"
 }

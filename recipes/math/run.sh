@@ -8,7 +8,7 @@
 #   ENGINE    training engine: fsdp, megatron                  fsdp
 #   PRESET    paper, fast, lean                                the setup's
 #   MATCH     a twin spends the tokens of GPO's search on more rollouts (n), more prompts (prompts), or not (none)
-#   MEASURED  metrics.jsonl of the GPO run, to match what it spent in place of what is expected
+#   MEASURED  metrics.jsonl of the GPO run, to match what it spent instead of what is expected
 #   MODEL, DATA_DIR, OUT_DIR, N_GPUS, NNODES, PYTHON           where the setup's own are not wanted
 #   DRY_RUN=1 prints the plan and starts nothing
 #

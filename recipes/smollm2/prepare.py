@@ -133,7 +133,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--task", choices=TASKS, required=True, help="task of reasoning-gym")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--model", default=None, help="a checkpoint in place of SmolLM2-135M-Instruct: folder or name")
+    parser.add_argument("--model", default=None, help="a checkpoint instead of SmolLM2-135M-Instruct: folder or name")
     parser.add_argument("--base", type=Path, default=None, help="where the fetched model is kept (None: beside --out)")
     settings = parser.add_argument_group("settings of leg_counting (None: the task's)")
     settings.add_argument("--min-animals", type=int, default=None, help="kinds of animals in a question, at least")

@@ -6,7 +6,7 @@
 #   ALGO      a file of config/algo: grpo, ppo, dapo, ...            grpo
 #   PRESET    paper, fast, lean, ...                                 fast
 #   MATCH     a twin spends the tokens of GPO's search on more rollouts (n), more prompts (prompts), or not (none)   n
-#   MEASURED  metrics.jsonl of the GPO run, to match what it spent in place of what is expected
+#   MEASURED  metrics.jsonl of the GPO run, to match what it spent instead of what is expected
 #   MODEL     another model: a checkpoint's folder or a name on the hub
 #   PREPARE_ARGS  further arguments of prepare.py's, e.g. "--max-animals 8"; give DATA_DIR with them
 #   DATA_DIR, OUT_DIR, N_GPUS, PYTHON                                where the setup's own are not wanted

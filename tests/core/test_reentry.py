@@ -229,7 +229,7 @@ def test_one_step_needs_no_sampling_to_be_valued(search, learn_from):
 
 @pytest.mark.parametrize("search", ["uniform", "bisection"])
 def test_a_group_of_one_is_not_taken_for_the_value_of_its_prompt(search):
-    # V = .5 .5 1 0 | 0. The root's own outcome in place of V(s_0) would make the first step gain .5.
+    # V = .5 .5 1 0 | 0. The root's own outcome instead of V(s_0) would make the first step gain .5.
     policy = FakePolicy({0: [0, 1], 2: [0, 1], 4: [1], 6: [0]})
     result = run(policy, [root(reward=0.0)], search=search, n_mc=2)
     (reentry,) = result.reentries

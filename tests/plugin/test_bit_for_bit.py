@@ -70,7 +70,7 @@ def test_padding_changes_no_advantage_of_gpo(base):
 @pytest.mark.parametrize("base", BASES)
 def test_padding_in_verls_own(base):
     verls, ours = advantages(base, *PADDED)[0], advantages("gpo", *PADDED, base=base)[0]
-    # gpg multiplies by rows / rows with a reward: 7 / 3 in place of 5 / 3.
+    # gpg multiplies by rows / rows with a reward: 7 / 3 instead of 5 / 3.
     factor = 7 / 5 if base == "gpg" else 1.0
     assert torch.allclose(verls[:5], ours[:5] * factor)
     # opo divides the rewards of a group by its tokens, of which padding has none.

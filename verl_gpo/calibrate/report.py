@@ -114,7 +114,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
 
 
 def _known(value: Any) -> Any:
-    """The value with null in place of NaN, which JSON does not have."""
+    """The value with null instead of NaN, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _known(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -134,7 +134,7 @@ class PlatformCPU(PlatformBase):
         return {
             # vLLM spends most of its start on compiling its sampler, in spite of enforce_eager.
             "TORCH_COMPILE_DISABLE": "1",
-            # Lets vLLM's engine process hold its only worker itself (cpu_config), in place of one more process.
+            # Lets vLLM's engine process hold its only worker itself (cpu_config), instead of one more process.
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             "VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1"),
         }

@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config-path", default="pkg://verl_gpo.trainer.config", help="folder of the configuration")
     parser.add_argument("--config-name", default="gpo_trainer", help="its name, without .yaml")
-    parser.add_argument("--measured", type=Path, help="metrics of a GPO run, to use in place of estimates")
+    parser.add_argument("--measured", type=Path, help="metrics of a GPO run, to use instead of estimates")
     parser.add_argument("--twin", choices=TWINS, help="print nothing but the overrides of the twin at equal tokens")
     parser.add_argument("--match", choices=MATCH, default="n", help="what a twin has more of: rollouts or prompts")
     parser.add_argument("--quick", action="store_true", help="without verl's own checks, which have to import verl")

@@ -61,7 +61,7 @@ def twin(
         configuration, gpo: of the GPO run.
         method: one of :data:`TWINS`.
         match: one of :data:`MATCH`: the quantity that is raised.
-        measured: metrics of the GPO run, used in place of the estimates.
+        measured: metrics of the GPO run, used instead of the estimates.
 
     Raises:
         PlanError: a configuration that has no twin.
