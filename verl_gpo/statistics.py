@@ -25,7 +25,7 @@ _END = 0.005
 _CHUNK = 4_000_000
 
 
-def wilson_interval(share: float, count: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson_interval(share: float, count: float, z: float = 1.959964) -> tuple[float, float]:
     """Wilson's score interval for a success rate, observed as ``share`` of ``count`` trials.
 
     Args:

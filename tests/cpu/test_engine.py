@@ -137,7 +137,9 @@ def test_results_are_those_of_verls_engine(engines, folder, model_type, temperat
     assert sum(found["loss"]) == pytest.approx(sum(expected["loss"]), rel=1e-5)
     assert set(gradients) == set(wanted) and any(gradient.abs().max() > 0 for gradient in gradients.values())
     for name, gradient in gradients.items():
-        torch.testing.assert_close(gradient, wanted[name], rtol=1e-4, atol=1e-5)
+        # Sums of products in another order: the error of a small entry is that of the large ones it was summed from.
+        scale = wanted[name].abs().max().item()
+        torch.testing.assert_close(gradient, wanted[name], rtol=0.0, atol=3e-6 * scale)
 
 
 def test_micro_batches_hold_rows_that_share_their_prompt(engines, folder):

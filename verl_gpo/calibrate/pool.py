@@ -50,6 +50,11 @@ class PooledResponse:
         inner = [sum(reward for _, reward in draws) / len(draws) if draws else float("nan") for draws in self.draws]
         return [sum(self.group_rewards) / len(self.group_rewards), *inner, self.reward]
 
+    @property
+    def rewards(self) -> list[list[float]]:
+        """Rewards of the continuations from ``s_0 .. s_{K-1}``; those from the prompt are the other roots."""
+        return [list(self.group_rewards[1:]), *([reward for _, reward in draws] for draws in self.draws)]
+
     def without_log_probs(self) -> PooledResponse:
         """The same response, as from an engine that reports no log-probs."""
         return replace(self, log_probs=None)
