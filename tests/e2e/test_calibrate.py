@@ -23,7 +23,10 @@ def test_calibrate_on_a_model_and_a_data_set(arithmetic_data, tmp_path, capsys):
     # From the state before the answer line nothing can go wrong any more; from the prompt much can.
     assert all(sum(reward for _, reward in response.draws[-1]) >= 15 for response in pool)
     record = json.loads((tmp_path / "out" / "calibration.json").read_text())
-    assert {row["settings"]["search"] for row in record["rows"]} == {"uniform", "adaptive"}
+    assert {row["settings"].get("search", row["settings"].get("preset")) for row in record["rows"]} == {
+        "uniform", "adaptive", "paper", "fast",
+    }  # fmt: skip
+    assert {row["rule"] for row in record["rows"]} == set(record["recommended"]) == {"argmax", "abs"}
     for row in record["rows"]:
         assert row["by_confidence"][0]["reentered"] == row["reentered"]  # a threshold of 0 lets everything through
     assert (tmp_path / "out" / "calibration.png").stat().st_size > 1000

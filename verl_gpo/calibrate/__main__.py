@@ -3,14 +3,16 @@
     python -m verl_gpo.calibrate --model M --data P.parquet --reward FILE.py --out DIR
 
 draws ``--reference`` continuations through vLLM at every state of ``--responses`` responses. Every second one is used
-for the reference values, the others for the searches. It reports each strategy's hit rate and cost. All draws are kept
-in ``DIR/pool.jsonl``. Called again, the command continues where it stopped.
+for the reference values, the others for the searches. For each rule it reports how often each strategy finds the step
+of a decisive response, how often it chooses a step where none is decisive, and what it costs. All draws are kept in
+``DIR/pool.jsonl``. Called again, the command continues where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +22,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..config import BLOCK, ConfigError, GPOConfig
+from ..config.names import VALUE_RULES
 from ..core.segment.steps import configured_splitter
+from ..core.values import Bounds
 from ..inference.fingerprint import identified_reward
 from ..inference.launch import print_failures
 from ..inference.model import identify
@@ -28,7 +32,7 @@ from ..inference.settings import add_template_option, read_settings, read_templa
 from ..inference.task import FunctionScorer, Prompt, UnusablePrompt, check_reward, read_prompts
 from .pool import PooledResponse, check_pool, collect, pool_prompt
 from .replay import pooled_case
-from .report import RUNGS, ladder, measure, write
+from .report import MEASURED_PRESETS, RUNGS, ladder, measure, write
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -47,8 +51,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--reference", type=int, default=64, help="continuations at each state")
     parser.add_argument("--repeats", type=int, default=8, help="searches of each response by each setting")
     parser.add_argument("--strategies", default="uniform,bisection,adaptive,propose,random", help="comma-separated")
-    parser.add_argument("--hit-rate", type=float, default=0.7, help="recommend the cheapest setting with it")
+    parser.add_argument("--rules", default="argmax,abs", help="comma-separated; a rule=... among the settings instead")
+    parser.add_argument("--decisive", type=float, default=0.2, help="importance from which a step is decisive")
+    parser.add_argument("--hit-rate", type=float, default=0.7, help="recommend the cheapest setting with as many hits")
+    parser.add_argument("--false-alarms", type=float, default=0.3, help="and at most as many false alarms")
     parser.add_argument("--tolerance", type=float, default=0.05, help="a hit is at most this much below the best step")
+    parser.add_argument("--without-log-probs", action="store_true", help="measure as if the engine reported none")
     parser.add_argument("--response-length", type=int, default=1024, help="most tokens of a response")
     parser.add_argument("--max-model-len", type=int, default=None, help="prompt and response; default: the model's")
     parser.add_argument("--temperature", type=float, default=1.0)
@@ -58,7 +66,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _check(args: argparse.Namespace) -> tuple[dict, list[str]]:
+def _check(args: argparse.Namespace) -> tuple[dict, list[dict]]:
+    """The shared settings and the settings to measure."""
     for key, least in (("responses", 1), ("roots", 1), ("reference", 4), ("repeats", 1), ("response_length", 2)):
         if getattr(args, key) < least:
             raise ValueError(f"--{key.replace('_', '-')}={getattr(args, key)}: must be at least {least}")
@@ -68,8 +77,12 @@ def _check(args: argparse.Namespace) -> tuple[dict, list[str]]:
         raise ValueError(f"--top-p={args.top_p}: must be above 0 and at most 1")
     if args.max_model_len is not None and args.max_model_len < 1:
         raise ValueError(f"--max-model-len={args.max_model_len}: must be at least 1")
-    if not 0 <= args.hit_rate <= 1:
-        raise ValueError(f"--hit-rate={args.hit_rate}: must be a number from 0 to 1")
+    for key in ("hit_rate", "false_alarms"):
+        if not 0 <= getattr(args, key) <= 1:
+            raise ValueError(f"--{key.replace('_', '-')}={getattr(args, key)}: must be a number from 0 to 1")
+    for key in ("decisive", "tolerance"):
+        if not 0 <= getattr(args, key) < math.inf:
+            raise ValueError(f"--{key}={getattr(args, key)}: must be a number of at least 0")
     strategies = args.strategies.split(",")
     for strategy in strategies:
         if strategy not in RUNGS:
@@ -78,13 +91,20 @@ def _check(args: argparse.Namespace) -> tuple[dict, list[str]]:
     shared = read_settings(args.gpo)
     if shared.get("rule") == "random":
         raise ConfigError(f"{BLOCK}.rule", "random", "must be another rule: a random choice has no hit rate")
+    rules = [shared["rule"]] if "rule" in shared else args.rules.split(",")
+    for rule in rules:
+        if rule not in VALUE_RULES:
+            raise ValueError(f"--rules={rule}: must be of {', '.join(VALUE_RULES)}")
     unread = [
         GPOConfig.from_mapping(chosen, refuse_unread=False).unread(chosen) for chosen in ladder(strategies, shared)
     ]
     for key in shared:  # not every strategy reads a shared setting, but at least one should
         if all(key in found for found in unread):
             raise unread[0][key]
-    return shared, strategies
+    measured = [setting for rule in rules for setting in ladder(strategies, {**shared, "rule": rule})]
+    presets = [{**shared, "preset": preset} for preset in MEASURED_PRESETS] if "preset" not in shared else []
+    own = {preset["preset"]: GPOConfig.from_mapping(preset, refuse_unread=False).rule for preset in presets}
+    return shared, measured + [preset for preset in presets if own[preset["preset"]] in rules]
 
 
 def build_engine(args: argparse.Namespace, seed: int) -> Any:
@@ -173,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     console = Console(stderr=False)
     try:
-        shared, strategies = _check(args)
+        shared, settings = _check(args)
         template, identity = read_template(args.template), identify(args.model)
         config = GPOConfig.from_mapping(shared)
         reward, reward_id = identified_reward(args.reward)
@@ -192,9 +212,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not pool:
         print(f"verl_gpo: data={args.data!r}: no prompt gave a response of two steps or more", file=sys.stderr)
         return 1
-    cases = [pooled_case(response) for response in pool]
-    settings = ladder(strategies, shared)
-    rows = [measure(chosen, cases, args.repeats, args.tolerance, by_confidence=True) for chosen in settings]
+    if args.without_log_probs:
+        pool = [response.without_log_probs() for response in pool]
+    bounds = Bounds(config.reward_low, config.reward_high)
+    cases = [pooled_case(response, bounds=bounds, seed=config.seed) for response in pool]
+    measured = [
+        measure(chosen, cases, args.repeats, args.tolerance, by_confidence=True, decisive=args.decisive)
+        for chosen in settings
+    ]
+    rows = sorted(measured, key=lambda row: [rule == row["rule"] for rule in VALUE_RULES], reverse=True)
     about = {
         "model": Path(args.model).name,
         "data": Path(args.data).name,
@@ -204,8 +230,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "reference": args.reference,
         "repeats": args.repeats,
         "tolerance": args.tolerance,
+        "decisive": args.decisive,
+        "log_probs": not args.without_log_probs,
     }
-    write(args.out, rows, about, args.hit_rate, console)
+    write(args.out, rows, about, args.hit_rate, args.false_alarms, console)
     return 0
 
 

@@ -17,7 +17,7 @@ from ..core.types import Continuation, Sampler, SamplingError, ScoredContinuatio
 from ..core.values import Bounds
 from ..statistics import wilson_interval
 from .pool import PooledResponse
-from .truth import Truth, posterior
+from .truth import BOUNDS, Truth, posterior
 
 #: Values of ``min_confidence`` that are tried.
 THRESHOLDS = tuple(number / 10 for number in range(10))
@@ -55,7 +55,7 @@ class Case:
 
 
 def pooled_case(
-    response: PooledResponse, values: Sequence[float] | None = None, bounds: Bounds = Bounds(), seed: int = 0
+    response: PooledResponse, values: Sequence[float] | None = None, bounds: Bounds = BOUNDS, seed: int = 0
 ) -> Case:
     """A pooled response as a case.
 

@@ -1,9 +1,9 @@
 """What is known of the true values of a response, as curves that may be the true one.
 
 A simulated response has one curve, the true one. Of a pooled response there are only continuations, and a mean of 32
-of them has a standard error of up to 0.09. If a hit were judged by the means, a response without any decisive step would
-get one by chance. So curves are drawn from the posterior distribution of the values, and each judgement is the share of
-curves for which it is true.
+of them has a standard error of up to 0.09. If a hit were judged by the means, a response without any decisive step
+would get one by chance. So curves are drawn from the posterior distribution of the values, and each judgement is the
+share of curves for which it is true.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from ..core.values import Bounds
 
 #: Number of curves that are drawn for a response.
 CURVES = 512
+
+
+#: Bounds of a reward of 0 or 1.
+BOUNDS = Bounds()
 
 
 class Truth:
@@ -60,7 +64,7 @@ def posterior(
     ends_K: Sequence[int],
     outcome: float,
     rewards_KM: Sequence[Sequence[float]],
-    bounds: Bounds = Bounds(),
+    bounds: Bounds = BOUNDS,
     seed: int = 0,
 ) -> np.ndarray:
     """Curves from the posterior distribution of the values, given continuations at each state.
