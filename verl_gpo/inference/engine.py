@@ -111,6 +111,14 @@ class VLLMEngine:
         seconds = time.perf_counter() - started
         return Continuation(token_ids, log_probs, len(context), output.num_cached_tokens, best.finish_reason, seconds)
 
+    async def load_weights(self, folder: str) -> None:
+        """Go on with the weights of another folder, of the same architecture. The prefix cache is emptied.
+
+        ``AsyncLLM`` has no method of its own for it; ``reload_weights`` is its worker's (vLLM 0.24).
+        """
+        await self._llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
+        await self._llm.reset_prefix_cache()
+
     def shutdown(self) -> None:
         """Stop the engine's process."""
         self._llm.shutdown()

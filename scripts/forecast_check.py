@@ -1,0 +1,224 @@
+"""Is a forecast right? ``verl_gpo.forecast`` on the models that trainings started from, against the trained rows.
+
+    python -m scripts.forecast_check run --work outputs/forecast_check    # forecasts what has no result yet
+    python -m scripts.forecast_check page                                 # the table of docs/forecast.md
+
+A regime's problems and model are made as for its trainings, and its forecast is kept in ``scripts/results/forecast``.
+What training gave is read from ``scripts/experiments/results``: points above GRPO at equal tokens, in all grids in
+which the method ran.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scripts.experiments.cells import table
+from scripts.experiments.comparison import at_equal_cost
+from scripts.experiments.grids import FOLDER as GRIDS
+from scripts.experiments.grids import Regime, known_grids
+from scripts.experiments.markers import fill, write
+from scripts.experiments.pipeline import REPOSITORY
+from scripts.experiments.results import FOLDER as RESULTS
+from scripts.experiments.results import read_results
+from scripts.experiments.rows import Run, by_cell
+from scripts.experiments.tables import curves
+
+FORECASTS = REPOSITORY / "scripts" / "results" / "forecast"
+PAGE = REPOSITORY / "docs" / "forecast.md"
+#: Grids in which methods have as many tokens as GRPO, and rows as many as GRPO's; and those with more of both.
+MATCHED, ADDED = ("tokens", "few", "skills"), ("protocol", "protocol24")
+#: Name in a table of trained rows -> name in a forecast, for each kind of grid.
+NAMES = {
+    "grpo prompts=4 rollouts=4": "grpo_half_n",
+    "random": "random",
+    "lean": "lean",
+    "gpo_fast": "fast",
+    "gpo_paper": "paper",
+}
+#: Settings of the forecasts, the same for all regimes.
+OPTIONS = ("--n", "8", "--mini-batch", "8", "--batches", "12", "--groups", "4", "--eval-prompts", "128")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A method in a regime: what was forecast, and what training gave.
+
+    Attributes:
+        place: ``GRID/REGIME``.
+        method: its name in the forecast.
+        ratio: tokens needed, as a multiple of GRPO's; NaN where the forecast had no agreement.
+        step: points above GRPO's after one step; NaN without steps.
+        points: above GRPO at equal tokens, after training.
+        seeds: of the trainings.
+    """
+
+    place: str
+    method: str
+    ratio: float
+    step: float
+    points: float
+    seeds: int
+
+
+def regimes() -> dict[str, Regime]:
+    """Regimes of arithmetic with trained rows, by name."""
+    grids = known_grids(GRIDS)
+    found: dict[str, Regime] = {}
+    for name in (*MATCHED, *ADDED):
+        for regime, settings in grids[name].regimes.items():
+            if settings.task == "arithmetic":
+                found.setdefault(regime, settings)
+    return found
+
+
+def trained(runs: Sequence[Run]) -> dict[tuple[str, str, str], tuple[float, int]]:
+    """``(grid, regime, method)`` to points above GRPO at equal tokens, and the number of seeds."""
+    found = {}
+    for grid in (*MATCHED, *ADDED):
+        cells = by_cell([run for run in runs if run.grid == grid])
+        for (regime, name), ours in cells.items():
+            theirs = cells.get((regime, "grpo"), {})
+            equal = at_equal_cost(curves(ours), curves(theirs), "tokens") if name in NAMES else None
+            if equal is not None:
+                found[grid, regime, NAMES[name]] = (100 * equal.pairs.difference.mean, equal.pairs.seeds)
+    return found
+
+
+def pairs(forecasts: Mapping[str, Mapping[str, Any]], runs: Sequence[Run]) -> list[Pair]:
+    """Every method of every regime that has both."""
+    found = []
+    for (grid, regime, method), (points, seeds) in trained(runs).items():
+        rows = {row["name"]: row for row in forecasts.get(regime, {}).get("methods", [])}
+        if method in rows:
+            ratio, step = (_number((rows[method][key] or {}).get("value")) for key in ("ratio", "against_base"))
+            found.append(Pair(f"{grid}/{regime}", method, ratio, 100 * step, points, seeds))
+    return found
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, int]:
+    """Spearman's rank correlation, its two-sided p, and the number of known pairs; NaN where there are less than three."""
+    from scipy.stats import spearmanr
+
+    known = [(a, b) for a, b in zip(first, second, strict=True) if math.isfinite(a) and math.isfinite(b)]
+    if len(known) < 3:
+        return math.nan, math.nan, len(known)
+    rho, p = spearmanr(*zip(*known, strict=True))
+    return float(rho), float(p), len(known)
+
+
+def markdown(found: Sequence[Pair]) -> str:
+    """The pairs, and the rank correlations."""
+    if not found:
+        return "No forecast has been made yet."
+    rows = [
+        (
+            one.place,
+            f"`{one.method}`",
+            _cell(one.ratio, ".2f"),
+            _cell(one.step, "+.1f"),
+            f"{one.points:+.1f}",
+            one.seeds,
+        )
+        for one in sorted(found, key=lambda one: (one.place, one.ratio))
+    ]
+    head = ("grid/regime", "method", "forecast: x tokens of GRPO", "forecast: points after a step", "trained: points")
+    both = [
+        ("all pairs", found),
+        ("rows matched", [one for one in found if one.place.partition("/")[0] in MATCHED]),
+        ("rows added", [one for one in found if one.place.partition("/")[0] in ADDED]),
+    ]
+    said = []
+    for title, some in both:
+        points = [one.points for one in some]
+        line: list[object] = [title]
+        for values in ([-one.ratio for one in some], [one.step for one in some]):
+            rho, p, count = rank_correlation(values, points)
+            line += [count, _cell(rho, "+.2f"), _cell(p, ".3f")]
+        agree = [(one.ratio < 1) == (one.points > 0) for one in some if math.isfinite(one.ratio)]
+        said.append((*line, f"{sum(agree)} of {len(agree)}"))
+    columns = ("", "pairs", "rank correlation: fewer tokens", "p", "pairs", "rank correlation: step", "p")
+    return "\n\n".join(
+        (table((*head, "seeds"), rows, 2), table((*columns, "right side of GRPO: fewer tokens"), said, 1))
+    )
+
+
+def _cell(value: float, form: str) -> str:
+    return f"{value:{form}}" if math.isfinite(value) else "unknown"
+
+
+def read_forecasts() -> dict[str, dict[str, Any]]:
+    """By regime."""
+    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(FORECASTS.glob("*.json"))}
+
+
+def page() -> str:
+    """``docs/forecast.md`` with the comparison."""
+    found = pairs(read_forecasts(), read_results(RESULTS, known_grids(GRIDS)))
+    return fill(PAGE.read_text(encoding="utf-8"), "forecast_check", {"": markdown(found)})
+
+
+def forecast(regime: str, settings: Regime, work: Path, methods: str | None = None) -> int:
+    """Make a regime's model, if it is not there, and its forecast."""
+    from recipes.arithmetic.prepare import main as prepare
+    from verl_gpo.forecast.__main__ import main as run
+
+    data, out = work / regime / "data", work / regime / "forecast"
+    if status := prepare([*settings.arguments, "--out", str(data)]):
+        return status
+    prompt, response = settings.lengths
+    where = ["--model", f"{data}/model", "--data", f"{data}/train.parquet", "--out", str(out)]
+    where += ["--reward", f"{REPOSITORY}/recipes/arithmetic/reward.py", "--response-length", str(response)]
+    where += ["--max-model-len", str(prompt + response), "min_step_tokens=3"]
+    chosen = ["--methods", methods] if methods else []
+    started, cpu = time.perf_counter(), time.process_time()
+    if status := run([*OPTIONS, *chosen, *where]):
+        return status
+    record = json.loads((out / "forecast.json").read_text(encoding="utf-8"))
+    record["seconds"], record["cpu_seconds"] = time.perf_counter() - started, time.process_time() - cpu
+    FORECASTS.mkdir(parents=True, exist_ok=True)
+    (FORECASTS / f"{regime}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    shutil.rmtree(out / "step", ignore_errors=True)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("run", help="forecast what has no result yet")
+    one.add_argument("--work", type=Path, default=Path("outputs/forecast_check"), help="folder of models and groups")
+    one.add_argument("--regimes", help=f"comma-separated, of {', '.join(regimes())}; all if not given")
+    one.add_argument("--methods", help="as in verl_gpo.forecast")
+    commands.add_parser("page", help="write the table of docs/forecast.md")
+    args = parser.parse_args(argv)
+    if args.command == "page":
+        print(f"{PAGE}: {'written' if write({PAGE: page()}) else 'is up to date'}")
+        return 0
+    known = regimes()
+    wanted = args.regimes.split(",") if args.regimes else list(known)
+    if unknown := [name for name in wanted if name not in known]:
+        parser.error(f"--regimes={','.join(unknown)}: must be of {', '.join(known)}")
+    failed = [
+        name
+        for name in wanted
+        if not (FORECASTS / f"{name}.json").exists() and forecast(name, known[name], args.work, args.methods)
+    ]
+    if failed:
+        print(f"verl_gpo: no forecast of {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
