@@ -109,7 +109,7 @@ def _number(value: float | None) -> float:
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, int]:
-    """Spearman's rank correlation, its two-sided p, and the number of known pairs; NaN where there are less than three."""
+    """Spearman's rank correlation, its two-sided p, and the number of known pairs; NaN for less than three."""
     from scipy.stats import spearmanr
 
     known = [(a, b) for a, b in zip(first, second, strict=True) if math.isfinite(a) and math.isfinite(b)]

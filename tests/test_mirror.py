@@ -19,6 +19,7 @@ EXCEPTIONS = {
     "config/__main__": "config/test_reference",
     "doctor/__main__": "doctor/test_defects",
     "evaluation/__main__": "evaluation/test_evaluate",
+    "forecast/__main__": "forecast/test_command",
     "graders/__main__": "graders/test_cases",
     "plan/__main__": "plan/test_main",
     "report/__main__": "report/test_commands",

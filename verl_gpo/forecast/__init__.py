@@ -11,5 +11,6 @@ tokens a method needs for a gradient that is more signal than noise.
 - :mod:`~verl_gpo.forecast.gradient`  from groups to gradients
 - :mod:`~verl_gpo.forecast.signal`    from gradients to signal and noise
 - :mod:`~verl_gpo.forecast.step`      success after one step along a gradient
+- :mod:`~verl_gpo.forecast.run`       all of these in turn, with one engine
 - :mod:`~verl_gpo.forecast.report`    the table, and what it recommends
 """

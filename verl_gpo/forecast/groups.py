@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -99,8 +100,13 @@ def credited(
                 scored = [((*group.prefix, *_ids(one)), one.reward) for one in rollouts]
                 groups.append((reentry_uid(_PROMPT, reentry.anchor, group.state), group.prefix, scored))
     rows = [(uid, len(prefix), ids, reward) for uid, prefix, scored in groups for ids, reward in scored]
-    rewards_B1 = torch.tensor([[reward] for *_, reward in rows])
-    advantages_B = group_advantages(rewards_B1, torch.ones_like(rewards_B1), [uid for uid, *_ in rows])[:, 0].tolist()
+    places = torch.arange(max(len(ids) for _, _, ids, _ in rows))
+    starts_B1 = torch.tensor([start for _, start, _, _ in rows])[:, None]
+    ends_B1 = torch.tensor([len(ids) for _, _, ids, _ in rows])[:, None]
+    mask_BT = ((places >= starts_B1) & (places < ends_B1)).float()
+    # The outcome reward is on the last token, as verl has it.
+    rewards_BT = torch.tensor([reward for *_, reward in rows])[:, None] * (places == ends_B1 - 1)
+    advantages_BT = group_advantages(rewards_BT, mask_BT, [uid for uid, *_ in rows])
     return Drawn(
         method,
         batch,
@@ -111,11 +117,20 @@ def credited(
         tuple(len({reward for _, reward in scored}) > 1 for _, _, scored in groups if len(scored) > 1),
         tuple(root.reward for root in roots),
         tuple(
-            Row(tuple(ids), start, ((len(ids), advantage),))
-            for (_, start, ids, _), advantage in zip(rows, advantages_B, strict=True)
-            if advantage and len(ids) > start
+            Row(tuple(ids), start, _runs(advantages_T[: len(ids)].tolist(), start))
+            for (_, start, ids, _), advantages_T in zip(rows, advantages_BT, strict=True)
+            if advantages_T.any()
         ),
     )
+
+
+def _runs(advantages: Sequence[float], start: int) -> tuple[tuple[int, float], ...]:
+    """Neighbouring tokens of one advantage as one run; the first run begins at ``start``."""
+    runs, end = [], start
+    for advantage, tokens in itertools.groupby(advantages[start:]):
+        end += sum(1 for _ in tokens)
+        runs.append((end, advantage))
+    return tuple(runs)
 
 
 def _ids(rollout: ScoredContinuation) -> tuple[int, ...]:

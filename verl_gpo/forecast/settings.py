@@ -20,34 +20,48 @@ from .methods import BASE, NAMES, Method, method
 _OWN = ("max_model_len", "temperature", "top_p", "seed")
 
 
-def _option(default: Any, text: str, least: float | None = None) -> Any:
-    return field(**({} if default is MISSING else {"default": default}), metadata={"help": text, "least": least})
+def _option(flag: str, default: Any, text: str, least: float | None = None) -> Any:
+    return field(
+        **({} if default is MISSING else {"default": default}), metadata={"flag": flag, "help": text, "least": least}
+    )
 
 
 @dataclass(frozen=True)
 class ForecastSettings:
     """A forecast, as it is asked for. ``None`` of a length is the model's."""
 
-    model: str = _option(MISSING, "Hugging Face folder or name")
-    data: str = _option(MISSING, "parquet file in verl's schema: the prompts that would be trained on")
-    out: Path = _option(MISSING, "folder of what is drawn, forecast.json and the steps; the same command continues it")
-    reward: str | None = _option(None, "FILE.py or FILE.py:FUNCTION instead of the shared grader")
-    methods: str = _option(",".join(NAMES), f"comma-separated, of {', '.join(NAMES)}; {BASE} is always among them")
-    n: int = _option(8, "rollouts of a prompt, verl's rollout.n", 2)
-    mini_batch: int = _option(64, "prompts of an optimizer step, verl's ppo_mini_batch_size", 1)
-    batches: int = _option(12, "independent batches of each method", 3)
-    groups: int = _option(4, f"groups of {BASE} whose tokens a batch has, whatever the method", 1)
-    weights: str = _option("", "regular expression: the weights whose gradient is computed; empty: all that fit")
-    most_weights: int = _option(4_000_000, "numbers of these weights at most, the last layers first", 1)
-    step: float = _option(0.003, "length of the step, as a share of the length of these weights; 0: no step", 0)
-    eval_prompts: int = _option(128, "prompts on which the success after a step is measured", 2)
-    eval_samples: int = _option(4, "responses to each of them", 1)
-    response_length: int = _option(1024, "most tokens of a response", 2)
-    max_model_len: int | None = _option(None, "prompt and response", 3)
-    temperature: float = _option(1.0, "of all sampling; above 0")
-    top_p: float = _option(1.0, "of all sampling; 1, or the gradient is not that of the distribution sampled from")
-    seed: int = _option(0, "of the order of the prompts, and of all random choices", 0)
-    engine: tuple[str, ...] = _option((), "KEY=VALUE: setting of vLLM's engine; may be repeated")
+    model: str = _option("--model", MISSING, "Hugging Face folder or name")
+    data: str = _option("--data", MISSING, "parquet file in verl's schema: the prompts that would be trained on")
+    out: Path = _option(
+        "--out", MISSING, "folder of what is drawn, forecast.json and the steps; the same command continues it"
+    )
+    reward: str | None = _option("--reward", None, "FILE.py or FILE.py:FUNCTION instead of the shared grader")
+    methods: str = _option(
+        "--methods", ",".join(NAMES), f"comma-separated, of {', '.join(NAMES)}; {BASE} is always among them"
+    )
+    n: int = _option("--n", 8, "rollouts of a prompt, verl's rollout.n", 2)
+    mini_batch: int = _option("--mini-batch", 64, "prompts of an optimizer step, verl's ppo_mini_batch_size", 1)
+    batches: int = _option("--batches", 12, "independent batches of each method", 3)
+    groups: int = _option("--groups", 4, f"groups of {BASE} whose tokens a batch has, whatever the method", 1)
+    weights: str = _option(
+        "--weights", "", "regular expression: the weights whose gradient is computed; empty: all that fit"
+    )
+    most_weights: int = _option(
+        "--most-weights", 4_000_000, "numbers of these weights at most, the last layers first", 1
+    )
+    step: float = _option(
+        "--step", 0.003, "length of the step, as a share of the length of these weights; 0: no step", 0
+    )
+    eval_prompts: int = _option("--eval-prompts", 128, "prompts on which the success after a step is measured", 2)
+    eval_samples: int = _option("--eval-samples", 4, "responses to each of them", 1)
+    response_length: int = _option("--response-length", 1024, "most tokens of a response", 2)
+    max_model_len: int | None = _option("--max-model-len", None, "prompt and response", 3)
+    temperature: float = _option("--temperature", 1.0, "of all sampling; above 0")
+    top_p: float = _option(
+        "--top-p", 1.0, "of all sampling; 1, or the gradient is not that of the distribution sampled from"
+    )
+    seed: int = _option("--seed", 0, "of the order of the prompts, and of all random choices", 0)
+    engine: tuple[str, ...] = _option("--engine", (), "KEY=VALUE: setting of vLLM's engine; may be repeated")
     template: tuple[str, ...] = ()
     gpo: tuple[str, ...] = ()
 
@@ -55,7 +69,7 @@ class ForecastSettings:
         for known in fields(self):
             value, least = getattr(self, known.name), known.metadata.get("least")
             if least is not None and value is not None and value < least:
-                raise ValueError(f"{_flag(known.name)}={value}: must be at least {least}")
+                raise ValueError(f"{known.metadata['flag']}={value}: must be at least {least}")
         if not self.temperature > 0:
             raise ValueError(f"--temperature={self.temperature}: must be above 0: otherwise all rollouts are the same")
         if self.top_p != 1:
@@ -74,7 +88,7 @@ class ForecastSettings:
                 raise ValueError(f"--methods={name}: must be of {', '.join(NAMES)}")
         for key in self.engine_settings():
             if key in _OWN:
-                raise ValueError(f"--engine {key}: give it as {_flag(key)}")
+                raise ValueError(f"--engine {key}: give it as --{key.replace('_', '-')}")
 
     def engine_settings(self) -> dict[str, Any]:
         """Of ``--engine``."""
@@ -150,10 +164,6 @@ def check(settings: ForecastSettings) -> Forecast:
     return Forecast(settings, methods, prompts, reward, template, drawn_with)
 
 
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
 def parse_args(argv: Sequence[str] | None) -> ForecastSettings:
     """The command line.
 
@@ -167,7 +177,7 @@ def parse_args(argv: Sequence[str] | None) -> ForecastSettings:
     for known in fields(ForecastSettings):
         if "help" not in known.metadata:
             continue
-        text, name = known.metadata["help"].replace("%", "%%"), _flag(known.name)
+        text, name = known.metadata["help"].replace("%", "%%"), known.metadata["flag"]
         if known.default is MISSING:
             parser.add_argument(name, required=True, help=text, type=Path if known.name == "out" else str)
         elif known.default == ():

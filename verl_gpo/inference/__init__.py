@@ -1,4 +1,4 @@
-"""vLLM without a trainer and without Ray. ``offline``, ``evaluation``, ``calibrate`` and ``report`` use it.
+"""vLLM without a trainer and without Ray: for ``offline``, ``evaluation``, ``calibrate``, ``forecast`` and ``report``.
 
 - :mod:`~verl_gpo.inference.engine`       vLLM as the ``Sampler`` of :mod:`verl_gpo.core`
 - :mod:`~verl_gpo.inference.task`         prompts and rewards, as verl has them
