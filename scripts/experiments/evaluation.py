@@ -6,6 +6,11 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
+from recipes.smollm2.tasks import TASKS as LANGUAGE_TASKS
+from scripts.experiments.grids import SETUPS
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -14,7 +19,7 @@ class Evaluation:
     Attributes:
         accuracies: of each problem.
         easy_step, hard_step: share of right lines among those that follow only right lines, by kind of step; None
-            where no such line was met.
+            where no such line was met, and for a language model's own text, whose lines have no kind.
     """
 
     accuracies: list[float]
@@ -34,6 +39,8 @@ def evaluate(model: Path, data: Path, samples: int, seed: int) -> Evaluation:
     from verl_gpo.evaluation.measures import avg_at_k
 
     rows = pq.read_table(data / "test.parquet").to_pylist()
+    if rows[0]["data_source"].removeprefix(f"{REASONING_GYM}/") in LANGUAGE_TASKS:
+        return _evaluate_text(model, data, rows, samples, seed)
     if rows[0]["data_source"].startswith(f"{REASONING_GYM}/"):
         from recipes.gym.problems import read_problem
         from recipes.gym.warmstart import graded, respond
@@ -52,6 +59,27 @@ def evaluate(model: Path, data: Path, samples: int, seed: int) -> Evaluation:
     lines = summarise(texts, found).to_dict()
     scores = np.array([float(one.right) for one in found]).reshape(len(rows), samples)
     return Evaluation(avg_at_k(scores).tolist(), lines["easy_step"], lines["hard_step"])
+
+
+def _evaluate_text(model: Path, data: Path, rows: list[dict], samples: int, seed: int) -> Evaluation:
+    """The same for a language model, with its chat template and in its own precision for sampling."""
+    import numpy as np
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from recipes.smollm2.problems import Problem
+    from recipes.smollm2.supervise import graded, sample
+    from verl_gpo.evaluation.measures import avg_at_k
+
+    tokenizer = AutoTokenizer.from_pretrained(data / "model")
+    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16).eval()
+    problems = [Problem(row["prompt"][-1]["content"], "", row) for row in rows]
+    asked = [problem for problem in problems for _ in range(samples)]
+    room = OmegaConf.load(SETUPS / f"{rows[0]['data_source'].rpartition('/')[2]}.yaml").data.max_response_length
+    torch.manual_seed(seed)
+    texts = tokenizer.batch_decode(sample(network, tokenizer, asked, room), skip_special_tokens=True)
+    scores = np.array([graded(problem, text) for problem, text in zip(asked, texts, strict=True)])
+    return Evaluation(avg_at_k(scores.reshape(len(rows), samples)).tolist(), None, None)
 
 
 def distance(model: Path, start: Path) -> float:

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from recipes.gym.tasks import TASKS
+from recipes.smollm2.tasks import TASKS as LANGUAGE_TASKS
 from scripts.experiments.settings import (
     GPO_METHODS,
     METHODS,
@@ -24,6 +25,7 @@ from scripts.experiments.settings import (
 
 FOLDER = Path(__file__).with_name("grids")
 ARITHMETIC = "arithmetic"
+SETUPS = Path(__file__).parents[2] / "recipes" / "smollm2" / "config" / "setup"
 
 
 @dataclass  # not frozen: OmegaConf could not fill it
@@ -32,8 +34,9 @@ class Regime:
 
     Where the hard kind is rare, the supervised model needs more ``steps`` to learn it. ``target_low`` is by default far
     below the data's root success, so that a model that cannot do the steps may pass where that is small. A task of
-    reasoning-gym is as ``recipes/gym`` makes it, and has no other key. ``prompt_tokens`` and ``response_tokens`` are
-    bounds of the training, by default those that the task needs.
+    reasoning-gym is as ``recipes/gym`` makes it, and has no other key. A task of ``recipes/smollm2``, for a pretrained
+    language model, has ``prepare``: arguments of that recipe's ``prepare.py``. ``prompt_tokens`` and
+    ``response_tokens`` are bounds of the training, by default those that the task needs.
     """
 
     task: str = ARITHMETIC
@@ -46,21 +49,29 @@ class Regime:
     target_low: float | None = None
     prompt_tokens: int | None = None
     response_tokens: int | None = None
+    prepare: list[str] = field(default_factory=list)
+
+    @property
+    def recipe(self) -> str:
+        """The recipe's folder."""
+        if self.task in LANGUAGE_TASKS:
+            return "smollm2"
+        return ARITHMETIC if self.task == ARITHMETIC else "gym"
 
     @property
     def script(self) -> str:
         """The recipe's script."""
-        return "recipes/arithmetic/run.sh" if self.task == ARITHMETIC else "recipes/gym/run.sh"
+        return f"recipes/{self.recipe}/run.sh"
 
     @property
     def arguments(self) -> list[str]:
         """Arguments of the recipe's preparation."""
         if self.task != ARITHMETIC:
-            return []
+            return list(self.prepare)
         margin = 0.2  # a supervised model comes close to the data's rate, not on it
         success = (1 - self.slip) ** self.n_hard
         low = max(success - margin, 0.0) if self.target_low is None else self.target_low
-        others = ("task", "target_low", "prompt_tokens", "response_tokens")
+        others = ("task", "target_low", "prompt_tokens", "response_tokens", "prepare")
         own = {name: value for name, value in asdict(self).items() if name not in others}
         own |= {"target_low": f"{low:.4f}", "target_high": f"{min(success + margin, 1.0):.4f}"}
         return [f"--{name.replace('_', '-')}={value}" for name, value in own.items()]
@@ -68,6 +79,9 @@ class Regime:
     @property
     def lengths(self) -> tuple[int, int]:
         """Longest prompt and longest response that are wanted, in tokens: six a line, and room for the rest."""
+        if self.task in LANGUAGE_TASKS:
+            data = OmegaConf.load(SETUPS / f"{self.task}.yaml").data
+            return self.prompt_tokens or data.max_prompt_length, self.response_tokens or data.max_response_length
         if self.task != ARITHMETIC:
             return TASKS[self.task].prompt_tokens, TASKS[self.task].response_tokens + 8
         return self.prompt_tokens or 6 * self.n_steps + 16, self.response_tokens or 6 * (self.n_steps + 1) + 8
@@ -217,10 +231,16 @@ def _problems(grid: Grid, written: Mapping[str, Any]) -> Iterator[str]:
     if grid.evaluate_every < 1 or grid.training_steps % grid.evaluate_every:
         yield f"evaluate_every={grid.evaluate_every}: must divide training_steps={grid.training_steps}"
     for name, regime in grid.regimes.items():
-        if regime.task not in (ARITHMETIC, *TASKS):
-            yield f"regimes.{name}.task={regime.task}: must be one of {', '.join((ARITHMETIC, *TASKS))}"
-        if regime.task != ARITHMETIC and len(written["regimes"][name]) > 1:
-            yield f"regimes.{name}: task={regime.task} has no other key"
+        known = (ARITHMETIC, *TASKS, *LANGUAGE_TASKS)
+        if regime.task not in known:
+            yield f"regimes.{name}.task={regime.task}: must be one of {', '.join(known)}"
+        keys = set(written["regimes"][name]) - {"task"}
+        if regime.task in LANGUAGE_TASKS:
+            keys -= {"prepare", "prompt_tokens", "response_tokens"}
+        elif regime.prepare:
+            yield f"regimes.{name}.prepare: is read with a task of {', '.join(LANGUAGE_TASKS)} only"
+        if regime.task != ARITHMETIC and keys:
+            yield f"regimes.{name}: task={regime.task} has no key {', '.join(sorted(keys))}"
     allowed = (PLAIN, *GPO_METHODS) if grid.optimizers else METHODS
     for name in grid.methods:
         if name not in allowed:

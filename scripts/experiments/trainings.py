@@ -95,6 +95,7 @@ class Training(CellFolder):
             f"algorithm.gpo.seed={cell.seed}",
             f"data.max_prompt_length={prompt}",
             f"actor_rollout_ref.rollout.max_model_len={prompt + response}",
+            *([f"data.max_response_length={response}"] if regime.recipe == "smollm2" else []),
             *grid.settings,
             *overrides(cell.method, cell.settings),
         ]
@@ -105,6 +106,7 @@ class Training(CellFolder):
             "OUT_DIR": str(self.out.resolve()),
             "VERL_FILE_LOGGER_PATH": str(self.metrics.resolve()),
             "TASK": regime.task,
+            "SETUP": regime.task,  # the same, for recipes/smollm2
             "PREPARE_ARGS": " ".join(regime.arguments),
             "RESPONSE_LENGTH": str(response),
         }

@@ -16,6 +16,7 @@ seeds: [0, 1]
 regimes:
   late12: {n_steps: 12, n_hard: 2, hard_place: late, slip: 0.3}
   bits: {task: count_bits}
+  legs: {task: leg_counting, prepare: [--max-animals=8, --target-low=0.05]}
 methods:
   grpo: {regime_prompts: {late12: 6}}
   gpo_fast: {prompts: 20, learning_rate: 1e-3}
@@ -83,7 +84,9 @@ def test_every_method_is_trained_with_every_optimizer(write):
         ("prompts: 20|prompt: 20", "prompt"),
         ("n_mc: 8|n_mc: few", "n_mc"),
         ("task: count_bits|task: bits", "regimes.bits.task=bits: must be one of arithmetic, chain_sum, count_bits"),
-        ("task: count_bits|task: count_bits, slip: 0.3", "regimes.bits: task=count_bits has no other key"),
+        ("task: count_bits|task: count_bits, prepare: [-x]", "regimes.bits.prepare: is read with a task of leg_counting"),
+        ("task: leg_counting|task: leg_counting, slip: 0.3", "regimes.legs: task=leg_counting has no key slip"),
+        ("task: count_bits|task: count_bits, slip: 0.3", "regimes.bits: task=count_bits has no key slip"),
         ("{late12: 6}|{early: 6}", "methods.grpo.regime_prompts: early: must be regimes"),
         ("  gpo_paper: {run|  gpo_best: {run", "methods.gpo_best: must be one of grpo, ppo"),
         ("{method: gpo_fast,|{method: lean,", "variants[0].method=lean: must be one of grpo, gpo_fast, gpo_paper"),

@@ -129,7 +129,7 @@ def test_offline_cells_are_run_by_the_same_runner(trained, tmp_path, monkeypatch
     ("option", "said"),
     [
         (("--methods", "sgd"), "--methods=sgd: must be of grpo, gpo_fast, gpo_fast n_mc=8, gpo_paper optimizer=ppo"),
-        (("--regimes", "early"), "--regimes=early: must be of late12, bits"),
+        (("--regimes", "early"), "--regimes=early: must be of late12, bits, legs"),
         (("--seeds", "0,7"), "--seeds=7: must be of 0, 1"),
     ],
 )

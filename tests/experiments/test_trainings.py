@@ -61,6 +61,24 @@ def test_cells_of_other_tasks_optimizers_and_sizes(training):
     assert {"data.max_prompt_length=75", "actor_rollout_ref.rollout.max_model_len=214"} <= set(bits.arguments)
 
 
+def test_a_cell_of_the_language_model_composes(training):
+    from hydra import compose, initialize_config_dir
+
+    from recipes.smollm2.prepare import parse_args
+    from verl_gpo.plugin.checks.validate import check
+
+    called = training("legs", "gpo_fast").call()
+    assert called.script == "recipes/smollm2/run.sh" and called.environment["SETUP"] == "leg_counting"
+    written = ["setup=leg_counting", "algo=grpo", "recipe.data_dir=x", *called.arguments]
+    with initialize_config_dir(config_dir=str(REPOSITORY / "recipes/smollm2/config"), version_base=None):
+        config = compose("smollm2", overrides=written)
+    assert check(config).preset == "fast"
+    assert (config.data.max_prompt_length, config.data.max_response_length) == (160, 200)
+    assert config.actor_rollout_ref.rollout.max_model_len == 360
+    prepare = parse_args(["--task", "leg_counting", "--out", "x", *called.environment["PREPARE_ARGS"].split()])
+    assert (prepare.max_animals, prepare.target_low) == (8, 0.05)
+
+
 def metrics(step, reenters):
     own = {"gpo/tokens/value": 30, "gpo/tokens/reentry": 5, "gpo/critical/found": 4, "gpo/critical/given": 0.75}
     return {
