@@ -84,7 +84,10 @@ def test_every_method_is_trained_with_every_optimizer(write):
         ("prompts: 20|prompt: 20", "prompt"),
         ("n_mc: 8|n_mc: few", "n_mc"),
         ("task: count_bits|task: bits", "regimes.bits.task=bits: must be one of arithmetic, chain_sum, count_bits"),
-        ("task: count_bits|task: count_bits, prepare: [-x]", "regimes.bits.prepare: is read with a task of leg_counting"),
+        (
+            "task: count_bits|task: count_bits, prepare: [-x]",
+            "regimes.bits.prepare: is read with a task of leg_counting",
+        ),
         ("task: leg_counting|task: leg_counting, slip: 0.3", "regimes.legs: task=leg_counting has no key slip"),
         ("task: count_bits|task: count_bits, slip: 0.3", "regimes.bits: task=count_bits has no key slip"),
         ("{late12: 6}|{early: 6}", "methods.grpo.regime_prompts: early: must be regimes"),
