@@ -7,8 +7,9 @@ Each line is a JSON object with the keys ``data_source``, ``ground_truth``, ``re
 
     {"data_source": "openai/gsm8k", "ground_truth": "18", "response": "#### $18", "expected": 1}
 
-Prints each case that is graded otherwise, with the answer that was read, and how many cases agree for each source. Ends
-with 0 if all cases agree, 1 if some do not, 2 if a file cannot be used.
+The command prints each case whose grade is not the expected one, with the answer that was read from the response, and
+for each data source the number of cases that agree. The exit status is 0 if all cases agree, 1 if some do not, and 2 if
+a file cannot be used.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ class CaseError(ValueError):
 
 
 def read_cases(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """The cases of a file, each with its place as ``file:line``.
+    """The cases of a file, each with the place where it was found, ``file:line``.
 
     Raises:
-        CaseError: no such file, a line that is no JSON object, a key that is missing or has a wrong value.
+        CaseError: there is no such file, a line is not a JSON object, or a key is missing or has a wrong value.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -72,7 +73,11 @@ def _case(line: str, place: str) -> dict[str, Any]:
 
 
 def check(path: Path) -> tuple[list[str], Counter[str], Counter[str]]:
-    """Grade the cases of a file: a line for each that is graded otherwise; cases, and agreeing cases, for each source.
+    """Grade the cases of a file.
+
+    Returns:
+        One line of text for each case whose grade is not the expected one; for each data source, the number of cases;
+        and for each data source, the number of cases that agree.
 
     Raises:
         CaseError: the file cannot be used.

@@ -1,7 +1,7 @@
 """BIG-Bench Hard: 27 tasks, five forms of answer (``verl_gpo.data.registry.BBH_TASKS``).
 
-The form is the task's. Three published answers of two letter tasks are not letters but the option's text: such a row is
-compared as text. Without a task the form is told from the ground truth.
+The task decides the form. In two of the tasks that ask for a letter, three published answers are the text of an option
+instead; such a row is compared as text. If the task is not known, the ground truth decides the form.
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ _CLOSED = re.compile(r"(?:is )?(?:deductively )?(yes|no|true|false|valid|invalid
 
 
 def form_of(task: str, gold: str) -> str:
-    """Form of the answer: word, letter, number, list, brackets or text."""
+    """The form of an answer: ``word``, ``letter``, ``number``, ``list``, ``brackets`` or ``text``.
+
+    Args:
+        task: name of the task; an unknown one, or "", leaves the decision to ``gold``.
+        gold: the ground truth.
+
+    >>> form_of("navigate", "No"), form_of("snarks", "(A)"), form_of("", "7"), form_of("", "ash bee cat")
+    ('word', 'letter', 'number', 'list')
+    """
     gold = gold.strip()
     is_letter = re.fullmatch(r"\([A-Z]\)", gold)
     if task in BBH_TASKS:
@@ -39,7 +47,7 @@ def form_of(task: str, gold: str) -> str:
 
 
 def _options(question: str) -> list[str]:
-    """Texts of the options that are lettered in order; none if they are not."""
+    """The texts of a question's options, if they are lettered (A), (B), ... in order; otherwise none."""
     found = _OPTION.findall(question)
     return (
         [text for _, text in found] if [name for name, _ in found] == [chr(65 + i) for i in range(len(found))] else []
@@ -111,7 +119,13 @@ _FORMS: dict[str, Callable[[str, str, str], tuple[bool, str]]] = {
 
 
 def grade(response: str, golds: tuple[str, ...], extra: Mapping[str, Any]) -> Grade:
-    """Grade a response to one of the tasks; ``extra`` gives ``task`` and ``question``."""
+    """Grade a response to one of the tasks.
+
+    Args:
+        response: the decoded response.
+        golds: the answers, each of which is right.
+        extra: the row's ``extra_info``; ``task`` and ``question`` are read.
+    """
     answer = final_answer(response) or last_line(response)
     task, question = str(extra.get("task") or ""), str(extra.get("question") or "")
     graded = [_FORMS[form_of(task, gold)](answer, gold, question) for gold in golds]

@@ -1,4 +1,4 @@
-"""Multiple choice: the letter that a response commits to."""
+"""Multiple choice: which option a response chooses, as a letter."""
 
 from __future__ import annotations
 
@@ -31,11 +31,14 @@ def normalise(text: str) -> str:
 
 
 def letter(answer: str, choices: list[str] | tuple[str, ...] = ()) -> str:
-    """The letter that an extracted answer names, upper case; "" if it names none, or several.
+    """The letter that an extracted answer names, in upper case; "" if it names none, or several.
 
     Args:
         answer: as `extract.final_answer` gives it.
         choices: the options' texts; an answer that is the text of exactly one of them counts as its letter.
+
+    >>> letter("(b) because it floats"), letter("A or B"), letter("iron", ["gold", "iron"])
+    ('B', '', 'B')
     """
     for _ in range(2):
         answer = _WRAP.sub(r"\1", answer)
@@ -46,20 +49,26 @@ def letter(answer: str, choices: list[str] | tuple[str, ...] = ()) -> str:
     if match and not _SEVERAL.match(shorter[match.end() :].lstrip()):
         found = (match[1] or match[2]).upper()
         rest = shorter[match.end() :]
-        # "(a) cat" but not "a" the article: without a parenthesis, a small letter has to stand alone.
+        # "(a) cat" names an option, "a cat" does not: without a parenthesis, a lower-case letter has to stand alone.
         if (match[1] or match[2].isupper() or not rest.strip()) and (not choices or ord(found) - 65 < len(choices)):
             return found
     return chr(65 + same[0]) if len(same) == 1 else ""
 
 
 def read(response: str, choices: list[str] | tuple[str, ...] = ()) -> str:
-    """The letter a response commits to: in its final answer, else as its last line."""
+    """The letter that a response chooses: that of its final answer, or of its last line if it states no answer."""
     answer = final_answer(response) or last_line(response)
     return letter(answer, choices) or letter(core(answer), choices)
 
 
 def grade(response: str, golds: tuple[str, ...], extra: Mapping[str, Any]) -> Grade:
-    """Grade the option that a response names; ``metadata.choices`` are the options' texts, if known."""
+    """Grade the option that a response names.
+
+    Args:
+        response: the decoded response.
+        golds: the options, each of which is right: a letter or the option's text.
+        extra: the row's ``extra_info``; ``metadata["choices"]`` has the options' texts, if they are known.
+    """
     choices = extra["metadata"].get("choices") or ()
     pred = read(response, choices)
     return verdict(pred in [option(gold, choices) for gold in golds], pred)

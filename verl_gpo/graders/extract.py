@@ -1,7 +1,11 @@
-r"""The final answer in a response. Linear in its length: no pattern here can backtrack without bound.
+r"""The final answer in a response.
 
-Two kinds of place hold an answer. A *mark* is a box, ``<answer>`` tags or ``####``. A *statement* is a line
-``Answer: ...`` or a sentence "the answer is ...". `core` then takes the answer out of the words around it.
+An answer stands in one of two kinds of places. A *mark* is a LaTeX box, ``<answer>`` tags or ``####``. A *statement* is
+a line ``Answer: ...`` or a sentence "the answer is ...". `final_answer` returns what it finds there; `core` then
+removes the words around the answer itself.
+
+The time is linear in the length of the response: every repetition in these patterns is bounded, so none can backtrack
+without end, whatever a model writes.
 """
 
 from __future__ import annotations
@@ -10,10 +14,10 @@ import re
 
 from ..data.boxes import LONGEST, last_answer
 
-#: Characters at the end of a response that are read; an answer is at the end.
+#: Number of characters at the end of a response that are read. Answers stand at the end.
 TAIL = 20_000
 
-# A Markdown heading is no answer: words count at the very end only.
+# "#### Step 2" is a Markdown heading and no answer, so words after the hashes count only at the very end of a response.
 _HASHES = re.compile(r"####[ \t]{0,8}([-+−$£€¥.\d\\(\[*{][^\n]*|[^\n]+(?=\s{0,20}\Z))")
 # Marks of chat templates that a decoded response may still carry.
 _END_OF_TURN = re.compile(r"<\|(?:im_end|im_start|eot_id|endoftext|end_of_text|end)\|>|</s>")
@@ -26,7 +30,7 @@ _LINE = re.compile(
     r"[ ]{0,2}[*_`]{0,3}[ ]{0,2}(?:[:：=]|[-–—](?=[ ])|(?=\n))(?:[ \t_:：=]|\*(?![ ][a-z])){0,8}\n{0,3}",
     re.IGNORECASE | re.MULTILINE,
 )
-# "the answer to the question is", "the correct option would be"; then what may stand before the answer itself.
+# "the answer to the question is", "the correct option would be". _LEAD below: what may stand before the answer itself.
 _PHRASE = re.compile(
     r"\b(?:answers?|(?:final|correct|right|best)[ ](?:answer|option|choice|result|value|solution))"
     r"(?:[ ](?:choice|option|letter))?(?:[ ](?:to|for|of|in)[ ][a-z ]{1,40}?)??"
@@ -41,22 +45,22 @@ _LEAD = re.compile(
     r"[ ,:]{0,3}|approximately\b[ ]?",
     re.IGNORECASE,
 )
-# A display formula, or a block of code, is the answer as a whole, though it takes several lines.
+# A display formula or a block of code is one answer, even though it takes several lines.
 _DISPLAY = re.compile(r"\s{0,3}(?:\$\$(.{1,600}?)\$\$|\\\[(.{1,600}?)\\\]|```\w{0,10}\n(.{1,600}?)```)", re.DOTALL)
 # A list with an item on each line is one answer too.
 _ITEMS = re.compile(
     r"(?:[ \t]{0,8}(?:[-*•]|\d{1,2}[.)])[ \t]{1,4}[^\n]{1,200}(?:\n|\Z)){2,40}|(?:[a-z&'-]{1,30}(?:\n|\Z)){2,40}\Z"
 )
 _TO_LINE_END = re.compile(r"[^\n]*")
-# A full stop that ends a sentence: 3.5 goes on, and so do 9 a.m. and St. Louis.
+# A full stop that ends a sentence. The one in 3.5 does not, nor do those in 9 a.m. and St. Louis.
 _STOP = re.compile(r"(?<!\.[a-zA-Z])(?<!\b(?:St|Dr|Mr|Ms|No|vs))(?<!\b(?:Mrs|etc))\.(?=\s+[A-Z$\\(\[*\"“]|\s*$)")
 _NUMBERED = re.compile(r"\s*1[.)]\s.{1,400}\s2[.)]\s")
 _HOPE = re.compile(
     r"[\s.,;!]*\bI hope (?:it|this|that)(?: is|'s) (?:correct|right|helpful)\W*$|\s*\bI hope this helps\W*$"
 )
-# Emphasis, of which one half may be outside of what is read; 2**3 is a power.
+# Markdown emphasis. One of its two halves may lie outside of the text that is read. 2**3 is a power and stays.
 _BOLD = re.compile(r"(?<![\w)])\*\*|\*\*(?![\w(])|(?<!\w)__(?=\w)|(?<=\w)__(?!\w)|`")
-# What follows "Answer:" and is no answer yet.
+# Text after "Answer:" that only announces an answer: "let's first compute ...".
 _PROMISE = re.compile(
     r"(?:let(?:'|’)?s\b|let (?:us|me)\b|(?:first|to begin|in order to)\b"
     r"|to (?:find|solve|answer|determine|get|calculate)\b"
@@ -64,7 +68,7 @@ _PROMISE = re.compile(
     r"[^.]{8,}|see (?:above|below)\W*$",
     re.IGNORECASE,
 )
-# "the answer is right", "the answer is not", "the answer is the sum of ...": a sentence about the answer.
+# A sentence about the answer that does not state it: "the answer is right", "the answer is the sum of ...".
 _ABOUT = re.compile(
     r"\W*(?:not|in|to|that|because|when|if|correct|right|wrong|incorrect|clear|unclear|unknown|obvious|found|based|reasonable"
     r"|within|also|only|hard|easy|still|verified|consistent|close|what|how|greater|less|more|always|never|positive|negative"
@@ -90,7 +94,11 @@ def _statement(text: str, start: int) -> str:
 
 
 def sentence(text: str) -> str:
-    """The first sentence, without the phrase "the answer is" before it and without Markdown emphasis in it."""
+    """The first sentence of a text, without a leading "the answer is" and without Markdown emphasis.
+
+    >>> sentence("So the answer is **3.5**. It follows that ...")
+    '3.5'
+    """
     text = _BOLD.sub("", _HOPE.sub("", text))
     nested = _PHRASE.search(text, 0, 120)
     if nested and re.fullmatch(r"[A-Za-z ,]*", text[: nested.start()]):
@@ -100,9 +108,10 @@ def sentence(text: str) -> str:
 
 
 def _stated(text: str, *, after_mark: bool = False) -> tuple[int, str]:
-    """Start and content of the last statement; (-1, "") without one.
+    """Start and content of the last statement; (-1, "") if there is none.
 
-    After a mark only a line of its own counts, or a sentence about the *final* answer.
+    Args:
+        after_mark: the text comes after a mark, so only a line ``Answer: ...`` or a "*final* answer" may replace it.
     """
     lines = [(match.start(), _statement(text, match.end())) for match in list(_LINE.finditer(text))[-8:]]
     lines = [(start, said) for start, said in lines if said and not _PROMISE.match(said)]
@@ -112,13 +121,13 @@ def _stated(text: str, *, after_mark: bool = False) -> tuple[int, str]:
             (match, said) for match, said in found if "final answer" in match[0].casefold() and not _ABOUT.match(said)
         ]
     plain = [(match.start(), said) for match, said in found if said and not _ABOUT.match(said)]
-    # A sentence about the answer counts only where nothing else does: an option may be "a noble gas".
+    # A sentence about the answer counts only if there is nothing else: "the answer is a noble gas" may name an option.
     other = [(match.start(), said) for match, said in found if said and "answer" in match[0].casefold()]
     return max(lines + plain or other or [(-1, "")], key=lambda item: item[0])
 
 
 def _marked(text: str) -> tuple[int, str]:
-    """Start and content of the last mark; (-1, "") without one."""
+    """Start and content of the last mark; (-1, "") if there is none."""
     found = [last_answer(text)]
     opened = text.rfind(_TAG_OPEN)
     if opened >= 0:
@@ -134,7 +143,7 @@ def _marked(text: str) -> tuple[int, str]:
 
 
 def _clean(answer: str) -> str:
-    """Without Markdown emphasis, quotation marks and the full stop around it."""
+    """The answer without Markdown emphasis, quotation marks and the full stop around it."""
     answer = answer.strip().strip("*`").strip()
     if answer.startswith("__") and answer.endswith("__"):
         answer = answer.strip("_")
@@ -144,7 +153,11 @@ def _clean(answer: str) -> str:
 
 
 def after_reasoning(text: str) -> str:
-    """The part after ``</think>`` and before the turn's end; nothing if the reasoning was cut off."""
+    """The part of a response after ``</think>`` and before the end of the turn; "" if the reasoning was cut off.
+
+    >>> after_reasoning("<think>6 * 7?</think>It is 42<|im_end|>"), after_reasoning("<think>6 * 7 is")
+    ('It is 42', '')
+    """
     ended = _END_OF_TURN.search(text, max(len(text) - TAIL, 1))
     text = text[: ended.start()] if ended else text
     opened, closed = text.rfind("<think>"), text.rfind("</think>")
@@ -154,13 +167,15 @@ def after_reasoning(text: str) -> str:
 
 
 def final_answer(response: str, *, raw: bool = False) -> str:
-    r"""The answer that a response commits to, "" if there is none.
+    r"""The last answer that a response gives, "" if it gives none.
 
-    The last mark counts, also if it is empty or cut off: an earlier guess never stands in for it. So does a line
-    ``Answer: ...`` after it, or a sentence "the answer is ..." where no mark is.
+    The last mark counts, even if it is empty or cut off, so that an earlier guess never replaces it. A line ``Answer:
+    ...`` after the last mark replaces it. Without any mark, the last line ``Answer: ...`` or sentence "the answer is
+    ..." counts.
 
     Args:
-        raw: keep every character but white space at the ends; the answer may be a picture made of text.
+        response: the decoded response; of a long one the last `TAIL` characters are read.
+        raw: keep every character except white space at the ends, for answers that are drawn with characters.
 
     >>> final_answer("Final Answer: The final answer is 42. I hope it is correct.")
     '42'
@@ -176,7 +191,7 @@ def final_answer(response: str, *, raw: bool = False) -> str:
     return answer.strip() if raw else _clean(answer)
 
 
-# Prose after an answer: a reason, or a clause about it.
+# A clause after an answer that gives a reason or describes it: "42, which is 6 times 7".
 _CLAUSE = re.compile(
     r"\s*(?:[,;:]\s*|\s[-–—]\s|\s)(?:because|since|which|where|whereas"
     r"|as (?:it|this|that|the|they|we|desired|required|expected|needed|shown|claimed|stated|above)\b"
@@ -185,7 +200,7 @@ _CLAUSE = re.compile(
     r"|meaning|making|not\b).*$",
     re.IGNORECASE | re.DOTALL,
 )
-# "The value is 42": words, then a verb, then what looks like an answer.
+# Words before an answer: "The value is 42" has words, a verb, and then something that looks like an answer.
 _WORDS_BEFORE = re.compile(
     r"(?=[A-Za-z(])(?:[A-Za-z$\\][^\n]{0,200}?\s)?(?:is|are|was|were|equals|be|get|have|gives|has"
     r"|(?:evaluates|simplifies|reduces|comes|sums|adds up) to)"
@@ -196,7 +211,7 @@ _WORDS_BEFORE = re.compile(
 
 
 def core(answer: str) -> str:
-    """An answer without the words before it and the clause after it, for answers that are no texts themselves.
+    """An answer without the words before it and the clause after it. For answers that are not texts themselves.
 
     >>> core("The value is 42, which is 6 times 7")
     '42'
@@ -211,6 +226,9 @@ def core(answer: str) -> str:
 
 
 def last_line(response: str) -> str:
-    """The last line that is not empty, for answers that are recognised by themselves (a letter, yes or no)."""
+    """The last line of a response that is not empty.
+
+    It is read for answers that can be recognised without a mark, such as a letter, yes or no.
+    """
     lines = after_reasoning(response)[-TAIL:].split("\n")
     return next((_clean(line) for line in reversed(lines) if line.strip()), "")[:LONGEST]

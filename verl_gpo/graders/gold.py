@@ -1,7 +1,8 @@
-r"""Ground truths as they come: read into the answers that are right, or refused.
+r"""Ground truths of any shape, read into the answers that are right.
 
-A row's ground truth is one text as a rule. Several texts, as a list or as a JSON list of texts, are alternatives: each
-of them is right. Other shapes would be wrong for every response, silently, so they are errors.
+The ground truth of a row is usually one text. A list of texts, or the JSON text of such a list, holds alternatives,
+each of which is right. With any other shape every response would be graded as wrong without a message, so it is an
+error.
 """
 
 from __future__ import annotations
@@ -34,10 +35,13 @@ def _scalar(value: Any) -> str:
 
 
 def alternatives(ground_truth: Any) -> tuple[str, ...]:
-    """The answers of which each is right.
+    """The answers that a ground truth holds, each of which is right.
+
+    Args:
+        ground_truth: a text, a number, a list of them, or the JSON text of a list of texts.
 
     Raises:
-        BadGroundTruth: empty, or neither text nor number nor a list of them.
+        BadGroundTruth: it is empty, or of another type.
 
     >>> alternatives('["18", "19"]'), alternatives([18, 19]), alternatives("[1,2]")
     (('18', '19'), ('18', '19'), ('[1,2]',))
@@ -63,7 +67,11 @@ def alternatives(ground_truth: Any) -> tuple[str, ...]:
 
 
 def mathematical(gold: str) -> str:
-    """The answer in a mathematical ground truth: also that of a whole solution, as some data sets carry it."""
+    r"""The answer in a mathematical ground truth. Some data sets put a whole solution there.
+
+    >>> mathematical("5"), mathematical("6 * 7 = 42 #### 42"), mathematical(r"so it is $\boxed{7}$")
+    ('5', '42', '7')
+    """
     if "####" in gold:
         gold = gold.rpartition("####")[2].strip()
     start, boxed = last_answer(gold) if "box" in gold else (-1, "")
@@ -71,10 +79,17 @@ def mathematical(gold: str) -> str:
 
 
 def option(gold: str, choices: Sequence[str] = ()) -> str:
-    """The letter of an option, upper case: of ``B``, ``(B)``, ``B.``, or of the option's own text.
+    """The letter of an option, in upper case.
+
+    Args:
+        gold: the option as ``B``, ``(B)`` or ``B.``, or as its own text.
+        choices: the texts of all options, if they are known.
 
     Raises:
         BadGroundTruth: it names no option.
+
+    >>> option("(b)"), option("iron", ["gold", "iron"])
+    ('B', 'B')
     """
     match = _OPTION.fullmatch(gold.strip())
     if match:

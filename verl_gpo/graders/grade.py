@@ -6,7 +6,13 @@ from typing import NamedTuple
 
 
 class Grade(NamedTuple):
-    """``score`` in [0, 1]; ``acc`` is 1.0 if the answer is right, else 0.0; ``pred`` is the answer as it was read."""
+    """The grade of one response.
+
+    Attributes:
+        score: the reward, in [0, 1]; between the two for partial credit.
+        acc: 1.0 if the answer is right, else 0.0.
+        pred: the answer that was read from the response, "" for none.
+    """
 
     score: float
     acc: float
@@ -14,5 +20,5 @@ class Grade(NamedTuple):
 
 
 def verdict(right: bool, pred: str) -> Grade:
-    """All or nothing."""
+    """A grade without partial credit: 1.0 for a right answer, else 0.0."""
     return Grade(float(right), float(right), pred)

@@ -1,6 +1,6 @@
-"""reasoning-gym tasks: the package's own scorer where it is installed, else exact match.
+"""Tasks of reasoning-gym, graded by the package's own scorers if it is installed, else by exact match.
 
-The scorers take partial credit, and some evaluate what the model wrote, so they run in a worker process.
+The scorers give partial credit. Some of them evaluate what the model wrote, so they run in a worker process.
 """
 
 from __future__ import annotations
@@ -18,11 +18,19 @@ from .pool import shared
 
 @cache
 def installed() -> bool:
+    """Whether the package reasoning-gym is installed; it is not imported."""
     return importlib.util.find_spec("reasoning_gym") is not None
 
 
 def grade(response: str, golds: tuple[str, ...], extra: Mapping[str, Any]) -> Grade:
-    """Grade a response; ``extra`` gives the ``task`` and, as ``metadata``, the entry that the package generated."""
+    """Grade a response; ``score`` may be partial credit, and ``acc`` is 1.0 only for full marks.
+
+    Args:
+        response: the decoded response.
+        golds: the single answer of the task.
+        extra: the row's ``extra_info``; ``task`` is read, and ``metadata["entry"]``, the problem as the package
+            generated it (JSON or a dictionary).
+    """
     (gold,) = golds
     pred = final_answer(response, raw=True) or last_line(response)
     if not pred:

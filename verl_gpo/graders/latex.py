@@ -1,4 +1,7 @@
-r"""LaTeX and plain text in one form, and where it splits: commas, equality signs and brackets outside of any other."""
+r"""LaTeX and plain text rewritten into one form, and split at commas and other signs that no bracket encloses.
+
+All functions after `tidy` expect text that `tidy` has returned.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,7 @@ _TOKEN = re.compile(r"\\(?:[a-zA-Z]+|.)|.", re.DOTALL)
 
 
 def tidy(answer: str) -> str:
-    r"""The answer without what only typesets it. Text stays apart from formulas, as ``\text{...}``.
+    r"""The answer without commands that only typeset it. Words are kept apart from formulas as ``\text{...}``.
 
     >>> tidy(r"$\left( \tfrac12,\; 11{,}000 \right)$"), tidy(r"25\mbox{ cm}^2")
     ('( \\frac{1}{2}, 11,000 )', '25\\text{ cm}^2')
@@ -68,7 +71,8 @@ def tidy(answer: str) -> str:
     answer = answer.translate(_ASCII).translate(_SIGNS)
     for pattern, replacement in _TIDY:
         answer = pattern.sub(replacement, answer)
-    # In \sin 30^\circ the degree counts; in an angle of 30^\circ it is a unit, and questions name it.
+    # The degree sign changes the value of \sin 30^\circ. In an angle of 30^\circ it is a unit, which the question
+    # names.
     answer = _DEGREE.sub(r"^{\\circ}" if _TRIGONOMETRIC.search(answer) else " ", answer)
     answer = _unnested(answer)
     answer = re.sub(r"(?<!\\)(?:\\\\)*\\?$", "", " ".join(answer.split()).rstrip(".,; ")).strip()
@@ -80,7 +84,7 @@ def tidy(answer: str) -> str:
 
 
 def _unnested(answer: str) -> str:
-    r"""``\text{\text{a}}`` and ``\text{(\text{C})}`` as one text; empty texts as nothing."""
+    r"""``\text{\text{a}}`` and ``\text{(\text{C})}`` as one text, and an empty text as a space."""
     for _ in range(3):
         flat = re.sub(r"\\text\s?\{([^{}]*)\\text\s?\{([^{}]*)\}([^{}]*)\}", r"\\text{\1\2\3}", answer)
         if flat == answer:
@@ -90,12 +94,16 @@ def _unnested(answer: str) -> str:
 
 
 def flat(text: str) -> str:
-    r"""Text and formulas alike as plain characters: ``\text{a b}`` is ``a b``."""
+    r"""Words and formulas as plain characters: ``5 \text{ cm}`` becomes ``5 cm``."""
     return " ".join(_INSIDE_TEXT.sub(r" \1 ", text).split())
 
 
 def squeezed(text: str) -> str:
-    """Without the spaces that mean nothing: between two digits a space is kept, 1 2 is not 12."""
+    """The text without spaces, except between two digits: 1 2 is not 12.
+
+    >>> squeezed("x = 1 2 + y")
+    'x=1 2+y'
+    """
     return re.sub(r"(?<!\d) | (?!\d)", "", flat(text))
 
 
@@ -109,9 +117,10 @@ def _closing(text: str, opening: int) -> int:
 
 
 def tokens(text: str) -> Iterator[tuple[int, str, int]]:
-    """Position, token and depth in brackets of any kind; environments count as brackets.
+    """The tokens of a text: position, token, and the number of brackets around it.
 
-    Brackets of different kinds may close each other: [0,1) is an interval.
+    A token is a LaTeX command or one character. ``\\begin`` and ``\\end`` count as brackets too. A bracket may be
+    closed by one of another kind, since [0,1) is an interval.
     """
     depth = 0
     for match in _TOKEN.finditer(text):
@@ -124,7 +133,11 @@ def tokens(text: str) -> Iterator[tuple[int, str, int]]:
 
 
 def split(text: str, separators: tuple[str, ...]) -> list[tuple[str, str]]:
-    """The parts between separators outside of brackets, each with the separator before it ("" for the first)."""
+    """The parts of a text between separators that no bracket encloses, each with the separator before it.
+
+    >>> split("(1,2),3", (",",))
+    [('', '(1,2)'), (',', '3')]
+    """
     parts: list[tuple[str, str]] = []
     start, before = 0, ""
     for position, token, depth in tokens(text):
@@ -135,7 +148,9 @@ def split(text: str, separators: tuple[str, ...]) -> list[tuple[str, str]]:
 
 
 def enclosed(text: str) -> tuple[str, str, str] | None:
-    r"""Opening bracket, inside and closing bracket of a text that one pair encloses; braces only if escaped.
+    r"""Opening bracket, content and closing bracket of a text that one pair of brackets encloses; otherwise None.
+
+    Braces count only if they are escaped: ``\{1,2\}`` is a set, and ``{1,2}`` is grouping.
 
     >>> enclosed("[0,1)"), enclosed("(a)(b)"), enclosed(r"\{1,2\}")
     (('[', '0,1', ')'), None, ('\\{', '1,2', '\\}'))

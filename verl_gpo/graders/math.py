@@ -1,6 +1,6 @@
-r"""Mathematical answers: text, plain numbers, units and structure are compared here, formulas in a worker process.
+r"""Mathematical answers. Texts, plain numbers, units and lists are compared here, and formulas in a worker process.
 
-Most answers of the benchmarks are integers, so most grades cost microseconds and need no process.
+Most answers of the benchmarks are integers, so most grades take microseconds and need no other process.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from .grade import Grade, verdict
 from .numbers import in_base, in_words, number, same_number
 from .pool import shared
 
-#: Longer answers, and deeper nested ones, are compared as text only.
+#: Answers with more characters, or with more opening brackets, are compared as text only.
 LONGEST, DEEPEST = 600, 25
 
-#: Formulas that one answer may have compared, and how many of them may fail or meet the time limit: a list of 40 parts
-#: could ask for thousands.
+#: Number of comparisons of formulas that one answer may take, and how many of them may fail or reach the time limit. A
+#: list of 40 parts could otherwise ask for thousands.
 CALLS, FAILURES = 100, 2
 _budget = threading.local()
 
@@ -66,18 +66,22 @@ _SEGMENT = re.compile(r"\\overline\s?\{\s?([A-Z]{2,})\s?\}")
 
 
 def normalise(answer: str) -> str:
-    """The answer as plain characters without what only typesets it; words in lower case."""
+    r"""The answer as plain characters, without commands that only typeset it, and with words in lower case.
+
+    >>> normalise(r"$\text{Yes.}$"), normalise("(C)"), normalise(r"\tfrac{1}{2}")
+    ('yes', 'C', '\\frac{1}{2}')
+    """
     for pattern, replacement in _FLATTEN:
         answer = pattern.sub(replacement, answer)
     answer = " ".join(answer.split()).strip().removesuffix(".").strip()
-    letters = _OPTION.fullmatch(answer)  # an option: (C) is C
+    letters = _OPTION.fullmatch(answer)  # (C) is C
     if letters:
         return letters[1]
     return answer.casefold() if re.fullmatch(r"[A-Za-z][A-Za-z' ]+", answer) else answer
 
 
 def _plain(text: str) -> str:
-    """A number without the text and the parentheses around it: (073) is 073."""
+    """A number without the text and the parentheses around it: (073) becomes 073."""
     text = latex.flat(text)
     inside = latex.enclosed(text)
     return inside[1] if inside and inside[0] == "(" and number(inside[1]) else text
@@ -102,7 +106,15 @@ def _in_words(text: str) -> str | None:
 
 @lru_cache(maxsize=1 << 14)
 def equal(gold: str, pred: str) -> bool:
-    """Is ``pred`` the same answer as ``gold``? Both as LaTeX or plain text, without a box around them."""
+    r"""Whether ``pred`` is the same answer as ``gold``.
+
+    Args:
+        gold: the right answer, as LaTeX or plain text, without a box around it.
+        pred: the answer of a response, in the same form.
+
+    >>> equal("1/2", "0.5"), equal("5", r"5 \text{ apples}"), equal("(1,2)", "(2,1)")
+    (True, True, False)
+    """
     if not pred.strip():
         return False
     if gold.strip() == pred.strip():
@@ -126,7 +138,7 @@ def _same(gold: str, pred: str) -> bool:
     if first and second:
         return same_number(first, second) or _same_lists(one, other)
     based, other_based = in_base(gold), in_base(pred)
-    if based or other_based:  # math-verify drops the base: 2516_8 and 2516_9 are equal to it
+    if based or other_based:  # math-verify ignores the base, so that it takes 2516_8 and 2516_9 for equal
         return _same_in_base(based, other_based, one, other)
     (value, unit), (other_value, other_unit) = units.without(gold, formula=True), units.without(pred)
     if unit or other_unit or (value, other_value) != (gold, pred):
@@ -144,14 +156,14 @@ def _same(gold: str, pred: str) -> bool:
     if words is not None or other_words is not None:
         if words == other_words:
             return True
-        # Letters side by side may be a product; words are none.
+        # Two letters side by side may be a product. Words are not.
         if words is None or other_words is None or "\\text" in gold + pred or " " in words + other_words:
             return False
     return _same_formula(gold, pred)
 
 
 def _same_lists(one: str, other: str) -> bool:
-    """Both may be read as lists, 100,200 and 200,100, if both are written so."""
+    """Whether two numbers are the same as lists: 100,200 and 200,100 are, and may be meant as such."""
     grouped = r"\d{1,3}(?:,\d{3})+"
     if not (re.fullmatch(grouped, one) and re.fullmatch(grouped, other)):
         return False
@@ -182,7 +194,15 @@ def _ask_worker(gold: str, pred: str) -> bool:
 
 
 def accepts(gold: str, pred: str) -> bool:
-    """Is the answer right, as it stands or without the words around it?"""
+    """Whether an answer is right, either as it is or without the words around it.
+
+    Args:
+        gold: the right answer.
+        pred: as `extract.final_answer` gives it.
+
+    >>> accepts("42", "The value is 42, which is 6 times 7"), accepts("42", "not 42")
+    (True, False)
+    """
     if equal(gold, pred) or (core(pred) != pred and equal(gold, core(pred))):
         return True
     option = _OPTION_AND_VALUE.fullmatch(latex.tidy(pred))
@@ -192,7 +212,10 @@ def accepts(gold: str, pred: str) -> bool:
 
 
 def _number_in_prose(text: str) -> list[str]:
-    """From the only number of a sentence on, digits or words; nothing if the words before it may change it."""
+    """The only number of a sentence with what follows it, or nothing if the words before it may change its value.
+
+    The number may be written in digits or in words.
+    """
     match = _PROSE_AND_NUMBER.fullmatch(text)
     if match:
         return [] if _COMPARES.search(match["words"]) else [match["number"]]
@@ -204,11 +227,17 @@ def _number_in_prose(text: str) -> list[str]:
 
 
 def grade(response: str, golds: tuple[str, ...], extra: Mapping[str, Any]) -> Grade:
-    """Grade the final answer of a response; it is right if it is one of ``golds``, or several of them."""
+    """Grade the final answer of a response. It is right if it is one of ``golds``, or several of them.
+
+    Args:
+        response: the decoded response.
+        golds: the answers, each of which is right.
+        extra: not read.
+    """
     pred = final_answer(response)
     right = any(accepts(mathematical(gold), pred) for gold in golds)
     if not right and len(golds) == 1 and len(structure.items(latex.tidy(golds[0]))) > 1:
-        # Several values, each in its own box with words between: they have to be just these.
+        # Several values, each in a box of its own with words between them: they have to be exactly the right ones.
         boxed = all_answers(after_reasoning(response))
         if boxed and equal(mathematical(golds[0]), boxed):
             return verdict(True, boxed)

@@ -6,8 +6,9 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-#: Two plain numbers, one of them a decimal, are equal within this, absolute below 1 and relative too: 1/3 is 0.333333,
-#: and 0.00000003 is not 0.00000004 (math-verify rounds both to 6 places and holds them for equal).
+#: Two plain numbers of which one is a decimal are equal if they differ by at most this, and, below 1, by at most this
+#: share of the larger one. So 1/3 is 0.333333, and 0.00000003 is not 0.00000004 (math-verify rounds both to 6 places
+#: and takes them for equal).
 TOLERANCE = Fraction(1, 10**6)
 
 _PERCENT = r"(?P<percent>\s?(?:%|percent(?:age points?)?|per cent|pct))?"
@@ -46,7 +47,13 @@ SCALES = {
 
 
 class Number(NamedTuple):
-    """A value; whether it was given exactly (an integer or a fraction, no decimal); whether as a percentage."""
+    """A plain number.
+
+    Attributes:
+        value: its value; 28 for 28 %.
+        exact: whether it was written as an integer or a fraction, and not as a decimal.
+        percent: whether it was written as a percentage.
+    """
 
     value: Fraction
     exact: bool
@@ -54,7 +61,7 @@ class Number(NamedTuple):
 
 
 def in_words(text: str) -> int | None:
-    """A whole number in English words; None if it is none.
+    """The whole number that English words spell, None if they do not spell one.
 
     >>> in_words("fifteen"), in_words("one hundred and twenty-three"), in_words("two thirds")
     (15, 123, None)
@@ -88,7 +95,10 @@ def in_words(text: str) -> int | None:
 
 
 def number(text: str) -> Number | None:
-    """A plain number in tidied text, None if it is anything else.
+    """The plain number that a text holds, None if it holds anything else.
+
+    Args:
+        text: as `latex.tidy` returns it.
 
     >>> number("1,250.5").value, number("1 1/2").value, number("5 million").value, number("100, 200"), number("1 2")
     (Fraction(2501, 2), Fraction(3, 2), Fraction(5000000, 1), None, None)
@@ -133,7 +143,13 @@ def number(text: str) -> Number | None:
 
 
 def same_number(one: Number, other: Number) -> bool:
-    """Equal exactly, or within `TOLERANCE` if one is a decimal; a percentage is read as 28 and as 0.28."""
+    """Whether two numbers are equal: exactly, or within `TOLERANCE` if one is a decimal.
+
+    A percentage such as 28 % equals both 28 and 0.28.
+
+    >>> same_number(number("28%"), number("0.28")), same_number(number("1/3"), number("0.33"))
+    (True, False)
+    """
 
     def near(a: Fraction, b: Fraction) -> bool:
         if one.exact and other.exact:
@@ -147,7 +163,14 @@ def same_number(one: Number, other: Number) -> bool:
 
 
 def in_base(text: str) -> tuple[str, str] | None:
-    """Digits and base of a number like 2516_8 in tidied text; x_1 is not one."""
+    """Digits and base of a number such as 2516_8, None for anything else, such as x_1.
+
+    Args:
+        text: as `latex.tidy` returns it.
+
+    >>> in_base("2516_8"), in_base("1010 base two"), in_base("x_1")
+    (('2516', '8'), ('1010', '2'), None)
+    """
     text = " ".join(re.sub(r"\\text\s?\{([^{}]*)\}", r" \1 ", text).split())
     match = _BASE.fullmatch(text) or _BASE_IN_WORDS.fullmatch(text)
     if (

@@ -1,6 +1,7 @@
 r"""Answers of several parts: lists, sets, tuples, intervals, unions, matrices, equations and ranges.
 
-`compare` decides what their structure decides and passes the parts on; what is no structure is a `leaf` of its caller.
+`compare` decides what the structure decides, and passes the parts to a function of its caller, the `Leaf`, which
+compares two values.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from collections.abc import Callable
 
 from . import latex, numbers
 
-#: Longer lists are compared as text only.
+#: Lists with more items are never equal, unless their texts are the same.
 MOST = 40
+#: Compares two parts of answers: the right one and that of a response.
 Leaf = Callable[[str, str], bool]
 
 _RELATIONS = ("<", ">", r"\le", r"\ge")
@@ -19,7 +21,8 @@ _TURNED = {">": "<", r"\ge": r"\le"}
 _AND = re.compile(
     r"\s*(?:,\s*)?(?:\\text\s?\{\s*(?:,\s*)?(?:and|or)\s*\}|(?<![\\a-zA-Z{])(?:and|or)(?![a-zA-Z]))\s*", re.I
 )
-# No two branches match at the same place: with 80 of them a failure would take forever.
+# No two alternatives of this pattern match at the same place: otherwise a text that fails after 80 of them would take
+# forever.
 _AND_OUTSIDE_TEXT = re.compile(
     rf"(?P<text>\\text\s?\{{(?!\s*(?:,\s*)?(?:and|or)\s*\}})[^{{}}]*\}})|{_AND.pattern}", re.IGNORECASE
 )
@@ -35,7 +38,7 @@ _MATRIX = re.compile(
 
 
 def items(text: str) -> list[str]:
-    r"""The values of a list: split at commas, semicolons, "and" and "or"; ``\pm`` gives two.
+    r"""The values of a list, split at commas, semicolons, "and" and "or"; ``\pm`` gives two values.
 
     >>> items(r"1 \text{ and } 2"), items(r"1 \pm \sqrt{2}"), items("(1,2), 3"), items("1,000")
     (['1', '2'], ['1 + \\sqrt{2}', '1 - \\sqrt{2}'], ['(1,2)', '3'], ['1,000'])
@@ -77,13 +80,21 @@ def _names(values: list[str]) -> list[str]:
 
 
 def _in_order(gold: list[str], pred: list[str]) -> bool:
-    """Does one side name its values, each by another name, and the other side none?"""
+    """Whether ``gold`` gives each of its values a name of its own, as in a = 1, b = 2, and ``pred`` gives none."""
     names = _names(gold)
     return len(names) > 1 and all(names) and len(set(names)) == len(names) and not any(_names(pred))
 
 
 def same_items(gold: list[str], pred: list[str], leaf: Leaf) -> bool:
-    """Are these the same values, in any order? In order, if one side names them: a = 1, b = 2 is not 2, 1."""
+    """Whether two lists hold the same values, in any order; repetitions count once.
+
+    If only one side names its values, the order counts: a = 1, b = 2 is not 2, 1.
+
+    Args:
+        gold: the right values.
+        pred: the values of a response.
+        leaf: compares two values.
+    """
     if len(gold) > MOST or len(pred) > MOST:
         return False
     if _in_order(gold, pred) or _in_order(pred, gold):
@@ -103,7 +114,7 @@ def same_items(gold: list[str], pred: list[str], leaf: Leaf) -> bool:
 
 
 def equation(text: str) -> tuple[str, str] | None:
-    r"""Name and value of an answer like x = 5, ``\angle A = 30``, f(x) = 2x; of a chain the last value.
+    r"""Name and value of an answer such as x = 5, ``\angle A = 30`` or f(x) = 2x; of a chain, the last value.
 
     >>> equation("x = 5+6 = 11"), equation("2x = 10"), equation("7 = 11a+c")
     (('x', '11'), None, None)
@@ -118,12 +129,12 @@ def equation(text: str) -> tuple[str, str] | None:
 
 
 def is_equation(text: str) -> bool:
-    """Does an equality sign stand outside of all brackets?"""
+    """Whether a text has an equality sign that no bracket encloses."""
     return len(latex.split(text, ("=", r"\approx", r"\equiv"))) > 1
 
 
 def as_interval(text: str) -> tuple[str, str] | None:
-    r"""A condition on one variable as an interval or a union: the variable and the set; None if it is no such thing.
+    r"""The variable and the set of a condition on one variable, the set as an interval or a union; otherwise None.
 
     >>> as_interval("0 < x < 1"), as_interval(r"x \ge 5"), as_interval(r"x \in [-2,7]")
     (('x', '(0,1)'), ('x', '[5,\\infty)'), ('x', '[-2,7]'))
@@ -169,7 +180,11 @@ def as_interval(text: str) -> tuple[str, str] | None:
 
 
 def matrix(text: str) -> tuple[bool, list[list[str]]] | None:
-    """Is it a determinant, and the cells, row by row; None if the text is no matrix."""
+    r"""Whether a matrix is written as a determinant, and its cells, row by row; None if the text is no matrix.
+
+    >>> matrix(r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}")
+    (False, [['1', '2'], ['3', '4']])
+    """
     inside = latex.enclosed(text)
     match = _MATRIX.fullmatch(inside[1] if inside and inside[0] in "([" else text)
     if not match or "\\end" in (match[2] or match[4] or ""):
@@ -189,7 +204,7 @@ def _same_matrix(gold: str, pred: str, leaf: Leaf) -> bool | None:
 
 
 def _same_tuple(gold: str, pred: str, leaf: Leaf) -> bool | None:
-    """Tuples and intervals, with their brackets; None if one of the two is neither."""
+    """Whether two tuples or intervals are the same, brackets included; None if one of the two is neither."""
     one, other = latex.enclosed(gold), latex.enclosed(pred)
     if not one or not other or r"\{" in (one[0], other[0]):
         return None
@@ -219,16 +234,21 @@ def _same_ranges(gold: str, pred: str, leaf: Leaf) -> bool | None:
 
 
 def _exactly(text: str) -> str:
-    r"""Without the decimal that rounds it: 1/3 of ``1/3 \approx 0.33``, but 11 stays in ``x \approx 11``."""
+    r"""A value without a decimal that rounds it: ``1/3 \approx 0.33`` becomes 1/3; ``x \approx 11`` stays as it is."""
     first, *rest = [part for _, part in latex.split(text, (r"\approx",))]
     return first if rest and not re.fullmatch(r"[a-zA-Z]+", first) else text
 
 
 def compare(gold: str, pred: str, leaf: Leaf) -> bool | None:
-    """Are two tidied answers the same, as far as their structure says? None: they have none, so it is for the caller.
+    """Whether two answers are the same, as far as their structure decides it.
 
     Args:
-        leaf: compares two parts, and may come back here with them.
+        gold: the right answer, as `latex.tidy` returns it.
+        pred: the answer of a response, in the same form.
+        leaf: compares two parts; it may call this function again with them.
+
+    Returns:
+        None if the structure decides nothing, for example if both are single formulas.
     """
     gold, pred = (
         _REALS.sub(lambda _: r"(-\infty,\infty)", text) if _REALS.fullmatch(text) else text for text in (gold, pred)
@@ -244,7 +264,7 @@ def compare(gold: str, pred: str, leaf: Leaf) -> bool | None:
         if inside and inside[0] == "(" and inside[2] == ")" and _in_order(values, items(inside[1])):
             return len(values) == len(items(inside[1])) and all(map(leaf, values, items(inside[1])))
     if len(one) > 1 or len(other) > 1 or (one, other) != ([gold], [pred]):
-        # Both readings of "100,200" where the other side is a list.
+        # If the other side is a list, "100,200" may be one as well.
         if len(one) == 1 and len(other) > 1:
             one = _listed(one, gold)
         elif len(other) == 1 and len(one) > 1:

@@ -1,18 +1,18 @@
-r"""Formulas, in the worker process: parsed by math-verify's parser, compared by value.
+r"""Formulas, parsed by math-verify's parser and compared by their values. This runs in the worker process.
 
-Two formulas are the same if they have the same value, to 25 digits, at several points: that decides nested roots which
-``simplify`` does not, and no term can be lost on the way. Equations are the same if one is a multiple of the other, or
-if both have the same solutions. Sets and ranges are left to math-verify's ``verify``.
+Two formulas are the same if they have the same value, to 25 digits, at several points. This also decides nested roots,
+which SymPy's ``simplify`` does not, and it cannot lose a term. Two equations are the same if one is a multiple of the
+other, or if both have the same solutions. Sets and ranges are compared by math-verify's ``verify``.
 
-Where math-verify 0.9.0 accepts what is wrong (found by the tests of this package; no upstream report is known):
+math-verify 0.9.0 accepts some wrong answers (found by the tests of this package; no upstream report is known):
 
 - ``verify(parse("$\pi r^2 h$"), parse("$\pi r^2$"))``: a last letter c, d, g, h, l, m, o, s or t is dropped as a unit
   (``NormalizationConfig.units``). Units are read in `verl_gpo.graders.units`, so that option is off here.
-- ``verify(parse("$I=5$"), parse("$I=6$"))``: I is the imaginary unit, both equations have no solution, so both are the
-  same. Capital letters are renamed here before parsing, which also keeps n apart from N.
-- ``verify(parse("$x^2=-1$"), parse("$x^2=-2$"))``: likewise. Two equations without solutions are not equal here.
-- ``verify(parse("$0.00000003$"), parse("$0.00000004$"))``: any two tiny numbers are equal to 6 places.
-- ``parse("$y'$")`` is y, and ``parse("$1 2$")`` is 3. Primes are renamed here; the caller refuses the other.
+- ``verify(parse("$I=5$"), parse("$I=6$"))``: I is read as the imaginary unit, so neither equation has a solution, and
+  both count as the same. Capital letters are renamed here before parsing, which also keeps n apart from N.
+- ``verify(parse("$x^2=-1$"), parse("$x^2=-2$"))``: the same. Two equations without solutions are not equal here.
+- ``verify(parse("$0.00000003$"), parse("$0.00000004$"))``: numbers are compared to 6 places. Values are compared here.
+- ``parse("$y'$")`` is y, and ``parse("$1 2$")`` is 3. Primes are renamed here, and `math` refuses the second form.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-#: Digits that are computed, and the relative difference that is none.
+#: Number of digits that are computed; the largest relative difference of two values that count as equal, between exact
+#: formulas and if one of them has a decimal.
 DIGITS, EXACT, DECIMAL = 40, 1e-25, 1e-6
-#: Values for the variables, one row for each point; the first rows are positive.
+#: Values of the variables, one row for each point. All values of the first `_POSITIVE` rows are positive.
 _POINTS = (
     (1.3728, 2.2913, 0.7391, 3.1193, 1.8317, 0.5477, 2.7119),
     (0.4127, 1.1391, 2.6173, 0.8931, 1.5377, 3.3119, 0.2971),
@@ -43,7 +44,11 @@ _ACCENT = re.compile(r"\\(?:d{1,2}ot|bar|hat|vec|tilde|overline)\s?(?:\{|\\|[a-z
 
 
 def _renamed(text: str, names: dict[str, str]) -> str:
-    """Capital letters, primes and accents as variables of their own, the same ones for both answers."""
+    """A formula whose capital letters, primes and accents are variables of their own.
+
+    Args:
+        names: the new names given so far; shared by both answers, so that they get the same ones.
+    """
 
     def rename(match: re.Match[str]) -> str:
         token = match[0]
@@ -59,7 +64,12 @@ def _renamed(text: str, names: dict[str, str]) -> str:
 
 
 def parse(text: str, names: dict[str, str]) -> Any:
-    """A SymPy object, or None if the text is no formula."""
+    """The formula as a SymPy object, None if the text is not a formula.
+
+    Args:
+        text: as `latex.tidy` returns it.
+        names: see `_renamed`.
+    """
     from latex2sympy2_extended import NormalizationConfig, normalize_latex
     from math_verify.parser import parse_latex_cached
 
@@ -73,7 +83,7 @@ def parse(text: str, names: dict[str, str]) -> Any:
 
 
 def verify_math(gold: str, pred: str) -> float:
-    """Are two formulas in LaTeX the same? Its caller limits the time."""
+    """1.0 if two formulas in LaTeX are the same, else 0.0. This may take forever: the caller limits the time."""
     names: dict[str, str] = {}
     parsed = [parse(text, names) for text in (gold, pred)]
     if any(value is None for value in parsed):
@@ -84,7 +94,13 @@ def verify_math(gold: str, pred: str) -> float:
 
 
 def same(gold: Any, pred: Any, *, complex_: bool = False) -> bool:
-    """Are two parsed answers the same? ``complex_``: i is the imaginary unit."""
+    """Whether two parsed answers are the same.
+
+    Args:
+        gold: the right answer, a SymPy object.
+        pred: the answer of a response, a SymPy object.
+        complex_: whether i is the imaginary unit, and not a variable.
+    """
     from math_verify import verify
     from sympy import Eq, Expr, MatrixBase, MatrixExpr, Set
     from sympy.logic.boolalg import BooleanAtom
@@ -114,14 +130,14 @@ def _prepared(expression: Any, complex_: bool) -> Any:
         expression = expression.subs({symbol: I for symbol in expression.free_symbols if symbol.name == "i"})
 
     def is_quantity(part: Any) -> bool:
-        # u(t), and dv/dt where v is only a letter: doit() would make zero of it.
+        # u(t), and dv/dt where v is only a letter. doit() would turn the derivative into zero.
         return isinstance(part, AppliedUndef) or (isinstance(part, Derivative) and not part.expr.has(*part.variables))
 
     return expression.replace(is_quantity, lambda part: Symbol(f"quantity {part}")).doit()
 
 
 def _values(expression: Any, symbols: list[Any]) -> list[Any]:
-    """Values at the points, None where there is none."""
+    """The values of an expression at the points; None for a point at which it has no finite value."""
     from sympy import Float
 
     values = []
@@ -140,7 +156,11 @@ def _near(one: Any, other: Any, tolerance: float) -> bool:
 
 
 def same_value(one: Any, other: Any, complex_: bool) -> bool:
-    """Have two expressions the same value at all points that give one?"""
+    """Whether two expressions have the same value at all points at which they have one.
+
+    Args:
+        complex_: whether i is the imaginary unit, and not a variable.
+    """
     from sympy import Float, nan, zoo
 
     one, other = _prepared(one, complex_), _prepared(other, complex_)
@@ -157,7 +177,7 @@ def same_value(one: Any, other: Any, complex_: bool) -> bool:
                 return False
             continue
         if index >= _POSITIVE and not (a.is_real and b.is_real):
-            continue  # roots of negative numbers: branches may differ
+            continue  # a root of a negative number has several values, and the two may differ in which one they are
         if not _near(a, b, tolerance):
             return False
         compared += 1

@@ -1,7 +1,7 @@
-r"""What stands behind a value: units, and words such as "apples" or "left over".
+r"""The unit after a value, and other words there, such as "apples" or "left over".
 
-A unit that one of two answers leaves out is forgiven, since most questions name it. Two units have to agree. Words that
-change the value (5 factorial, 5 or 6, two thirds) are no units.
+If one of two answers leaves out the unit, they can still be the same, since most questions name the unit. Two units
+have to agree. Words that change the value (5 factorial, 5 or 6, two thirds) are not units.
 """
 
 from __future__ import annotations
@@ -59,16 +59,16 @@ _SYNONYMS = {
     "unit": "",
 }
 _MEASURES = {name: short for short, names in _SYNONYMS.items() for name in (short, *names.split())}
-# Behind a number and a space, as in "5 m"; other single letters are variables.
+# Single letters that are units after a number and a space, as in "5 m". Other single letters are variables.
 _LETTERS = frozenset("mgshlLCFNJWV")
-# Behind a number without a space; 2ft may be a product.
+# Units that may follow a number without a space. 2ft is left out, since it may be a product.
 _GLUED = frozenset(["mm", "cm", "km", "kg", "mg", "ml", "mph", "am", "pm", "a.m", "p.m", "st", "nd", "rd", "th"])
 _FILLING = re.compile(
     "of|the|in|an?|total|altogether|left|over|remaining|each|per|all|them|its?|that|this|is|are|will|be|for|on|at|by|more"
     "|now|only|overall|away|apart|together|tall|long|wide|old|high|deep|worth|extra|additional|there|these|those|his|her"
     "|their|s?he|they|we|you|has|have|had|do|does|can|every|combined|so|about"
 )
-# What makes another value of the number before it, or a list.
+# Words that change the value of the number before them, or make it a list.
 _CHANGES = re.compile(
     r"\b(?:or|and|to|through|versus|vs|but|not|nor|than|plus|minus|times|divided|multiplied|mod|modulo|base"
     r"|factorial|squared|cubed|powers?|roots? of|point|half|halves|thirds?|fourths?|quarter|fifths?|sixths?|sevenths?"
@@ -85,7 +85,11 @@ _CURRENCY = re.compile(r"^([£€¥]|Rs\.?)\s?(?=[-\d.])")
 
 
 def canonical(unit: str, power: str = "") -> tuple[str, ...] | None:
-    """The words of a unit, measures by their short names; None if the words change the value.
+    """The words of a unit, with measures by their short names; None if a word changes the value.
+
+    Args:
+        unit: the words after a number.
+        power: its exponent, as ``2`` of cm^2; "" for none.
 
     >>> canonical("square inches"), canonical("cm", "2"), canonical("apples, altogether"), canonical("million")
     (('in', '^2'), ('cm', '^2'), ('apple',), None)
@@ -113,7 +117,11 @@ def canonical(unit: str, power: str = "") -> tuple[str, ...] | None:
 
 
 def agree(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    """May two values with these units be the same? Also if one has none."""
+    """Whether two values with these units can be the same. They can if one of them has no unit.
+
+    >>> agree(("cm",), ()), agree(("cm",), ("m",)), agree(("red", "apple"), ("apple",))
+    (True, False, True)
+    """
     if not one or not other or one == other:
         return True
     measures = [{word for word in words if word in _SYNONYMS or word.startswith("^")} for words in (one, other)]
@@ -123,10 +131,12 @@ def agree(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 
 def without(text: str, *, formula: bool = False) -> tuple[str, tuple[str, ...]]:
-    r"""A tidied answer without its unit, and the unit; as it is, without any, if there is none.
+    r"""An answer without its unit, and the unit; the answer as it is, and (), if it has none.
 
     Args:
-        formula: letters that are no measure and not set as text are variables, as in a ground truth like 6 abc.
+        text: as `latex.tidy` returns it.
+        formula: whether letters that are no measure, and are not set as text, are variables, as in the ground truth
+            6 abc.
 
     >>> without(r"8\sqrt{3} \text{ square inches}"), without("5 apples"), without("6xy"), without("5 factorial")
     (('8\\sqrt{3}', ('in', '^2')), ('5', ('apple',)), ('6xy', ()), ('5 factorial', ()))
@@ -145,7 +155,7 @@ def without(text: str, *, formula: bool = False) -> tuple[str, tuple[str, ...]]:
 
 
 def _spoken(text: str) -> tuple[str, tuple[str, ...]] | None:
-    """thirteen apples; eight (8)"""
+    """Value and unit of an answer whose number is spelled in words: "thirteen apples", "eight (8)"."""
     words = text.split()
     for size in range(min(len(words), 8) - 1, 0, -1):
         value = in_words(" ".join(words[:size]))
@@ -165,7 +175,9 @@ def _last_unit(text: str, formula: bool) -> tuple[str, tuple[str, ...]] | None:
         if unit is not None or (spoken is not None and spoken == number(match["value"]).value):  # 5 (five), 5 (in cm)
             return (match["value"] + match["rest"]).strip(), unit or ()
     match = _TEXT_UNIT.search(text)
-    if match and re.sub(r"\\text\s?\{[^{}]*\}", "", text[: match.start()]).strip():  # text alone has no unit
+    if (
+        match and re.sub(r"\\text\s?\{[^{}]*\}", "", text[: match.start()]).strip()
+    ):  # an answer that is only text has no unit
         value, words = text[: match.start()].strip(), match[1]
         if number(value) and in_words(words.strip(" ()")) == number(value).value:  # 5 \text{ (five)}
             return value, ()
