@@ -4,12 +4,20 @@ import os
 import re
 from pathlib import Path
 
+from verl_gpo.data.load import located_rows
+
 #: Hand-written rows in the published schemas, laid out as a mirror.
 SAMPLES = Path(__file__).parent / "data" / "samples"
 #: A folder with the published files (gsm8k_train.jsonl, ..., bbh/*.json); None: tests on them are skipped.
 PUBLISHED = Path(os.environ["VERL_GPO_BENCHMARKS"]) if "VERL_GPO_BENCHMARKS" in os.environ else None
 #: A folder with data/ and cases/ beside the repository, where there is one; VERL_GPO_SHARED names another.
 SHARED = Path(os.environ.get("VERL_GPO_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+def rows(entry, split, path=None, **options):
+    """The rows of a data set without their places."""
+    return [row for _, row in located_rows(entry, split, path, **options)]
+
 
 _OPPOSITE = {"yes": "no", "no": "yes", "true": "False", "false": "True", "valid": "invalid", "invalid": "valid"}
 

@@ -8,7 +8,7 @@ import pytest
 pa = pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq  # noqa: E402
 
-from tests.benchmarks import SAMPLES  # noqa: E402
+from tests.benchmarks import SAMPLES, rows  # noqa: E402
 from verl_gpo.data import load  # noqa: E402
 from verl_gpo.data.prepare import main  # noqa: E402
 from verl_gpo.data.registry import DATASETS  # noqa: E402
@@ -149,24 +149,24 @@ def test_openais_own_folder_of_gsm8k_is_read_right(tmp_path):
     (folder / "example_model_solutions.jsonl").write_text(json.dumps({"question": "Q", "ground_truth": "1"}) + "\n")
     for path in (folder, folder.parent.parent):
         for split in ("train", "test"):
-            expected = list(load.rows(DATASETS["gsm8k"], split, SAMPLES))
-            assert list(load.rows(DATASETS["gsm8k"], split, path)) == expected
+            expected = list(rows(DATASETS["gsm8k"], split, SAMPLES))
+            assert list(rows(DATASETS["gsm8k"], split, path)) == expected
 
 
 def test_a_folder_that_has_only_another_configuration_is_not_read(tmp_path):
     (tmp_path / "socratic").mkdir()
     shutil.copy(SAMPLES / "gsm8k_test.jsonl", tmp_path / "socratic" / "test-00000-of-00001.jsonl")
     with pytest.raises(load.LoadError, match="holds no split 'test' of gsm8k"):
-        list(load.rows(DATASETS["gsm8k"], "test", tmp_path))
+        list(rows(DATASETS["gsm8k"], "test", tmp_path))
 
 
 def test_files_that_only_begin_with_the_splits_name_are_left_where_the_split_has_its_own(tmp_path):
     (tmp_path / "test.jsonl").write_text(json.dumps(AIME) + "\n")
     (tmp_path / "test_hard.jsonl").write_text(json.dumps({**AIME, "answer": "3"}) + "\n")
-    assert [row["answer"] for row in load.rows(DATASETS["aime25"], "test", tmp_path)] == ["2"]
+    assert [row["answer"] for row in rows(DATASETS["aime25"], "test", tmp_path)] == ["2"]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_text(json.dumps(AIME) + "\n", encoding="utf-8-sig")
-    assert list(load.rows(DATASETS["aime25"], "test", path)) == [AIME]
+    assert list(rows(DATASETS["aime25"], "test", path)) == [AIME]

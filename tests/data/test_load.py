@@ -8,8 +8,7 @@ import pytest
 pa = pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq  # noqa: E402
 
-from tests.benchmarks import SAMPLES  # noqa: E402
-from verl_gpo.data import load  # noqa: E402
+from tests.benchmarks import SAMPLES, rows  # noqa: E402
 from verl_gpo.data.load import LoadError  # noqa: E402
 from verl_gpo.data.prepare import Request, prepare  # noqa: E402
 from verl_gpo.data.registry import DATASETS  # noqa: E402
@@ -23,7 +22,7 @@ def _as_parquet(source, target):
 
 def test_local_copies_of_every_shape(tmp_path):
     """A file, a repository's folder, the hub's cache, a mirror and save_to_disk give the same rows."""
-    expected = [dict(row) for row in load.rows(DATASETS["gsm8k"], "train", SAMPLES)]
+    expected = [dict(row) for row in rows(DATASETS["gsm8k"], "train", SAMPLES)]
     train, test = SAMPLES / "gsm8k_train.jsonl", SAMPLES / "gsm8k_test.jsonl"
     repository = tmp_path / "mirror" / "openai" / "gsm8k"
     for split, source in (("train", train), ("test", test)):
@@ -36,34 +35,33 @@ def test_local_copies_of_every_shape(tmp_path):
     (cache / "refs").mkdir()
     (cache / "refs" / "main").write_text("new")
     for path in (train, repository, tmp_path / "mirror", tmp_path / "cache", cache):
-        assert list(load.rows(DATASETS["gsm8k"], "train", path)) == expected, path
+        assert list(rows(DATASETS["gsm8k"], "train", path)) == expected, path
     # The split's only file, whatever its name; and jsonl in a repository.
     (tmp_path / "deepscaler").mkdir()
     shutil.copy(SAMPLES / "deepscaler.json", tmp_path / "deepscaler" / "deepscaler.json")
-    assert len(list(load.rows(DATASETS["deepscaler"], "train", tmp_path / "deepscaler"))) == 3
+    assert len(list(rows(DATASETS["deepscaler"], "train", tmp_path / "deepscaler"))) == 3
     (tmp_path / "MATH-500").mkdir()
     shutil.copy(SAMPLES / "math500.jsonl", tmp_path / "MATH-500" / "test.jsonl")
-    assert len(list(load.rows(DATASETS["math500"], "test", tmp_path))) == 2
+    assert len(list(rows(DATASETS["math500"], "test", tmp_path))) == 2
     # Configurations as tasks, each a folder of its own.
     for file in (SAMPLES / "bbh").iterdir():
         target = tmp_path / "SaylorTwift" / "bbh" / file.stem / "test-00000-of-00001.parquet"
         target.parent.mkdir(parents=True)
         pq.write_table(pa.Table.from_pylist(json.loads(file.read_text())["examples"]), target)
-    tasks = [row["task"] for row in load.rows(DATASETS["bbh"], "test", tmp_path)]
+    tasks = [row["task"] for row in rows(DATASETS["bbh"], "test", tmp_path)]
     assert tasks == list(DATASETS["bbh"].configs)
     shutil.rmtree(tmp_path / "SaylorTwift" / "bbh" / "snarks")
     with pytest.raises(LoadError, match=r"1 of its configurations \(snarks"):
-        list(load.rows(DATASETS["bbh"], "test", tmp_path))
+        list(rows(DATASETS["bbh"], "test", tmp_path))
 
 
 def test_saved_by_the_library_datasets(tmp_path):
     datasets = pytest.importorskip("datasets")
     found = {
-        split: datasets.Dataset.from_list(list(load.rows(DATASETS["gsm8k"], split, SAMPLES)))
-        for split in ("train", "test")
+        split: datasets.Dataset.from_list(list(rows(DATASETS["gsm8k"], split, SAMPLES))) for split in ("train", "test")
     }
     datasets.DatasetDict(found).save_to_disk(str(tmp_path / "gsm8k"))
-    assert [len(list(load.rows(DATASETS["gsm8k"], split, tmp_path))) for split in ("train", "test")] == [3, 2]
+    assert [len(list(rows(DATASETS["gsm8k"], split, tmp_path))) for split in ("train", "test")] == [3, 2]
 
 
 def test_mmlu_stem_is_a_part_of_mmlu(tmp_path):
@@ -72,8 +70,8 @@ def test_mmlu_stem_is_a_part_of_mmlu(tmp_path):
     _as_parquet(SAMPLES / "mmlu.jsonl", tmp_path / "cais" / "mmlu" / "all" / "validation-00000-of-00001.parquet")
     path = tmp_path / "cais" / "mmlu" / "all" / "test-00001-of-00002.parquet"
     pq.write_table(pa.Table.from_pylist([stem]), path)
-    assert len(list(load.rows(DATASETS["mmlu"], "test", tmp_path))) == 3
-    subjects = [row["subject"] for row in load.rows(DATASETS["mmlu_stem"], "test", tmp_path)]
+    assert len(list(rows(DATASETS["mmlu"], "test", tmp_path))) == 3
+    subjects = [row["subject"] for row in rows(DATASETS["mmlu_stem"], "test", tmp_path)]
     assert subjects == ["high_school_biology", "college_mathematics"]
 
 

@@ -193,19 +193,6 @@ def test_found_again_renewed_and_never_over_strangers(tmp_path, capsys):
     assert [path.name for path in out.parent.iterdir()] == ["out"]  # no leftovers
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"dataset": "gsm9k"}, "--dataset gsm9k: no such data set; known are gsm8k, math, .*reasoning_gym:TASK"),
-        ({"template": "x"}, "--template x: no such template; known are plain, boxed"),
-        ({"split": ("train",)}, "--split train: aime24 has only test"),
-    ],
-)
-def test_wrong_settings(settings, message):
-    with pytest.raises(PrepareError, match=message):
-        Request(**{"dataset": "aime24", **settings})
-
-
 def test_errors_name_the_file_and_what_to_do(tmp_path):
     with pytest.raises(LoadError, match="--local-path .*nowhere does not exist"):
         run("aime24", tmp_path / "out", tmp_path / "nowhere")

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
-from tests.benchmarks import PUBLISHED, SAMPLES  # noqa: E402
+from tests.benchmarks import PUBLISHED, SAMPLES, rows  # noqa: E402
 from tests.graders.mutations import MUTATIONS  # noqa: E402
 from verl_gpo.data import load  # noqa: E402
 from verl_gpo.data.registry import DATASETS  # noqa: E402
@@ -29,7 +29,7 @@ def golds(name, folder):
     entry, found = DATASETS[name], {}
     for split in entry.splits:
         try:
-            examples = [entry.read(row) for row in load.rows(entry, split, folder)]
+            examples = [entry.read(row) for row in rows(entry, split, folder)]
         except load.LoadError:
             continue
         found |= dict.fromkeys(example.answer for example in examples if example)

@@ -1,7 +1,8 @@
-r"""Boxes in LaTeX: what ``\boxed{...}`` and its kin hold, and which boxes are one answer of several values.
+r"""Boxes in LaTeX: what ``\boxed{...}``, ``\fbox{...}`` and ``\framebox{...}`` hold, and which of them are one answer.
 
-Used for published solutions (`verl_gpo.data.gold`) and for responses (`verl_gpo.graders.extract`). Linear in the length
-of the text: no pattern here can backtrack without bound.
+Used for published solutions (`verl_gpo.data.gold`) and for responses (`verl_gpo.graders.extract`). The time is linear
+in
+the length of the text: every repetition in these patterns is bounded, so none can backtrack without end.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-#: Longer contents are no answers.
+#: Largest number of characters of an answer; what is longer is not one.
 LONGEST = 2_000
-#: Boxes that are read, from the end; more of them are no answer of several values either.
+#: Number of boxes that are read, from the end of a text. An answer of several values has fewer.
 MOST = 16
 
 _BOX = re.compile(r"\\(?:f|frame)?box(?:ed)?\s{0,3}(?:\{|(?<=\s)(?=[^\s{])|\Z)")
@@ -28,7 +29,10 @@ _OPERATOR = re.compile(r"\\[A-Za-z]{1,20}")
 
 
 class Box(NamedTuple):
-    """Where a box starts and ends in its text, and what it holds; "" if it is empty or cut off."""
+    """A box in a text: the position of its first character, that after its last, and its content.
+
+    The content is "" if the box is empty or cut off.
+    """
 
     start: int
     end: int
@@ -36,9 +40,10 @@ class Box(NamedTuple):
 
 
 def closing(text: str, opening: int) -> int:
-    r"""Where the brace that opens at ``opening`` is closed; -1 if it is not, or not within `LONGEST` characters.
+    r"""Position of the brace that closes the one at ``opening``; -1 if there is none within `LONGEST` characters.
 
-    Escaped braces are no braces. Only where no brace closes, an escaped one that has no partner does: ``\boxed{5\}``.
+    Escaped braces do not count. Only if no brace closes the first one, an escaped one without a partner does, as in
+    ``\boxed{5\}``.
     """
     for escaped in (False, True):
         depth = 0
@@ -51,7 +56,7 @@ def closing(text: str, opening: int) -> int:
 
 
 def boxes(text: str) -> list[Box]:
-    """The last boxes of a text, in order. A box inside a box is part of the outer one."""
+    """The last boxes of a text, at most `MOST`, in their order. A box inside of a box is part of the outer one."""
     found: list[Box] = []
     for match in list(_BOX.finditer(text))[-MOST:]:
         if found and match.start() < found[-1].end:
@@ -77,7 +82,7 @@ def _inner(content: str) -> str:
 
 
 def is_joint(between: str) -> bool:
-    r"""Does the text between two boxes make them one answer? It does unless it holds prose or a formula.
+    r"""Whether the text between two boxes makes them one answer. It does unless it holds prose or a formula.
 
     >>> is_joint(r"\) and \("), is_joint(r"$, $y = "), is_joint(r"$, no: the sum is $"), is_joint(r"$. $6+1 = ")
     (True, True, False, False)
@@ -90,9 +95,10 @@ def is_joint(between: str) -> bool:
 
 
 def last_answer(text: str) -> tuple[int, str]:
-    r"""Start and content of the last box, with those it is joined to as ``first,second``; (-1, "") without a box.
+    r"""Start and content of the last box; (-1, "") if there is no box.
 
-    A box that is empty or cut off is an answer that is missing: no earlier box stands in for it.
+    If the boxes before it belong to the same answer (`is_joint`), the content is ``first,second``. If the last box is
+    empty or cut off, the answer is missing: no earlier box takes its place.
     """
     found = boxes(text)
     if not found or not found[-1].content:
@@ -113,7 +119,10 @@ _CORRECTION = re.compile(
 
 
 def all_answers(text: str) -> str:
-    r"""The contents of all boxes as ``first,second``; "" if there are fewer than two, too many, or one is taken back.
+    r"""The contents of all boxes as ``first,second``.
+
+    Returns:
+        "" if there are fewer than two boxes or at least `MOST`, or if the words after one of them take it back.
 
     >>> all_answers(r"If $r = 1$, $\boxed{2}$. If $r = -1$, $\boxed{3}$."), all_answers(r"$\boxed{2}$, no: $\boxed{3}$")
     ('2,3', '')

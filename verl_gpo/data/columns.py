@@ -1,4 +1,5 @@
-"""Cells of a published row, checked: each reader takes a column by name and says what is wrong with it in one line."""
+"""The cells of a published row, checked: each function reads a column by its name, or says in one line what is
+wrong."""
 
 from __future__ import annotations
 
@@ -15,14 +16,14 @@ _SHOWN.maxstring = _SHOWN.maxother = 60
 
 
 class ColumnError(ValueError):
-    """A cell that is missing or cannot be used: the column, and what is wrong with it."""
+    """A cell that is missing or cannot be used. The message names the column and what is wrong with it."""
 
     def __init__(self, column: str, said: str):
         super().__init__(f"column {column}: {said}")
 
 
 def shown(value: Any) -> str:
-    """A value in a message: ASCII, short, on one line."""
+    """A value as it appears in a message: in ASCII, short, and on one line."""
     return "null" if value is None else _ascii(_SHOWN.repr(value))
 
 
@@ -36,9 +37,9 @@ def _ascii(text: str) -> str:
 
 
 def encodable(text: str) -> str | None:
-    """What keeps a text from being UTF-8; None for nothing.
+    """The reason why a text cannot be written as UTF-8; None if it can.
 
-    JSON can write half of a surrogate pair, and bytes that are no UTF-8 are read as halves as well.
+    JSON can hold half of a surrogate pair, and `load` reads a byte that is not UTF-8 as such a half.
     """
     try:
         text.encode("utf-8")
@@ -51,7 +52,7 @@ def cell(row: Row, column: str) -> Any:
     """The value of a column.
 
     Raises:
-        ColumnError: there is no such column; the message names those that are there.
+        ColumnError: there is no such column; the message names the columns that the row has.
     """
     if column not in row:
         raise ColumnError(column, f"is missing; the columns found are {names(row)}")
@@ -59,10 +60,10 @@ def cell(row: Row, column: str) -> Any:
 
 
 def text(row: Row, column: str, empty: bool = False) -> str:
-    """A text; a blank one only where ``empty`` allows it.
+    """A text. With ``empty`` it may be blank.
 
     Raises:
-        ColumnError: it is missing, no text, blank, or no UTF-8.
+        ColumnError: the column is missing, or holds no text, a blank one, or one that is not UTF-8.
     """
     value = cell(row, column)
     if not isinstance(value, str):
@@ -74,30 +75,42 @@ def text(row: Row, column: str, empty: bool = False) -> str:
 
 
 def optional_text(row: Row, column: str) -> str:
-    """A text that may be missing, null or empty: then it is ""."""
+    """A text, or "" if the column is missing, null or empty.
+
+    Raises:
+        ColumnError: it holds something else than text, or text that is not UTF-8.
+    """
     return "" if row.get(column) is None else text(row, column, empty=True)
 
 
 def label(row: Row, column: str) -> str:
-    """A text or a number that names something, as text."""
+    """A text or a number that names something, such as a level or an index, as text.
+
+    Raises:
+        ColumnError: the column is missing, or holds neither a text nor a finite number.
+    """
     return text(row, column) if isinstance(cell(row, column), str) else answer(row, column)
 
 
 def optional_label(row: Row, column: str) -> str:
-    """A label that may be missing or null: then it is ""."""
+    """A label, or "" if the column is missing or null.
+
+    Raises:
+        ColumnError: it holds neither a text nor a finite number.
+    """
     return "" if row.get(column) is None else label(row, column)
 
 
 def first_of(row: Row, *columns: str) -> str:
-    """The first of these columns that the row has; the first of all where it has none, so that an error names it."""
+    """The first of these columns that the row has. If it has none, the first one, so that the error names that."""
     return next((column for column in columns if column in row), columns[0])
 
 
 def answer(row: Row, column: str) -> str:
-    """A final answer as text, "" for a blank one. Some are numbers, and 27.0 means 27.
+    """A final answer as text, "" for a blank one. Numbers are accepted, and 27.0 becomes "27".
 
     Raises:
-        ColumnError: it is missing, null, or neither a text nor a finite number.
+        ColumnError: the column is missing, or holds neither a text nor a finite number.
     """
     value = cell(row, column)
     if isinstance(value, str):
@@ -111,7 +124,7 @@ def choices(row: Row, column: str, most: int) -> list[str]:
     """The options of a question.
 
     Raises:
-        ColumnError: no list of two to ``most`` texts.
+        ColumnError: the column is missing, or holds no list of two to ``most`` texts.
     """
     value = cell(row, column)
     if not isinstance(value, list) or not 2 <= len(value) <= most:
@@ -125,10 +138,10 @@ def choices(row: Row, column: str, most: int) -> list[str]:
 
 
 def position(row: Row, column: str, count: int) -> int:
-    """The number of an option, from 0.
+    """The number of an option, counted from 0.
 
     Raises:
-        ColumnError: no integer from 0 to ``count - 1``.
+        ColumnError: the column is missing, or holds no integer from 0 to ``count - 1``.
     """
     value = cell(row, column)
     if isinstance(value, str) and value.strip().isdecimal():

@@ -1,4 +1,4 @@
-"""Which questions are the same, and which of them stay in a training set."""
+"""Which questions are the same, and which of them are kept in a training set."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ _COMMANDS = re.compile(
 )
 _FRACTIONS = re.compile(r"\\[dtc]frac")
 _THIN = re.compile(r"\\[!,;:> ]")
-# Kept are letters, digits, signs that carry meaning, and a point between digits. Commas may separate thousands.
+# What is kept: letters, digits, signs that have a meaning, and a point between digits. Commas may separate thousands.
 _NOISE = re.compile(r"(?<!\d)\.|\.(?!\d)|[^\w.+*/^=<>|!%-]|_")
 
 
 def normalise(question: str) -> str:
-    """The question without case, spaces, punctuation and what only typesets its formulas."""
+    """The question without case, spaces, punctuation and commands that only typeset its formulas."""
     text = unicodedata.normalize("NFKC", question).casefold()
     text = _THIN.sub("", _FRACTIONS.sub(r"\\frac", _COMMANDS.sub("", text)))
     return _NOISE.sub("", "".join(text.split()))
 
 
 def key(question: str) -> bytes:
-    """16 bytes that equal questions share: 1.8 million rows of text would not fit as comfortably."""
+    """A hash of the normalised question, 16 bytes. The texts of 1.8 million rows would need much more memory."""
     return hashlib.blake2b(normalise(question).encode(), digest_size=16).digest()
 
 
 class Filter:
-    """Collects the rows of a training set, leaving out repetitions and what an evaluation set holds.
+    """Collects the rows of a training set, without repeated questions and questions of evaluation sets.
 
     Args:
-        holdouts: name of an evaluation set to the keys of its questions.
+        holdouts: name of each evaluation set to the keys of its questions.
     """
 
     def __init__(self, holdouts: dict[str, set[bytes]]):
@@ -43,10 +43,16 @@ class Filter:
         self.duplicates = 0
         self.contaminated = dict.fromkeys(holdouts, 0)
         self._conflicting: set[bytes] = set()
-        # Of 100 exact copies 99 are told by their text, before the slower normalisation.
+        # Exact copies are found by their text, which is faster than normalising each of them.
         self._seen: dict[str, bytes] = {}
 
     def add(self, index: int, example: Example) -> None:
+        """Add one row.
+
+        Args:
+            index: number of the row in the published split.
+            example: its content.
+        """
         found = self._seen.get(example.question)
         if found is None:
             found = self._seen.setdefault(example.question, key(example.question))
@@ -58,21 +64,26 @@ class Filter:
         self.kept[found] = (index, example)
 
     def result(self) -> list[tuple[int, Example]]:
-        """The rows that stay, in order; `report` is complete after it."""
+        """The rows that are kept, in order, each with its index. Call it before `report`."""
         rows = []
         for found, row in self.kept.items():
             held = [name for name, keys in self.holdouts.items() if found in keys]
             for name in held:
                 self.contaminated[name] += 1
-            # One question with two answers teaches nothing: whichever is right, the other is not.
+            # If one question has two answers, one of them is wrong, and it is not known which.
             if not held and found not in self._conflicting:
                 rows.append(row)
         return rows
 
     def report(self) -> dict[str, int | dict[str, int]]:
+        """Number of rows left out: repeated ones, and, for each evaluation set, those that it holds.
+
+        ``conflicting`` is the number of questions that have two different answers.
+        """
         conflicting = len(self._conflicting)
         return {"duplicates": self.duplicates, "conflicting": conflicting, "held_out": self.contaminated}
 
 
 def keys(examples: Iterable[Example]) -> set[bytes]:
+    """The keys of the examples' questions."""
     return {key(example.question) for example in examples}

@@ -1,7 +1,7 @@
-r"""The final answer of a published solution whose boxes are several.
+r"""The final answer of a published solution, which may have several boxes.
 
-Most solutions have one box. Where there are several different ones, the text says what they are: values that the
-question asks for together, answers that are all accepted, one value in two forms, or a step before the last box.
+Most solutions have one box. If there are several different ones, the text says what they are: values that the question
+asks for together, answers that are all accepted, one value in two forms, or a step before the last box.
 """
 
 from __future__ import annotations
@@ -27,16 +27,21 @@ _SAME = re.compile(r"\\[dt]frac|\\[,;:! ]|[\s{}]")
 
 
 def alternatives(values: list[str]) -> str:
-    """A ground truth of which any one value is right, as the graders read it: a JSON list of texts."""
+    """A ground truth with several right answers, in the form that the graders read: the JSON text of a list."""
     return values[0] if len(values) == 1 else json.dumps(values, ensure_ascii=False)
 
 
 def final_answer(question: str, solution: str) -> str | None:
-    r"""The ground truth that a solution gives, None if it has no box.
+    r"""The ground truth that a solution gives.
+
+    Args:
+        question: the text of the problem.
+        solution: the published solution.
 
     Returns:
-        The content of the last box; with several different boxes ``first,second`` if the question asks for all of them,
-        and the JSON list ``["first", "second"]`` if the solution says that each is accepted.
+        The content of the last box; None if there is no box, or if the last one is empty. If there are several
+        different boxes: ``first,second`` if the question asks for all of them, and the JSON list ``["first",
+        "second"]`` if the solution says that each is accepted.
 
     >>> final_answer("Find all roots.", r"They are $\boxed{-2}$ and $\boxed{1}$.")
     '-2,1'

@@ -1,4 +1,5 @@
-"""Tasks of reasoning-gym, an optional package, as data sets: generated, hence of any size."""
+"""Tasks of reasoning-gym, an optional package, as data sets. Their problems are generated, so they can have any
+size."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from typing import Any
 from .load import LoadError
 from .registry import REASONING_GYM, DataSet, Example
 
-# Problem i of a data set with seed s is problem 0 of the one with seed s + i: seeds have to be far apart.
+#: Distance between the seeds of two data sets. Problem i of seed s is also problem 0 of seed s + i, so data sets whose
+#: seeds are closer together would have problems in common.
 SEED_DISTANCE = 10_000_000
 
 
@@ -23,7 +25,11 @@ def _package() -> Any:
 
 
 def version() -> str:
-    """Version of the package: other versions generate other problems."""
+    """Version of the package. Other versions generate other problems.
+
+    Raises:
+        LoadError: the package is missing.
+    """
     _package()
     try:
         return importlib.metadata.version("reasoning-gym")  # its own __version__ is not kept up to date
@@ -32,7 +38,12 @@ def version() -> str:
 
 
 def entry(task: str, size: int, test_size: int) -> DataSet:
-    """The task as a registry entry.
+    """The task as an entry of the registry.
+
+    Args:
+        task: reasoning-gym's name of it.
+        size: number of training problems; with 0 there is no training split.
+        test_size: number of test problems; with 0 there is no test split.
 
     Raises:
         LoadError: the package is missing, or has no such task.
@@ -57,19 +68,23 @@ def entry(task: str, size: int, test_size: int) -> DataSet:
 
 
 def rows(data: DataSet, split: str, seed: int) -> Iterator[dict[str, Any]]:
-    """The entries that the package generates; no entry of one split or seed is generated again for another."""
+    """The problems of a split, as the package generates them. Splits and seeds share no problem.
+
+    Raises:
+        LoadError: the package is missing, or refuses the task's default settings.
+    """
     size = data.splits[split][1]
     start = (2 * seed + (split == "test")) * SEED_DISTANCE
     try:
         problems = _package().create_dataset(data.configs[0], size=size, seed=start)
-    except (AssertionError, TypeError, ValueError) as error:  # composite, for one, has no defaults
+    except (AssertionError, TypeError, ValueError) as error:  # for example composite, which has no defaults
         raise LoadError(f"--dataset {data.name} cannot be generated with its default settings: {error}") from error
     for item in problems:
         yield {**item, "task": data.configs[0]}
 
 
 def read(row: Any) -> Example | None:
-    """An entry to an example; ``metadata.entry`` is the whole entry, which the package's scorers ask for."""
+    """Read a problem. ``metadata["entry"]`` is the whole problem as JSON, which the package's scorers need."""
     answer = row["answer"]
     entry = json.dumps({name: row[name] for name in ("question", "answer", "metadata")}, default=str)
     return Example(row["question"], "" if answer is None else str(answer), "", row["task"], {"entry": entry})

@@ -18,25 +18,25 @@ from .columns import ColumnError, shown
 from .parquet import to_rows
 from .registry import DATASETS, DataSet
 
-#: Where a row stands, for messages, and the row.
+#: The place of a row, for messages, and the row.
 Located = tuple[str, dict[str, Any]]
 
 SUFFIXES = (".parquet", ".jsonl", ".json")
 
 
 class LoadError(RuntimeError):
-    """A data set cannot be read. The message names the file or the repository, and what to do."""
+    """A data set cannot be read. The message names the file or the repository, and says what to do."""
 
 
 def find(entry: DataSet, folder: Path) -> Path | None:
-    """The data set's own folder in a mirror, by repository or name; None if there is none."""
+    """The folder of a data set in a mirror, named after its repository or the data set; None if there is none."""
     owner, _, repository = entry.hub.partition("/")
     names = [f"{owner}/{repository}", f"datasets--{owner}--{repository}", repository, entry.name]
     return next((folder / name for name in names if (folder / name).is_dir()), None)
 
 
 def _snapshot(folder: Path) -> Path:
-    """The newest snapshot of a folder in the hub's cache; any other folder is its own."""
+    """The newest snapshot, if the folder is one of the hub's cache; otherwise the folder itself."""
     snapshots = folder / "snapshots"
     if not snapshots.is_dir():
         return folder
@@ -47,13 +47,16 @@ def _snapshot(folder: Path) -> Path:
 
 
 def local_files(entry: DataSet, split: str, path: Path, *, mirror_only: bool = False) -> list[tuple[str, Path]]:
-    """The files of one of our splits: (configuration, file), or (configuration, folder of ``save_to_disk``).
+    """The files of a split in a local copy.
 
     Args:
-        mirror_only: ``path`` holds other data sets as well; take only what bears this one's name.
+        entry: the data set.
+        split: ``train`` or ``test``.
+        path: a file, a repository's folder, or a mirror.
+        mirror_only: ``path`` is meant for another data set too, so only files that have this one's name are taken.
 
     Returns:
-        None of them if the copy has no such split.
+        Pairs of a configuration and a file, or a folder of ``save_to_disk``; none if the copy has no such split.
     """
     if path.is_file():
         return [] if mirror_only else [(entry.configs[0], path)]
@@ -73,7 +76,7 @@ def local_files(entry: DataSet, split: str, path: Path, *, mirror_only: bool = F
 
 
 def _is_mirror(folder: Path) -> bool:
-    """Does the folder hold data sets under their names? Then it is not itself the folder of one."""
+    """Whether the folder holds data sets under their names. Then it is not the folder of one data set."""
 
     def named(entry: DataSet) -> bool:
         stems = [entry.name, *(f"{entry.name}_{split}" for split in entry.splits)]
@@ -99,9 +102,9 @@ def _config_files(entry: DataSet, config: str, split: str, folder: Path) -> list
         files = sorted(file for file in place.rglob("*") if file.suffix in SUFFIXES and file.name not in _ABOUT)
         files = [file for file in files if not any(_names(file, folder, other) for other in entry.other_configs)]
         named = [file for file in files if _names(file, folder, split)]
-        # test.jsonl is the split, and test_hard.jsonl beside it is not.
+        # If test.jsonl and test_hard.jsonl are there, only the first is the split.
         named = [file for file in named if re.fullmatch(rf"{split}(?:-\d+)?(?:-of-\d+)?", file.stem)] or named
-        # deepscaler.json is the only split there is; test-00000.parquet is never the train split.
+        # A file without the name of any split (deepscaler.json) is the only split of its data set.
         if named or (files and len(entry.splits) == 1 and not any(_names(file, folder, _ANY) for file in files)):
             return named or files
     return []
@@ -116,10 +119,10 @@ def _names(file: Path, folder: Path, split: str) -> bool:
 
 
 def read_file(path: Path) -> Iterator[Located]:
-    """Rows of one file or ``save_to_disk`` folder.
+    """The rows of one file, or of one folder of ``save_to_disk``, each with its place.
 
     Raises:
-        LoadError: it cannot be read, or holds what is no row; the message names file and row.
+        LoadError: it cannot be read, or something in it is not a row; the message names file and row.
     """
     read = _read_folder if path.is_dir() else _READERS.get(path.suffix)
     if read is None:
@@ -184,7 +187,7 @@ _READERS: dict[str, Callable[[Path], Iterator[tuple[str, Any]]]] = dict(
 
 
 def _json(raw: bytes, where: str) -> Any:
-    # A byte that is no UTF-8 becomes half a surrogate pair, which whoever reads the column refuses by its name.
+    # A byte that is not UTF-8 becomes half a surrogate pair. `columns` then refuses it and names the column.
     text = raw.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
     try:
         return json.loads(text)
@@ -206,27 +209,31 @@ def _from_hub(entry: DataSet, config: str, split: str, revision: str | None) -> 
         for number, row in enumerate(datasets.load_dataset(entry.hub, name, split=split, revision=revision)):
             yield f"{entry.hub}, {split}, row {number}", row
     except (OSError, ValueError, RuntimeError) as error:
-        # datasets raises its own kinds of these for what is absent, gated, or out of reach.
+        # The package raises subclasses of these if the data set is missing or gated, or the hub cannot be reached.
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise LoadError(
             f"{entry.hub} could not be loaded from the Hugging Face hub ({said}): give --local-path"
         ) from error
 
 
-def rows(
-    entry: DataSet, split: str, path: Path | None = None, revision: str | None = None, *, mirror_only: bool = False
-) -> Iterator[dict[str, Any]]:
-    """:func:`located_rows` without the places."""
-    return (row for _, row in located_rows(entry, split, path, revision, mirror_only=mirror_only))
-
-
 def located_rows(
     entry: DataSet, split: str, path: Path | None = None, revision: str | None = None, *, mirror_only: bool = False
 ) -> Iterator[Located]:
-    """Rows of one split that belong to the data set, as published; ``task`` is added where configurations are tasks.
+    """The rows of one split, as they are published, each with its place.
+
+    Args:
+        entry: the data set.
+        split: ``train`` or ``test``.
+        path: a local copy; None for the hub.
+        revision: of the repository on the hub; None for the newest.
+        mirror_only: see :func:`local_files`.
+
+    Yields:
+        The rows that belong to the data set (``DataSet.keep``). If the configurations of the repository are tasks, the
+        column ``task`` is added.
 
     Raises:
-        LoadError: nothing there, or unreadable.
+        LoadError: the split is not there, or cannot be read.
     """
     if path is None:
         sources = [(config, _from_hub(entry, config, entry.splits[split][0], revision)) for config in entry.configs]

@@ -1,4 +1,4 @@
-"""Rows of parquet tables, whose texts may hold bytes that are no UTF-8."""
+"""Rows of parquet tables, which may hold bytes that are not UTF-8."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def to_rows(table: Any, where: str, first: int = 0) -> list[dict[str, Any]]:
         first: number of the table's first row in its file.
 
     Raises:
-        ValueError: a text is no UTF-8; the message names file, row and column.
+        ValueError: a text is not UTF-8; the message names file, row and column.
     """
     try:
         return table.to_pylist()

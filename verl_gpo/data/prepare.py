@@ -2,8 +2,8 @@
 
     python -m verl_gpo.data.prepare --dataset gsm8k --out ~/data/gsm8k
 
-writes ``train.parquet`` and ``test.parquet``, as far as the data set has them, and ``manifest.json``: counts, what was
-left out and why, and SHA-256 checksums. The same call again finds them and returns at once.
+writes ``train.parquet`` and ``test.parquet``, if the data set has these splits, and ``manifest.json``: the number of
+rows, what was left out and why, and SHA-256 checksums. The same call again finds these files and returns at once.
 """
 
 from __future__ import annotations
@@ -13,91 +13,32 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from . import dedup, gym, load
 from .columns import ColumnError, names
 from .load import LoadError, Located
-from .registry import DATASETS, HOLDOUTS, REASONING_GYM, DataSet, Example, reference_table
+from .registry import DATASETS, REASONING_GYM, DataSet, Example, reference_table
+from .request import PrepareError, Request
 from .templates import TEMPLATES
 from .write import MANIFEST, intact, new_folder, read_manifest, row, write_parquet
 
-#: Part of the key: raise it when rows come out differently.
+#: Part of the manifest's key. Raise it after a change of this package that changes the rows.
 FORMAT_VERSION = 2
-
-
-class PrepareError(ValueError):
-    """A setting that cannot work, or data that are not what was published."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to prepare; the fields are the options of the command line."""
-
-    dataset: str
-    local_path: Path | None = None
-    template: str | None = None
-    split: tuple[str, ...] = ()
-    holdout: tuple[str, ...] = ()
-    allow_partial: bool = False
-    revision: str | None = None
-    size: int = 1000
-    test_size: int = 200
-    seed: int = 0
-    entry: DataSet = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "entry", self._entry())
-        template = self.template or self.entry.template
-        if template not in TEMPLATES:
-            raise PrepareError(f"--template {template}: no such template; known are {', '.join(TEMPLATES)}")
-        for split in self.split:
-            if split not in self.entry.splits:
-                raise PrepareError(f"--split {split}: {self.dataset} has only {', '.join(self.entry.splits)}")
-        object.__setattr__(self, "template", template)
-        object.__setattr__(self, "split", tuple(s for s in self.entry.splits if not self.split or s in self.split))
-
-    def _entry(self) -> DataSet:
-        kind, _, task = self.dataset.partition(":")
-        if kind == REASONING_GYM and task:
-            for name, value in (("size", self.size), ("test-size", self.test_size)):
-                if value < 0 or self.size + self.test_size == 0:
-                    raise PrepareError(f"--{name} {value}: must be an integer of at least 0, and not both can be 0")
-            return gym.entry(task, self.size, self.test_size)
-        if self.dataset not in DATASETS:
-            known = ", ".join([*DATASETS, f"{REASONING_GYM}:TASK"])
-            raise PrepareError(f"--dataset {self.dataset}: no such data set; known are {known}")
-        return DATASETS[self.dataset]
-
-    def holdouts(self) -> dict[str, Path | None]:
-        """Evaluation sets to keep out of the training set: name to local copy, None for the hub."""
-        entry = self.entry
-        if "train" not in self.split or self.holdout == ("none",):
-            return {}
-        default = HOLDOUTS if entry.ability == "math" else ()
-        chosen: dict[str, Path | None] = {}
-        for item in self.holdout or default:
-            name, _, path = item.partition("=")
-            if name not in DATASETS or "test" not in DATASETS[name].splits:
-                known = ", ".join(n for n, e in DATASETS.items() if "test" in e.splits)
-                raise PrepareError(f"--holdout {item}: no such evaluation set; known are {known}, or none alone")
-            chosen[name] = Path(path).expanduser() if path else self.local_path
-        return chosen
 
 
 def _rows(request: Request, entry: DataSet, split: str, path: Path | None) -> Iterator[Located]:
     if entry.hub == REASONING_GYM:
         return ((f"{entry.name}, row {i}", row) for i, row in enumerate(gym.rows(entry, split, request.seed)))
     own = entry is request.entry
-    # A path meant for this data set may be a mirror that has others too, under their names.
+    # The path was given for the data set itself. If it is a mirror, it may hold evaluation sets too, under their names.
     mirror_only = not own and path is not None and path == request.local_path
     return load.located_rows(entry, split, path, request.revision if own else None, mirror_only=mirror_only)
 
 
 def _examples(entry: DataSet, split: str, rows: Iterable[Located]) -> Iterator[Example | None]:
-    """The examples of a split, None for a row without an answer; of a split that has an answer in no row, an error."""
+    """The examples of a split; None for a row without an answer. A split without any answer is an error."""
     read = usable = 0
     where, columns = "", ""
     for where, found in rows:
@@ -122,7 +63,7 @@ def _examples(entry: DataSet, split: str, rows: Iterable[Located]) -> Iterator[E
 
 
 def _check_size(request: Request, entry: DataSet, split: str, read: int) -> list[str]:
-    """What is wrong with the number of rows, to be said as a warning; an error unless partial data are accepted."""
+    """A warning if the number of rows is not the published one. It is an error unless partial data are accepted."""
     published = entry.splits[split][1]
     if read == published:
         return []
@@ -133,7 +74,7 @@ def _check_size(request: Request, entry: DataSet, split: str, read: int) -> list
 
 
 def _held_out(request: Request) -> tuple[dict[str, set[bytes]], list[str]]:
-    """Keys of the questions of each evaluation set, and what is to be said of incomplete ones."""
+    """The keys of the questions of each evaluation set, and a warning for each set that is incomplete."""
     held: dict[str, set[bytes]] = {}
     partial: list[str] = []
     for name, path in request.holdouts().items():
@@ -154,7 +95,10 @@ def _held_out(request: Request) -> tuple[dict[str, set[bytes]], list[str]]:
 
 
 def _fingerprint(request: Request) -> list[Any]:
-    """What the result depends on besides the settings: the local files' names, sizes and times."""
+    """What the result depends on apart from the settings: names, sizes and times of the local files.
+
+    For a task of reasoning-gym it is the version of the package, the sizes and the seed.
+    """
     if request.entry.hub == REASONING_GYM:
         return [gym.version(), request.size, request.test_size, request.seed]
     places = [(request.entry, split, request.local_path, False) for split in request.split]
@@ -177,15 +121,22 @@ def _key(request: Request) -> str:
 
 
 def prepare(request: Request, out: Path, *, force: bool = False, progress: bool = True) -> tuple[dict[str, Any], bool]:
-    """Write the folder, or find it written.
+    """Write the folder, unless it holds the result of the same request already.
+
+    Args:
+        request: what to prepare.
+        out: the folder.
+        force: write it again even if it is there.
+        progress: show a progress bar.
 
     Returns:
-        The manifest, and whether the folder was found as it should be.
+        The manifest, and whether the folder was there already.
 
     Raises:
-        PrepareError: a wrong setting, or data that are not as published.
-        LoadError: data that are not there or cannot be read.
-        FileExistsError: ``out`` holds anything that this command did not write. ``force`` does not replace that either.
+        PrepareError: a setting cannot work, or the data differ from what was published.
+        LoadError: the data are not there, or cannot be read.
+        FileExistsError: ``out`` holds files that this command did not write; ``force`` does not replace those. Or it
+            holds another data set, and ``force`` is not given.
     """
     key, manifest = _key(request), read_manifest(out)
     accepted = manifest and manifest["key"] == key and (request.allow_partial or not manifest["partial"])
@@ -230,7 +181,7 @@ def _write(request: Request, folder: Path, progress: bool) -> dict[str, Any]:
 def _read_split(
     request: Request, split: str, held: dict[str, set[bytes]], tick: Any
 ) -> tuple[list[tuple[int, Example]], dict[str, Any]]:
-    """The rows of one split that are kept, with their published index, and how many were left out for what reason."""
+    """The rows of one split that are kept, with their published index, and the number left out for each reason."""
     chosen = dedup.Filter(held) if split == "train" else None
     everything: list[tuple[int, Example]] = []
     read = unusable = 0
@@ -257,7 +208,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--dataset", help=f"one of {', '.join(DATASETS)}, {REASONING_GYM}:TASK")
     parser.add_argument("--out", type=Path, help="folder to write")
-    parser.add_argument("--list", action="store_true", help="print the table of data sets and end")
+    parser.add_argument("--list", action="store_true", help="print the table of data sets")
     parser.add_argument("--local-path", type=Path, help="file, folder or mirror to read instead of the hub")
     parser.add_argument("--revision", help="revision of the repository on the hub")
     parser.add_argument("--template", choices=TEMPLATES, help="prompt template (default: the data set's)")
@@ -267,11 +218,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="NAME[=PATH]",
-        help="evaluation set whose questions are kept out of the training set; may be repeated; none for no check "
-        "(default: the mathematical ones, for a mathematical training set)",
+        help="evaluation set whose questions are kept out of the training set; may be repeated; 'none' turns this off "
+        "(default: all evaluation sets of mathematics for a mathematical training set, none for others)",
     )
-    parser.add_argument("--allow-partial", action="store_true", help="accept other numbers of rows than published")
-    parser.add_argument("--force", action="store_true", help="write it anew even if it is there")
+    parser.add_argument(
+        "--allow-partial", action="store_true", help="accept another number of rows than the published one"
+    )
+    parser.add_argument("--force", action="store_true", help="write the files again even if they are there")
     parser.add_argument("--size", type=int, default=1000, help=f"training problems ({REASONING_GYM} only)")
     parser.add_argument("--test-size", type=int, default=200, help=f"test problems ({REASONING_GYM} only)")
     parser.add_argument("--seed", type=int, default=0, help=f"seed of the problems ({REASONING_GYM} only)")

@@ -1,7 +1,7 @@
-"""The data sets, one entry each: where it is published, how many rows, and how a row becomes question and answer.
+"""The data sets. An entry says where one is published, its number of rows, and how a row becomes question and answer.
 
-An entry also names the grader of its answers, so it makes its data set known to ``prepare`` and to ``compute_score``.
-Sizes, names, configurations and columns are those of the data cards on the Hugging Face hub.
+An entry also names the grader of the answers, so that both ``prepare`` and ``compute_score`` know the data set. Sizes,
+names, configurations and columns are those of the data cards on the Hugging Face hub.
 """
 
 from __future__ import annotations
@@ -29,12 +29,21 @@ from .gold import final_answer
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-#: ``data_source`` of a reasoning-gym task is this and the task's name; so is ``--dataset``, with a colon.
+#: The ``data_source`` of a reasoning-gym task is ``reasoning_gym/TASK``; on the command line it is
+#: ``reasoning_gym:TASK``.
 REASONING_GYM = "reasoning_gym"
 
 
 class Example(NamedTuple):
-    """One row, whatever its source: all that a prompt and a grader need."""
+    """One row of any data set: everything that a prompt and a grader need.
+
+    Attributes:
+        question: text of the question, with its options if it has any.
+        answer: the ground truth.
+        reference: the published solution, "" for none.
+        task: the part of the data set that the row belongs to, such as a subject; "" for none.
+        metadata: anything else that a grader reads or that is worth keeping.
+    """
 
     question: str
     answer: str
@@ -48,16 +57,19 @@ class DataSet:
     """One published data set.
 
     Attributes:
-        source: the ``data_source`` that is written, which picks the grader.
-        hub: repository on the Hugging Face hub.
-        splits: our split to (the hub's split, published number of rows).
-        read: a row to an `Example`; None for a row that holds no answer (counted); ColumnError for a column that is
-            missing or cannot be used.
-        grader: name in ``verl_gpo.graders.score.GRADERS``.
-        configs: configurations of the repository; with several, each is a task.
-        other_configs: those that the repository has besides; files that are named after one are not read.
-        tasks: only rows whose ``subject`` is one of these; empty for all.
-        aliases: other values of ``data_source`` in data made elsewhere.
+        name: its name on the command line.
+        source: the ``data_source`` that is written to the rows; it decides the grader.
+        hub: the repository on the Hugging Face hub.
+        splits: ``train`` and ``test``, each to the name of the split on the hub and the published number of rows.
+        read: makes an `Example` of a row. It returns None for a row that holds no answer, and raises ColumnError for a
+            column that is missing or cannot be used.
+        template: name of the prompt template that is used by default.
+        grader: name of the grader in ``verl_gpo.graders.score.GRADERS``.
+        ability: verl's column of this name, such as ``math``.
+        configs: configurations of the repository that are read; if there are several, each is a task.
+        other_configs: further configurations of the repository; files that are named after one are not read.
+        tasks: the subjects whose rows belong to this data set; empty for all.
+        aliases: other values of ``data_source`` that data made elsewhere have.
     """
 
     name: str
@@ -74,12 +86,16 @@ class DataSet:
     aliases: tuple[str, ...] = ()
 
     def keep(self, row: Row) -> bool:
-        """Does the row belong to this data set?"""
+        """Whether a row belongs to this data set.
+
+        Raises:
+            ColumnError: the row has no subject.
+        """
         return not self.tasks or text(row, first_of(row, "subject", "type")) in self.tasks
 
 
 def options(question: str, choices: list[str]) -> str:
-    """The question with its options as lettered lines."""
+    """The question, followed by its options on a line each, lettered A, B, ..."""
     return "\n".join([question.strip(), *(f"{LETTERS[i]}. {text}" for i, text in enumerate(choices))])
 
 
@@ -104,7 +120,7 @@ def _math500(row: Row) -> Example | None:
 
 
 def _problem(row: Row) -> Example | None:
-    """A problem and its final answer, under the names that competitions' data sets use."""
+    """Read a row with the column names that data sets of competitions use."""
     solution = optional_text(row, "solution")
     question = text(row, first_of(row, "problem", "question"))
     final = answer(row, "answer") if "answer" in row or not solution else final_answer(question, solution)
@@ -132,7 +148,7 @@ def _dapo(row: Row) -> Example | None:
 
 
 def _mmlu(row: Row) -> Example | None:
-    cell(row, "answer")  # a file without answers is told first
+    cell(row, "answer")  # first, so that the error for a file without answers names this column
     named = choices(row, "choices", len(LETTERS))
     letter = LETTERS[position(row, "answer", len(named))]
     subject = text(row, first_of(row, "subject", "type"))
@@ -216,7 +232,7 @@ def _entries() -> list[DataSet]:
         ),
         DataSet("math", lighteval, lighteval, math, _math, "boxed", aliases=("lighteval/MATH",)),
         DataSet("math500", f"{h4}/MATH-500", f"{h4}/MATH-500", _test(500), _math500, "boxed"),
-        # The published rows carry this data_source, which verl's own dispatcher knows as well.
+        # The published rows have this data_source, which verl's own reward function knows too.
         DataSet("dapo_math_17k", "math_dapo", dapo, {"train": ("train", 1_791_700)}, _dapo, "dapo", aliases=(dapo,)),
         DataSet("deepscaler", deepscaler, deepscaler, {"train": ("train", 40_315)}, _problem, "boxed"),
         DataSet(
@@ -253,7 +269,7 @@ def _entries() -> list[DataSet]:
 
 DATASETS: dict[str, DataSet] = {entry.name: entry for entry in _entries()}
 
-#: What training sets are checked against: the mathematical evaluation sets.
+#: The evaluation sets of mathematics. By default their questions are kept out of mathematical training sets.
 HOLDOUTS: tuple[str, ...] = tuple(
     name for name, entry in DATASETS.items() if "test" in entry.splits and entry.ability == "math"
 )

@@ -1,4 +1,4 @@
-"""Prompt templates by name. A template says how the model is asked and in which form its answer is then graded."""
+"""Prompt templates by name. A template says how the model is asked, and in which form it should answer."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ class Template:
     """How a question becomes a prompt.
 
     Attributes:
-        text: the user message; ``{question}`` is replaced.
-        form: the end of a response that follows the template; ``{answer}`` is replaced.
+        text: the user message, in which ``{question}`` is replaced.
+        form: the end of a response that follows the template, in which ``{answer}`` is replaced.
         help: one line for the documentation.
-        system: the system message, none if empty.
+        system: the system message; "" for none.
     """
 
     text: str
@@ -28,14 +28,14 @@ class Template:
         return [{"role": "system", "content": self.system}, user] if self.system else [user]
 
     def response(self, answer: str) -> str:
-        """The end of a response that gives ``answer`` in the form asked for."""
+        """The end of a response that gives ``answer`` in the form that the template asks for."""
         return self.form.replace("{answer}", answer)
 
 
 _BOXED, _LINE, _TAG = r"\boxed{{answer}}", "Answer: {answer}", "<answer>{answer}</answer>"
 
-#: The instructions of `boxed`, `gsm8k` and `dapo` are those of verl's and DAPO's data, to the letter: a model or a
-#: score is comparable with theirs only under the same prompt.
+#: The instructions of `boxed`, `gsm8k` and `dapo` are exactly those of verl's and DAPO's data, since models and scores
+#: are comparable only under the same prompt.
 TEMPLATES: dict[str, Template] = {
     "plain": Template("{question}", "The answer is {answer}.", "The question alone; any answer form below is read."),
     "boxed": Template(

@@ -1,4 +1,4 @@
-"""verl's parquet schema, and folders that are complete or absent."""
+"""verl's parquet schema, and folders that are either complete or absent."""
 
 from __future__ import annotations
 
@@ -21,9 +21,17 @@ MANIFEST = "manifest.json"
 def row(example: Example, index: int, split: str, source: str, ability: str, template: Template) -> dict[str, Any]:
     """One row in verl's schema.
 
-    ``extra_info`` starts with the fields of verl's GSM8K (split, index, answer, question). It has one type for all data
-    sets, which verl needs to concatenate files, so ``metadata`` is JSON. ``index`` is the row's number in the published
-    split, so that a row can be traced back after deduplication.
+    ``extra_info`` has the fields that verl writes for GSM8K (``split``, ``index``, ``answer``, ``question``), and
+    ``task`` and ``metadata``. verl concatenates files only if their types are the same, so ``metadata`` is JSON text
+    for all data sets.
+
+    Args:
+        example: the content of the row.
+        index: number of the row in the published split, so that it can be found there after rows were left out.
+        split: ``train`` or ``test``.
+        source: the ``data_source``, which decides the grader.
+        ability: verl's column of this name.
+        template: makes the prompt of the question.
     """
     return {
         "data_source": source,
@@ -42,7 +50,7 @@ def row(example: Example, index: int, split: str, source: str, ability: str, tem
 
 
 def schema() -> Any:
-    """The parquet schema, a ``pyarrow.Schema``."""
+    """The types of all columns, a ``pyarrow.Schema``."""
     import pyarrow as pa
 
     text = pa.string()
@@ -59,7 +67,11 @@ def schema() -> Any:
 
 
 def write_parquet(rows: Iterable[dict[str, Any]], path: Path) -> dict[str, Any]:
-    """Write rows; returns what the manifest says of the file: rows, bytes, SHA-256."""
+    """Write a parquet file.
+
+    Returns:
+        The manifest's entry of the file: number of rows, bytes, and SHA-256 digest.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -69,6 +81,7 @@ def write_parquet(rows: Iterable[dict[str, Any]], path: Path) -> dict[str, Any]:
 
 
 def sha256(path: Path) -> str:
+    """The SHA-256 digest of a file, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
 
@@ -81,7 +94,7 @@ def _digest(file: Any) -> str:  # Python 3.10
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a folder that was prepared, None for anything else."""
+    """The manifest of a folder that :mod:`~verl_gpo.data.prepare` wrote, None for any other folder."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -90,7 +103,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def intact(folder: Path, manifest: dict[str, Any]) -> bool:
-    """Are the files those that the manifest describes?"""
+    """Whether a folder holds all files of its manifest, unchanged."""
     return all(
         (folder / name).is_file() and sha256(folder / name) == file["sha256"]
         for name, file in manifest["files"].items()
@@ -99,7 +112,7 @@ def intact(folder: Path, manifest: dict[str, Any]) -> bool:
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """A folder to write to that becomes ``out`` when the block ends well, and is gone otherwise."""
+    """A new folder beside ``out``. It replaces ``out`` if the block ends without an error, and is deleted otherwise."""
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
