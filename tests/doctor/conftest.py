@@ -20,7 +20,7 @@ def cpu(monkeypatch):
 
 @pytest.fixture
 def answers(monkeypatch):
-    """What the fresh processes say."""
+    """What the new processes say."""
 
     def say(answer):
         def asked(program, timeout=0.0):

@@ -1,4 +1,8 @@
-"""A broken environment: exit 1, and the line that names what is broken. Each defect is put before what is there."""
+"""A broken environment: exit status 1, and the line that names what is broken.
+
+Each defect stands in a folder that comes before the installed packages: a package that cannot be imported, the metadata
+of another version, or a ``sitecustomize.py``, which Python runs at its start, for what belongs to the machine.
+"""
 
 import json
 import os
@@ -20,6 +24,11 @@ def broken(folder, name, statement):
     """A package that cannot be imported."""
     (folder / name).mkdir()
     (folder / name / "__init__.py").write_text(statement + "\n")
+
+
+def machine(folder, *statements):
+    """What Python runs before the doctor: the machine, or the interpreter, is another one then."""
+    (folder / "sitecustomize.py").write_text("\n".join(statements) + "\n")
 
 
 def doctor(folder, *checks):
@@ -73,3 +82,51 @@ def test_the_plugin_is_not_registered(tmp_path):
     assert code == 1 and found["verl"]["state"] == "ok"
     assert found["plugin"]["state"] == "WRONG"
     assert "verl does not know adv_estimator=gpo: it is not among the plugins" in found["plugin"]["found"]
+
+
+def test_ray_that_is_not_there(tmp_path):
+    """Its metadata cannot be found, as in an environment that was made without it."""
+    machine(
+        tmp_path,
+        "import importlib.metadata as metadata",
+        "version = metadata.version",
+        "def without_ray(name):",
+        "    if name == 'ray':",
+        "        raise metadata.PackageNotFoundError(name)",
+        "    return version(name)",
+        "metadata.version = without_ray",
+    )
+    code, found = doctor(tmp_path, "ray", "python")
+    assert code == 1 and found["Python"]["state"] == "ok"
+    assert (found["Ray"]["state"], found["Ray"]["found"]) == ("WRONG", "not installed")
+    assert found["Ray"]["remedy"] == "bash scripts/install.sh"
+
+
+def test_a_full_disk_and_a_small_shared_memory(tmp_path):
+    """1 GiB is left on the disks and 64 MiB in /dev/shm, as in a container."""
+    machine(
+        tmp_path,
+        "import collections, shutil",
+        "Usage = collections.namedtuple('Usage', 'total used free')",
+        "shutil.disk_usage = lambda path: Usage(0, 0, 2**26 if str(path) == '/dev/shm' else 2**30)",
+    )
+    code, found = doctor(tmp_path, "disk", "python")
+    assert code == 1 and found["disk"]["state"] == "WRONG"
+    assert "1 GiB free in" in found["disk"]["found"] and "must be 10 GiB or more" in found["disk"]["remedy"]
+    code, found = doctor(tmp_path, "shm", "python")
+    assert code == 1 and found["shared memory"]["state"] == "WRONG"
+    assert found["shared memory"]["found"] == "0.1 GiB free in /dev/shm"
+    assert "--shm-size=16g" in found["shared memory"]["remedy"]
+
+
+def test_another_version_of_python(tmp_path):
+    machine(tmp_path, "import sys", "sys.version_info = (3, 13, 1, 'final', 0)")
+    code, found = doctor(tmp_path, "python", "shm")
+    assert code == 1 and found["shared memory"]["state"] == "ok"
+    assert (found["Python"]["state"], found["Python"]["remedy"]) == ("WRONG", "must be 3.10, 3.11 or 3.12")
+
+
+def test_without_a_defect_these_checks_pass(tmp_path):
+    """Otherwise the tests above would say nothing. All checks, and a training, are in ``tests/e2e/test_doctor.py``."""
+    code, found = doctor(tmp_path, "python", "shm", "versions", "transferqueue")
+    assert code == 0 and {item["state"] for item in found.values()} <= {"ok", "note"}

@@ -1,4 +1,4 @@
-"""Programs in fresh processes: what they answer, and what is said of those that fail."""
+"""Programs in new processes: what they answer, and what is said of those that fail."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Lines about torch, vLLM, verl, its plugin and Ray; what fresh processes say is faked."""
+"""Lines about torch, vLLM, verl, its plugin and Ray; what new processes say is faked."""
 
 import pytest
 

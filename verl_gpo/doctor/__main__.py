@@ -1,7 +1,10 @@
-"""Say what is there on this machine to train with, and what is missing. Ends with 1 where something is.
+"""Check what this machine has for a training. The exit status is 1 if something that a training needs is missing.
 
-python -m verl_gpo.doctor          # half a minute to a minute
-python -m verl_gpo.doctor --run    # and two training steps of a tiny model, a few minutes
+    python -m verl_gpo.doctor          # half a minute to a minute
+    python -m verl_gpo.doctor --run    # also trains a tiny model for two steps, which takes a few minutes
+
+Prints one line for each check: what was found, ``ok``, ``note`` (it works, at a cost) or ``WRONG`` (a training fails),
+and what to do.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from . import machine, software, versions
 from .finding import NOTE, WRONG, Finding
 from .trial import trial
 
-#: What is looked at, by the name that ``--only`` takes.
+#: The checks, by the name that ``--only`` takes.
 CHECKS: dict[str, Callable[[], Finding | list[Finding]]] = {
     "python": machine.python,
     "accelerator": machine.driver,
@@ -38,13 +41,18 @@ _STYLE = {WRONG: "bold red", NOTE: "yellow"}
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m verl_gpo.doctor", description=__doc__.partition("\n")[0])
-    parser.add_argument("--run", action="store_true", help="train a tiny model for two steps as well")
-    parser.add_argument("--only", nargs="+", choices=CHECKS, metavar="CHECK", help=f"of {', '.join(CHECKS)}")
-    parser.add_argument("--json", action="store_true", help="print JSON: findings, and the last step's metrics")
+    parser.add_argument("--run", action="store_true", help="also train a tiny model for two steps")
+    parser.add_argument(
+        "--only", nargs="+", choices=CHECKS, metavar="CHECK", help=f"only these checks: {', '.join(CHECKS)}"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON: the findings, and with --run the metrics of the last step"
+    )
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the checks and print the table. Returns the exit status: 1 if any line of it is wrong."""
     args = _parser().parse_args(argv)
     console = Console(highlight=False, stderr=args.json, width=None if sys.stdout.isatty() else 240)
     findings: list[Finding] = []

@@ -9,13 +9,13 @@ OK, NOTE, WRONG = "ok", "note", "WRONG"
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at and what was found.
+    """One line of the table.
 
     Attributes:
-        name: of what was looked at.
-        state: ``OK``; ``NOTE``, which costs something but works; ``WRONG``, with which training fails.
-        found: version, size or error.
-        remedy: what to do about it.
+        name: what was checked.
+        state: ``OK``; ``NOTE``, if a training works but costs more; or ``WRONG``, if it fails.
+        found: the version, the size or the error that was found.
+        remedy: what to do about it; "" for nothing.
     """
 
     name: str

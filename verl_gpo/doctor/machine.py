@@ -15,14 +15,14 @@ from .finding import NOTE, OK, WRONG, Finding
 
 GIB = 2**30
 SHARED_MEMORY = Path("/dev/shm")
-#: Ray's object store, verl's transfer of weights and NCCL use it; containers have 64 MB unless told otherwise.
+#: Ray's object store, verl's transfer of weights and NCCL use shared memory. A container has 64 MB by default.
 LEAST_SHARED_MEMORY = 1 * GIB
-#: Ray's session, logs, and a checkpoint of a small model.
+#: For Ray's session, logs, and a checkpoint of a small model.
 LEAST_DISK = 10 * GIB
 
 
 def python() -> Finding:
-    """The interpreter."""
+    """The version of Python, and where it is."""
     found = f"{platform.python_version()}, {sys.executable}"
     if (3, 10) <= sys.version_info[:2] <= (3, 12):
         return Finding("Python", OK, found)
@@ -30,12 +30,12 @@ def python() -> Finding:
 
 
 def driver() -> Finding:
-    """The accelerator and its driver, without torch."""
+    """The accelerators and their driver, asked from ``nvidia-smi``, so that a broken torch does not matter."""
     if not accelerator_present():
         return Finding("accelerator", OK, "none: runs are on the CPU (toy size)")
     smi = shutil.which("nvidia-smi")
     if smi is None:
-        return Finding("accelerator", NOTE, "a device, but no nvidia-smi", "")
+        return Finding("accelerator", NOTE, "a device, but no nvidia-smi")
     query = [smi, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
         result = subprocess.run(query, capture_output=True, text=True, timeout=30)
@@ -50,7 +50,7 @@ def driver() -> Finding:
 
 
 def shared_memory() -> Finding:
-    """Free space of ``/dev/shm``."""
+    """The free space of ``/dev/shm``, at least `LEAST_SHARED_MEMORY` bytes."""
     try:
         free = shutil.disk_usage(SHARED_MEMORY).free
     except OSError as error:
@@ -63,7 +63,7 @@ def shared_memory() -> Finding:
 
 
 def disk() -> Finding:
-    """Free space where Ray keeps its session and where runs write."""
+    """The free space where Ray keeps its session and where runs write, at least `LEAST_DISK` bytes in each."""
     places = {Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()), Path.cwd()}
     free = {place: shutil.disk_usage(place).free for place in sorted(places) if place.exists()}
     found = ", ".join(f"{size / GIB:.0f} GiB free in {place}" for place, size in free.items())

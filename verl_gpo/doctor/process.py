@@ -1,4 +1,4 @@
-"""A short program in a fresh interpreter: what cannot be imported must not take the doctor with it."""
+"""A short program in a new process, so that a package that fails or hangs at import does not end the doctor."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ class ProgramFailed(RuntimeError):
 
 
 def ask(program: str, timeout: float = 180.0) -> Any:
-    """Run a program, and return what its last line of output says.
+    """Run a program, and return the value that its last line of output holds.
 
-    It runs in an empty folder, so that it finds what is installed and not what lies in the current folder.
+    It runs in an empty folder, so that it imports what is installed, and no file of the current folder.
 
     Args:
         program: Python source that prints JSON on its last line.
-        timeout: in seconds.
+        timeout: seconds that it may take.
 
     Raises:
-        ProgramFailed: with the last line that it wrote to its standard error.
+        ProgramFailed: it failed; the message is the last line of its standard error.
+
+    >>> ask("print([1, 2])")
+    [1, 2]
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         try:

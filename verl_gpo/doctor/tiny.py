@@ -1,7 +1,7 @@
-"""A tiny model from nothing, with data and a reward: enough for two training steps, and no network needed.
+"""A tiny model with random weights, its data and its reward: enough for two training steps, without a network.
 
-The model is random, but sure of itself: its probabilities range from near 0 to near 1 and move far with one update, so
-that weights which did not reach the rollout engine are seen in them.
+The weights are large, so the probabilities range from near 0 to near 1 and one update changes them a lot. If the new
+weights do not reach the rollout engine, its probabilities therefore differ clearly from the actor's.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from typing import Any
 
 CHARACTERS = "0123456789+-*=() \n"
 PAD, END = "<|pad|>", "<|end|>"
-SPREAD = 0.25  # standard deviation of the weights: Qwen2's own, 0.02, would make all characters as likely
+SPREAD = 0.25  # standard deviation of the weights. With Qwen2's own, 0.02, all characters would be equally probable
 TEMPLATE = "{% for message in messages %}{{ message['content'] }}{{ '\n' }}{% endfor %}"
 
 
 def build_tokenizer() -> Any:
-    """One token a character of ``CHARACTERS``, a ``PreTrainedTokenizerFast``."""
+    """A ``PreTrainedTokenizerFast`` with one token for each character of ``CHARACTERS``."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    # Byte-level BPE without merges, which writes space and line break as printable characters: transformers makes
-    # Qwen2's own tokenizer of any vocabulary beside a Qwen2 model, and this kind comes out of it unchanged.
+    # Byte-level BPE without merges, which writes space and line break as printable characters. Beside a Qwen2 model,
+    # transformers loads any vocabulary as Qwen2's own tokenizer, and a vocabulary of this kind survives that unchanged.
     written = [{" ": "\u0120", "\n": "\u010a"}.get(character, character) for character in CHARACTERS]
     vocabulary = {token: index for index, token in enumerate([*written, PAD, END])}
     core = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
@@ -35,7 +35,12 @@ def build_tokenizer() -> Any:
 
 
 def build_model(tokenizer: Any, seed: int = 0) -> Any:
-    """A Qwen2 of two layers with heads of 64, which vLLM has kernels for on CPUs and GPUs alike."""
+    """A Qwen2 model of two layers with heads of size 64, for which vLLM has kernels on CPUs and on GPUs.
+
+    Args:
+        tokenizer: of :func:`build_tokenizer`.
+        seed: of the weights; torch's global randomness is seeded with it.
+    """
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -59,7 +64,7 @@ def build_model(tokenizer: Any, seed: int = 0) -> Any:
 
 
 def write(folder: Path, rows: int) -> None:
-    """Write ``model/`` and ``data.parquet``, in verl's format, of ``rows`` prompts."""
+    """Write the model to ``model/``, and ``rows`` prompts in verl's schema to ``data.parquet``."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -80,6 +85,6 @@ def write(folder: Path, rows: int) -> None:
 
 
 def compute_score(data_source: str, solution_str: str, ground_truth: str, extra_info: dict | None = None) -> float:
-    """1.0 where the response's last digit is 5 or more, else 0.0: about half of random responses."""
+    """1.0 if the last digit of the response is at least 5, else 0.0. About half of random responses get 1.0."""
     digits = [character for character in solution_str if character.isdigit()]
     return float(bool(digits) and digits[-1] >= "5")

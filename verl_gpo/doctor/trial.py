@@ -1,7 +1,7 @@
-"""Two training steps of a tiny model with GPO on this machine: verl, Ray, vLLM and FSDP as a run has them.
+"""Two training steps of a tiny model with GPO on this machine, with verl, Ray, vLLM and FSDP as in any run.
 
-After the first update the new weights go to the rollout engine; in the second step its probabilities are compared with
-the actor's, so that weights which did not arrive are found.
+After the first update verl sends the new weights to the rollout engine. In the second step the probabilities of the
+engine are compared with those of the actor: if they differ, the weights did not arrive.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from .finding import OK, WRONG, Finding
 from .process import ProgramFailed, ask
 
 STEPS = 2
-PROMPTS = 8  # a training step and GPU
+PROMPTS = 8  # for each GPU in a training step
 LIMIT = 480.0  # seconds
-#: Largest mean difference of a token's probability, and least correlation, between rollout engine and actor: to
-#: rounding in float32 on the CPU, in bfloat16 on a GPU. Weights of the step before give 0.14 and 0.7
+#: Largest mean difference of a token's probability, and smallest correlation, between rollout engine and actor, for
+#: float32 on the CPU and bfloat16 on a GPU. With the weights of the step before they are 0.14 and 0.7
 #: (tests/doctor/test_tiny.py).
 ALLOWED = {"cpu": (1e-4, 0.9999), "gpu": (0.03, 0.98)}
 _TINY = """
@@ -38,7 +38,12 @@ _DIFFERENCE, _CORRELATION = "training/rollout_probs_diff_mean", "training/rollou
 
 
 def command(folder: Path, gpus: int) -> list[str]:
-    """The training's command line, for model and data of :func:`verl_gpo.doctor.tiny.write`."""
+    """The command line of the training.
+
+    Args:
+        folder: holds model and data of :func:`verl_gpo.doctor.tiny.write`, and gets what the run writes.
+        gpus: number of accelerators; 1 on the CPU.
+    """
     prompts = PROMPTS * gpus
     settings = {
         "data.train_files": folder / "data.parquet",
@@ -90,7 +95,12 @@ def command(folder: Path, gpus: int) -> list[str]:
 
 
 def compare(metrics: Mapping[str, Any], where: str) -> Finding:
-    """Whether rollout engine and actor agree in a training step's metrics; ``where`` is ``cpu`` or ``gpu``."""
+    """Whether rollout engine and actor agree about probabilities.
+
+    Args:
+        metrics: of a training step after an update.
+        where: ``cpu`` or ``gpu``, which decides what is allowed (`ALLOWED`).
+    """
     name = "rollout and actor"
     most, least = ALLOWED[where]
     try:
@@ -104,10 +114,10 @@ def compare(metrics: Mapping[str, Any], where: str) -> Finding:
 
 
 def trial() -> tuple[list[Finding], dict[str, Any]]:
-    """Train, and compare.
+    """Train for two steps, and compare rollout engine and actor.
 
     Returns:
-        The lines of the table, and the metrics of the last step.
+        The lines of the table, and the metrics of the last step; {} if the training failed.
     """
     folder = Path(tempfile.mkdtemp(prefix="verl-gpo-doctor-"))
     log, records = folder / "log", folder / "metrics.jsonl"
@@ -115,7 +125,7 @@ def trial() -> tuple[list[Finding], dict[str, Any]]:
     where = "cpu" if cpu_platform_wanted() else "gpu"
     try:
         gpus = 1 if where == "cpu" else ask("import torch; print(torch.cuda.device_count())")
-        # In a process of its own, too: transformers may be what is broken.
+        # The model is made in a process of its own as well, since transformers may be broken.
         ask(_TINY.format(folder=str(folder), rows=PROMPTS * gpus * STEPS))
     except ProgramFailed as error:
         return [Finding(name, WRONG, f"no tiny model: {error}")], {}
@@ -138,7 +148,7 @@ def trial() -> tuple[list[Finding], dict[str, Any]]:
 
 
 def _train(arguments: list[str], log: Path, environment: Mapping[str, str]) -> int | None:
-    """Run to the end; the status, None if the time is up."""
+    """Run the training to its end. Returns the exit status, None if it took longer than `LIMIT`."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             arguments,
@@ -153,7 +163,7 @@ def _train(arguments: list[str], log: Path, environment: Mapping[str, str]) -> i
         except subprocess.TimeoutExpired:
             return None
         finally:
-            if process.poll() is None:  # Ray's processes with it
+            if process.poll() is None:  # the group has Ray's processes too
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 

