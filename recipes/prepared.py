@@ -1,4 +1,7 @@
-"""The output folder of a recipe's preparation: complete or absent, and reused if it has the same settings."""
+"""The output folder of a recipe's preparation. It is either complete or absent, and used again for the same settings.
+
+A folder holds ``card.json``, the *card*: the settings it was made with, and what was measured of the model.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,16 @@ from typing import Any
 
 
 class TargetMissed(RuntimeError):
-    """The supervised model's sampled accuracy is outside the target range."""
+    """The accuracy of the supervised model, sampled, is outside of the range that is accepted."""
 
 
 def cache_key(request: dict) -> str:
+    """A hash of the settings, 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def read_card(out: Path) -> dict | None:
-    """The card of a complete folder, None if there is no folder or it is not one of ours."""
+    """The card of a prepared folder; None if there is no folder, or if it was not made by a preparation."""
     try:
         return json.loads((out / "card.json").read_text())
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
@@ -26,7 +30,11 @@ def read_card(out: Path) -> dict | None:
 
 
 def check_sizes(train: int, test: int, target: tuple[float, float]) -> None:
-    """Raise ValueError for a target or a number of problems that cannot be."""
+    """Check the numbers of problems and the accepted accuracies.
+
+    Raises:
+        ValueError: one of them is not possible.
+    """
     low, high = target
     if not 0 <= low < high <= 1:
         raise ValueError(f"target={target} is not allowed: it must be two accuracies with 0 <= low < high <= 1")
@@ -36,10 +44,15 @@ def check_sizes(train: int, test: int, target: tuple[float, float]) -> None:
 
 
 def find(out: Path, request: dict, force: bool = False) -> dict | None:
-    """The card if the folder holds the result of the request, None if it may be written (or with ``force``).
+    """The card, if the folder holds the result of the same settings; None, if it has to be written.
+
+    Args:
+        out: the folder.
+        request: the settings.
+        force: write it even if it was made before, with these or other settings.
 
     Raises:
-        FileExistsError: if the folder holds anything else.
+        FileExistsError: the folder was made with other settings, and ``force`` is not given; or it holds other files.
     """
     card = read_card(out)
     if card is not None and card.get("key") == cache_key(request) and not force:
@@ -53,7 +66,17 @@ def find(out: Path, request: dict, force: bool = False) -> dict | None:
 
 
 def save(folder: Path, model: Any, tokenizer: Any, request: dict, measured: dict) -> dict:
-    """Write ``model/`` and the card, which holds ``measured`` besides the request, and return the card."""
+    """Write model and tokenizer to ``model/``, and the card.
+
+    Args:
+        folder: to write to.
+        model, tokenizer: of Hugging Face.
+        request: the settings.
+        measured: further entries of the card.
+
+    Returns:
+        The card.
+    """
     import torch
     import transformers
 

@@ -1,4 +1,4 @@
-"""Supervision of a small model from scratch, sampling from it, and the measure of what it learned, for any task."""
+"""Supervised training of a small model from random weights, sampling from it, and its accuracy, for any task."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from recipes.arithmetic.model import encode_prompt
 from recipes.prepared import TargetMissed
 
 WARMUP_STEPS = 50
-#: What one budget of optimizer steps reaches differs between machines, by rounding alone: a model that has not learnt
-#: enough gets another budget, so often in all.
+#: Largest number of rounds. The same number of optimizer steps gives different accuracies on different machines,
+#: because of rounding, so a model that has not learnt enough gets another round.
 ROUNDS = 3
-IGNORED = -100  # the target that torch's cross entropy leaves out
+IGNORED = -100  # the target that torch's cross entropy ignores
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,13 @@ class TrainSettings:
     """Settings of the supervision; the defaults fit the default arithmetic task in two to three minutes on two cores.
 
     Args:
-        steps: optimizer steps of a round (:func:`until_good_enough`).
-        batch_size: traces a step.
-        learning_rate: peak, reached after a linear warm-up and followed by a cosine decay.
+        steps: number of optimizer steps in a round (:func:`until_good_enough`).
+        batch_size: number of solutions in an optimizer step.
+        learning_rate: the largest one; a linear warm-up leads to it, and a cosine decay follows.
+        hidden_size, n_layers: of the model.
+
+    Raises:
+        ValueError: a setting is out of its range.
     """
 
     steps: int = 900
@@ -51,11 +55,11 @@ class TrainSettings:
 
 
 class Graded(NamedTuple):
-    """One response as a task sees it.
+    """A graded response.
 
     Attributes:
         right: whether the answer is right.
-        lines: for each line that was written, whether it is right.
+        lines: for each line of the response, whether it is right.
         hard: indices of the lines that are hard steps.
     """
 
@@ -70,10 +74,10 @@ class Measurement:
 
     Attributes:
         accuracy: share of responses with the right answer.
-        easy_step, hard_step: share of right lines among those that follow only right lines, by kind of step (the
-            answer line counts as easy); nan where no such line was met.
-        responses: number of responses measured.
-        tokens: mean response length in tokens, the end token included.
+        easy_step, hard_step: of the lines before which all lines are right, the share that is right too, by kind of
+            step (the answer line counts as easy); nan if there was no such line.
+        responses: number of responses.
+        tokens: mean length of a response in tokens, the end token included.
     """
 
     accuracy: float
@@ -93,9 +97,13 @@ def fit(
     settings: TrainSettings,
     progress: bool = True,
 ) -> Qwen2ForCausalLM:
-    """Train the model for a round, in place, on what ``draw`` gives for each step: prompts and responses.
+    """Train the model for one round, in place. Prompts get no loss.
 
-    Prompts are of one length in tokens, responses of any. The loss covers the responses only.
+    Args:
+        model, tokenizer: of ``recipes/arithmetic/model.py``.
+        draw: gives the prompts and responses of one optimizer step. All prompts have the same number of tokens.
+        settings: number of optimizer steps, batch size and learning rate.
+        progress: show a progress bar.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     bar = tqdm(range(settings.steps), desc="supervise", mininterval=1.0, disable=not progress)
@@ -109,7 +117,7 @@ def fit(
         for prompt, response in pairs:
             messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
             traces.append(tokenizer.apply_chat_template(messages, tokenize=False).removesuffix("\n"))
-        # Padding on the right needs no mask: only padding attends to it, and it has no target.
+        # Padding on the right needs no mask: only padding tokens attend to it, and they have no target.
         batch = tokenizer(traces, return_tensors="pt", padding=True, padding_side="right")
         ids = batch["input_ids"]
         prompt_tokens = len(encode_prompt(tokenizer, pairs[0][0]))
@@ -132,19 +140,20 @@ def until_good_enough(
     steps: int,
     advice: str,
 ) -> tuple[Measurement, dict[str, float]]:
-    """Train, and train again while the sampled accuracy is below the target, at most :data:`ROUNDS` times.
+    """Train for one round, and for another one while the sampled accuracy is below the target.
 
     Args:
-        train: trains one round of ``steps`` optimizer steps.
-        measure: the model as it is.
-        target: lowest and highest accuracy that is accepted.
-        advice: the end of the error's message.
+        train: trains for one round of ``steps`` optimizer steps.
+        measure: measures the model.
+        target: lowest and highest accuracy that are accepted.
+        steps: number of optimizer steps in a round, for the message.
+        advice: last sentence of the error message.
 
     Returns:
-        The last measurement; ``rounds`` and ``train_seconds`` for the card.
+        The last measurement, and ``rounds`` and ``train_seconds`` for the card.
 
     Raises:
-        TargetMissed: the accuracy is above the target, or still below it.
+        TargetMissed: the accuracy is above the target, or below it after :data:`ROUNDS` rounds.
     """
     low, high = target
     rounds, seconds = 0, 0.0
@@ -174,7 +183,15 @@ def respond(
     greedy: bool = False,
     batch_size: int = 512,
 ) -> list[str]:
-    """One response for each prompt (all of one length), sampled at temperature 1 or greedy, end token removed."""
+    """One response to each prompt, as text without the end token.
+
+    Args:
+        model, tokenizer: of ``recipes/arithmetic/model.py``.
+        prompts: all with the same number of tokens.
+        max_new_tokens: longest response.
+        greedy: take the most probable token instead of sampling at temperature 1.
+        batch_size: number of prompts that are sampled at once.
+    """
     texts = []
     for first in range(0, len(prompts), batch_size):
         ids = torch.tensor([encode_prompt(tokenizer, prompt) for prompt in prompts[first : first + batch_size]])
@@ -185,7 +202,7 @@ def respond(
 
 
 def summarise(texts: Sequence[str], graded: Sequence[Graded]) -> Measurement:
-    """The accuracies of graded responses, one a text."""
+    """The accuracies of graded responses; ``texts`` and ``graded`` have the same order."""
     met, good = {True: 0, False: 0}, {True: 0, False: 0}
     for one in graded:
         for k, correct in enumerate(one.lines):

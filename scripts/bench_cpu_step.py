@@ -1,10 +1,11 @@
-"""Seconds of a GPO training step on the CPU by phase, with verl's engine and with the CPU's own.
+"""Measures the seconds of a GPO training step on the CPU by phase, with verl's engine and with ``verl_gpo.cpu.engine``.
 
-    python scripts/bench_cpu_step.py --model smollm2 --data outputs/smollm2/leg_counting/data --out FILE
-    python scripts/bench_cpu_step.py --model arithmetic --data outputs/arithmetic/data --out FILE
+    python -m scripts.bench_cpu_step --model smollm2 --data outputs/smollm2/leg_counting/data --out FILE
+    python -m scripts.bench_cpu_step --model arithmetic --data outputs/arithmetic/data --out FILE
 
-Each arm is the recipe's own script with the same seed; the arms take turns, ``--repeats`` times. The first training
-step of a run is left out where there are others. A result is added to the file under the model's name.
+An arm is one of the two sides of the comparison: ``before`` with verl's engine, ``after`` with the CPU's. Both run the
+recipe's own script with the same seed, in turn, ``--repeats`` times. The first training step of a run is left out if it
+has others. The result is added to the file, under the name of the model.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from verl_gpo.cpu.detect import bfloat16_units, cores
 
 ROOT = Path(__file__).parents[1]
 
-#: By model: the recipe's script, and what makes its step the one of the comparison.
+#: Model -> the script of its recipe, and the environment and arguments of both arms.
 RECIPES = {
     "smollm2": ("recipes/smollm2/run.sh", {"PRESET": "fast"}, []),
     "arithmetic": ("recipes/arithmetic/run.sh", {"PRESET": "fast"}, ["algorithm.gpo.rows=matched"]),
 }
-#: Before: verl's engine, its padding, its recomputation of the forward pass, and log-probabilities computed again.
+#: Arm -> environment and arguments. ``before``: verl's engine, which pads rows, computes the forward pass twice and
+#: computes the log-probs again.
 ARMS = {
     "before": (
         {"VERL_GPO_CPU_ENGINE": "verl"},
@@ -48,7 +50,7 @@ PHASES = {
     "weights to the engine": "timing_s/update_weights",
     "step": "timing_s/step",
 }
-#: What shows that both arms do the same work at the same precision.
+#: Metrics that show that both arms do the same work with the same precision.
 OUTCOMES = (
     "gpo/reward/root",
     "gpo/tokens/root",
@@ -62,7 +64,15 @@ OUTCOMES = (
 
 
 def run(model: str, arm: str, data: Path, steps: int, log: Path) -> list[dict[str, float]]:
-    """Train, and return the metrics of each training step."""
+    """Train, and return the metrics of each training step.
+
+    Args:
+        model: a name of `RECIPES`.
+        arm: a name of `ARMS`.
+        data: folder that the recipe prepared.
+        steps: number of training steps.
+        log: file to which the output is appended.
+    """
     script, environment, settings = RECIPES[model]
     arm_environment, arm_settings = ARMS[arm]
     with tempfile.TemporaryDirectory() as folder:
@@ -79,12 +89,12 @@ def run(model: str, arm: str, data: Path, steps: int, log: Path) -> list[dict[st
 
 
 def load() -> float:
-    """Processes that waited for a core or had one, over the last minute."""
+    """The load of the machine: number of processes that ran or waited for a core, mean over the last minute."""
     return os.getloadavg()[0]
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Median seconds of a step by phase and arm, and the ratios of before to after."""
+    """Median seconds of a step by arm and phase, and the ratio of ``before`` to ``after`` of each phase."""
     seconds: dict[str, dict[str, float]] = {}
     for arm in ARMS:
         steps = [step for item in runs if item["arm"] == arm for step in item["steps"]]
@@ -94,6 +104,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any]) -> str:
+    """The result of :func:`summary` as text."""
     lines = [f"{'seconds of a step':<24}{'before':>10}{'after':>10}{'ratio':>8}"]
     for name in PHASES:
         before, after = (result["seconds"][arm][name] for arm in ARMS)
@@ -135,6 +146,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def machine() -> dict[str, Any]:
+    """The model of the processor, its number of cores, and its units for bfloat16."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {"cpu": names[0] if names else platform.processor(), "cores": cores(), "bfloat16": list(bfloat16_units())}

@@ -1,10 +1,11 @@
-"""How large the report is, and how long it takes to build and to open.
+"""Measures the size of the report page, and the seconds to build and to open it.
 
     python -m scripts.bench_report --out scripts/results/bench_report.json
 
-2,000 trajectories of the size that ``bench_traces.py`` writes, beside the arithmetic recipe's runs, in the Chromium
-that ``chromium.py`` finds. Opening ends: ``viewer`` when the first trajectory is shown with its curve, ``runs`` when
-their table stands, ``plots`` when the first is drawn. The best of several times.
+The page has 2,000 trajectories of the size that ``bench_traces.py`` writes, and the runs of the arithmetic recipe. It
+is opened in the Chromium that ``tests/chromium.py`` finds. The time to open ends for ``viewer`` when the first
+trajectory is shown with its curve, for ``runs`` when their table is there, and for ``plots`` when the first figure is
+drawn. The result is the smallest of several times.
 """
 
 from __future__ import annotations
@@ -25,12 +26,18 @@ from verl_gpo.report.runs import read_runs
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "recipes/arithmetic/results"
-#: Records that differ; a compressor sees 32 KB back, so that repeating them gains it nothing.
+#: Number of different records. They are repeated; the compression looks back 32 KB only, so it does not notice.
 DISTINCT = 100
 OPENED = {"viewer": ("#t=0", ".lane circle"), "runs": ("", "#run-table td"), "plots": ("", "[data-drawn]")}
 
 
 def seconds_to_open(browser: Browser, address: str, shown: str) -> float:
+    """Open a page, and return the seconds until an element is there.
+
+    Args:
+        address: of the page.
+        shown: CSS selector of the element.
+    """
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     started = time.perf_counter()
     page.goto(address, wait_until="commit")
@@ -63,7 +70,7 @@ def main() -> None:
     arguments = parser.parse_args()
     chromium = find()
     if chromium is None:
-        parser.error("no Chromium; get one by python -m tests.chromium")
+        parser.error("there is no Chromium: python -m tests.chromium fetches one")
     distinct = list(synthetic_records(min(DISTINCT, arguments.trajectories)))
     records = [distinct[i % len(distinct)] | {"uid": f"{i:08x}"} for i in range(arguments.trajectories)]
     runs = read_runs([str(RESULTS / "gpo"), str(RESULTS / "grpo")])

@@ -1,12 +1,12 @@
-"""The search at scale: the real scheduler and search under a simulated engine, in virtual time.
+"""Measures the search at scale: the real scheduler and search with a simulated engine, in virtual time.
 
     python -m scripts.bench_scheduler                      # 1,024 prompts x 8 roots on 16 replicas
     python -m scripts.bench_scheduler --replicas 8,64 --prompts 1024 --out scripts/results/bench_scheduler.json
 
 The engine is :mod:`scripts.bench_simulation`: continuous batching, a prefix cache, several replicas. Responses have
-lognormal lengths with a tail to 32,000 tokens, right answers are longer than wrong ones, and one response of the batch
-runs to the limit in lines of 11 tokens. All settings are compared in one run; the last line says how many bounds hold.
-Nothing here is a measurement of a GPU: the hardware's rates are assumptions, printed with the table.
+lognormal lengths of up to 32,000 tokens, right answers are longer than wrong ones, and one response of the batch
+repeats lines of 11 tokens up to the limit. All settings are compared in one run, and the last line says how many of the
+bounds hold. Nothing here is a measurement of a GPU: the rates of the hardware are assumptions, printed with the table.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from verl_gpo.core.types import Continuation, ScoredContinuation, Trajectory
 LENGTH = 32_000
 WORKERS = 8
 #: A newline ends a step. Other tokens do not matter.
-NEWLINE, WORD, RARE_WORD = 1, 2, 3
+NEWLINE, WORD = 1, 2
 STEP_TOKENS, LOOP_STEP_TOKENS = 60, 11
 MEDIAN_TOKENS, SPREAD = 1200, 0.7
 
-#: name -> settings of algorithm.gpo; None: plain rollouts.
+#: Name -> settings of algorithm.gpo; None for plain rollouts.
 SYSTEMS: dict[str, dict[str, Any] | None] = {
     "plain": None,
     "paper": {},
@@ -53,10 +53,17 @@ SYSTEMS: dict[str, dict[str, Any] | None] = {
 
 @dataclass
 class Problem:
-    """One prompt: how long its responses are, and the value of every state, which jumps once.
+    """One prompt: the length of its responses, and the value of every state, which changes once.
 
-    ``V(s)`` is ``before`` up to the jump, a share of the response's length, and ``after`` behind it. A right answer is
-    ``longer`` times as long as a wrong one, so that losing long answers gives wrong values.
+    A right answer is 1.6 times as long as a wrong one. A search that loses long answers would therefore estimate wrong
+    values.
+
+    Attributes:
+        number: of the prompt.
+        scale: length of its responses in tokens; single responses vary around it.
+        before, after: the value of states before and after the change.
+        jump: where the value changes, as a share of ``scale``.
+        loops: whether its first response repeats a line up to the limit.
     """
 
     number: int
@@ -67,6 +74,7 @@ class Problem:
     loops: bool = False
 
     def value(self, prefix_tokens: int) -> float:
+        """The value of a state."""
         return self.after if prefix_tokens >= self.jump * self.scale else self.before
 
     def answer(self, prefix_tokens: int, rng: random.Random) -> tuple[int, float]:
@@ -80,6 +88,7 @@ class Problem:
 
 
 def problems(count: int, seed: int) -> list[Problem]:
+    """Random prompts; the one in the middle of the list loops."""
     rng = random.Random(seed)
     made = [
         Problem(
@@ -102,6 +111,7 @@ class Policy:
         self._problem, self._cluster, self._name, self._count = problem, cluster, name, count
 
     async def root(self, number: int) -> Trajectory:
+        """Sample one root rollout."""
         rng = random.Random(f"{self._name}/root/{number}")
         tokens, reward = self._problem.answer(0, rng)
         step = STEP_TOKENS
@@ -137,7 +147,17 @@ def split(token_ids: Sequence[int], log_probs: Sequence[float] | None = None) ->
 
 @dataclass
 class Measured:
-    """The result of one system for a batch."""
+    """The result of one system for a batch.
+
+    Attributes:
+        seconds: of the whole step.
+        root_seconds: until the last root has ended.
+        tokens: all generated tokens; ``search_tokens`` are those of search and re-entry.
+        in_shadow: of those, the tokens generated while plain rollouts would still run.
+        occupancy: share of the places in the engines' batches that were used.
+        thinned: number of prompts whose steps were merged because of their cost.
+        searched: number of prompts that were searched.
+    """
 
     seconds: float = 0.0
     root_seconds: float = 0.0
@@ -147,9 +167,9 @@ class Measured:
     occupancy: float = 0.0
     thinned: int = 0
     searched: int = 0
-    #: Differences of estimated and true values, over the states that were sampled.
+    #: Estimated minus true value of each state that was sampled.
     bias: list[float] = field(default_factory=list)
-    #: prompt -> seconds of its search.
+    #: Prompt -> seconds of its search.
     waits: dict[int, float] = field(default_factory=dict)
 
 
@@ -168,9 +188,9 @@ def simulate(
     Args:
         settings: of GPO; None for plain rollouts.
         batch: the prompts.
-        replicas: of the engine.
-        hardware: of each.
-        n: rows of each prompt.
+        replicas: number of replicas of the engine.
+        hardware: of each replica.
+        n: number of rows of each prompt.
         budget: ``step_token_budget``.
         shadow: the time at which plain rollouts end.
         seed: of all random choices.
@@ -188,10 +208,10 @@ async def _step(settings, batch, replicas, hardware, n, budget, shadow, seed, me
     loop, cluster = asyncio.get_running_loop(), Cluster(replicas, hardware)
     config = None if settings is None else GPOConfig.from_mapping({**settings, "step_token_budget": budget})
     count = {"tokens": 0.0, "in_shadow": 0.0, "shadow": shadow, "last": 0.0}
-    engines, accounts = [], []
+    procedures, accounts = [], []
     for _ in range(WORKERS if config else 0):
         scheduler = Scheduler(max(1, config.max_in_flight * replicas // WORKERS))
-        engines.append(ReentryProcedure(config, split, LENGTH, scheduler))
+        procedures.append(ReentryProcedure(config, split, LENGTH, scheduler))
         accounts.append(Account(budget // WORKERS))
     reserved = config.reserved_rows if config else 0
 
@@ -204,7 +224,7 @@ async def _step(settings, batch, replicas, hardware, n, budget, shadow, seed, me
         if config is None:
             return
         began, worker = loop.time(), problem.number % WORKERS
-        result = await engines[worker].run(roots, policy, policy, name, accounts[worker])
+        result = await procedures[worker].run(roots, policy, policy, name, accounts[worker])
         measured.waits[problem.number] = loop.time() - began
         _note(problem, result, measured)
         if reserved and not any(reentry.rollouts for reentry in result.reentries):
@@ -228,7 +248,7 @@ def _note(problem: Problem, result: GroupResult, measured: Measured) -> None:
 
 
 def short_waits(settings: dict[str, Any], batch: Sequence[Problem], together: Measured, replicas, hardware) -> float:
-    """The longest wait of a short prompt beside the others, over its wait alone."""
+    """The largest ratio of the seconds that a short prompt takes in the batch to those that it takes alone."""
     short = sorted((p for p in batch if not p.loops), key=lambda problem: problem.scale)[: max(len(batch) // 20, 1)]
     ratios = []
     for problem in short[:20]:
@@ -239,10 +259,15 @@ def short_waits(settings: dict[str, Any], batch: Sequence[Problem], together: Me
 
 
 def memory_of_a_prompt(settings: dict[str, Any], tokens: int, steps: int) -> float:
-    """Peak MiB that search and re-entry of one prompt hold, for a response of a number of tokens and steps."""
+    """The largest memory in MiB that search and re-entry of one prompt need.
+
+    Args:
+        settings: of GPO.
+        tokens, steps: of each response.
+    """
 
     class Fresh:
-        """Answers like an engine behind Ray, with new Python objects."""
+        """Answers with new Python objects each time, as an engine that is called through Ray does."""
 
         async def sample(self, prefix, max_tokens, seed, lane=0):
             await asyncio.sleep(0)
@@ -255,20 +280,21 @@ def memory_of_a_prompt(settings: dict[str, Any], tokens: int, steps: int) -> flo
 
     step = tokens // steps
     roots = [Trajectory(tuple(range(k, k + tokens)), (-0.1,) * tokens, float(k % 2)) for k in range(8)]
-    engine = ReentryProcedure(
+    procedure = ReentryProcedure(
         GPOConfig.from_mapping({**settings, "cost_ceiling": 0}),
         lambda ids, _=None: list(range(step, tokens + 1, step)),
         tokens + 1,
     )
     tracemalloc.start()
     try:
-        asyncio.run(engine.run(roots, Fresh(), Fresh()))
+        asyncio.run(procedure.run(roots, Fresh(), Fresh()))
         return tracemalloc.get_traced_memory()[1] / 2**20
     finally:
         tracemalloc.stop()
 
 
 def rows(prompts: int, replicas: Sequence[int], hardware: Hardware, seed: int, console: Console) -> list[dict]:
+    """Simulate all systems for each number of replicas. Returns one row for each."""
     found = []
     for count in replicas:
         batch = problems(prompts, seed)
@@ -306,7 +332,7 @@ def rows(prompts: int, replicas: Sequence[int], hardware: Hardware, seed: int, c
 
 
 def bounds(found: Sequence[dict], memory: dict[str, float]) -> list[tuple[str, float, float]]:
-    """(what, measured, its bound) of everything that is bounded; the measured value has to be at most the bound."""
+    """Everything that has a bound: what it is, the measured value, and the largest value that is allowed."""
     listed = []
     for row in found:
         where = f"{row['system']}, {row['replicas']} replicas"
@@ -326,7 +352,9 @@ def bounds(found: Sequence[dict], memory: dict[str, float]) -> list[tuple[str, f
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--prompts", type=int, default=1024, help="prompts of the training step")
-    parser.add_argument("--replicas", default="16", help="replicas of the engine, several by commas")
+    parser.add_argument(
+        "--replicas", default="16", help="replicas of the engine; several numbers are separated by commas"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="write the rows to this JSON file")
     args = parser.parse_args()

@@ -1,11 +1,11 @@
-"""Measures how often each search strategy finds the critical step, and how many tokens it needs.
+"""Measures how often each search finds the critical step, and how many tokens it needs.
 
     python -m scripts.bench_search --out scripts/results/bench_search.json      # all sections, an hour on two cores
     python -m scripts.bench_search --page             # the tables of docs/search.md, from the committed result
 
-Sections: ``curves`` (simulated value curves), ``arithmetic`` (a trained model through vLLM; what is true is computed
-from the model's own probabilities), ``abstention`` and ``confidence``, ``learn_from``, ``engine`` and ``costly_engine``
-(prefix cache, throughput, the engine's own time). All strategies of a section search the same responses in one run.
+Sections: ``curves`` (simulated value curves), ``arithmetic`` (a trained model through vLLM, whose true values are
+computed from its own probabilities), ``abstention``, ``confidence``, ``learn_from``, ``engine`` and ``costly_engine``
+(prefix cache, throughput, CPU time of the search). All searches of a section are given the same responses.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from verl_gpo.core.learn import LEARN_FROM
 REPOSITORY = Path(__file__).resolve().parents[1]
 console = Console(highlight=False)
 JUMPS = ("one jump", "one jump and rest", "several jumps", "opposing jumps")
-#: Steps of a response (the answer line is one) -> the task's spec, and the budget and target of its model.
+#: Number of steps of a response, the answer line included -> the settings of the task, and the optimizer steps and the
+#: accepted accuracies of its model.
 TASKS = {
     9: (ArithmeticSpec(), None, (0.3, 0.6)),
     16: (ArithmeticSpec(15, 3, "random", 0.3), 1800, (0.2, 0.6)),
@@ -43,7 +44,14 @@ RESPONSE_TOKENS = 256
 
 
 def rows_of(settings: list[dict], cases: list[Case], repeats: int, **about) -> list[dict]:
-    """Measure settings on the same cases, and say so."""
+    """Measure several settings on the same cases, and print each result.
+
+    Args:
+        settings: of ``algorithm.gpo``.
+        cases: responses with their true values.
+        repeats: number of searches of each.
+        about: columns that all rows get.
+    """
     rows = []
     for chosen in settings:
         rows.append({**about, **measure(chosen, cases, repeats)})
@@ -53,19 +61,20 @@ def rows_of(settings: list[dict], cases: list[Case], repeats: int, **about) -> l
 
 
 def curves(args) -> list[dict]:
+    """Hit rate and tokens on simulated value curves of several kinds and lengths."""
     settings = ladder(("uniform", "bisection", "adaptive"), {})
     settings += [{"search": "uniform", "n_mc": n, "value_model": "curve"} for n in (4, 8)]
     return [
         row
         for steps in (4, 8, 16, 32, 64)
         for kind in JUMPS
-        # A search of a long response takes as long as many of short ones.
+        # Searches of long responses take longer, so there are fewer of them.
         for row in rows_of(settings, simulated_cases(kind, steps, args.cases * 32 // steps), 1, kind=kind, steps=steps)
     ]
 
 
 def abstention(args) -> list[dict]:
-    """How often no critical step is chosen if no step matters, at the thresholds of the preset ``fast``."""
+    """How often a search chooses no critical step if no step matters, with the thresholds of the preset ``fast``."""
     base = {key: PRESETS["fast"][key] for key in ("min_advantage", "min_confidence")}
     settings = [{**base, "search": "uniform", "n_mc": 8}, {**base, "search": "adaptive", "n_mc": 8}]
     settings += [{"preset": "fast"}, {"search": "uniform", "n_mc": 8}]
@@ -77,7 +86,7 @@ def abstention(args) -> list[dict]:
 
 
 def confidence(args) -> list[dict]:
-    """Stated against realized precision, over all kinds of jumps and lengths together."""
+    """Stated confidence and actual hit rate, over all kinds of jumps and lengths together."""
     cases = [c for k in JUMPS for steps in (8, 16, 32) for c in simulated_cases(k, steps, args.cases, seed=2)]
     settings = [
         {"search": "uniform", "n_mc": 4},
@@ -91,7 +100,7 @@ def confidence(args) -> list[dict]:
 
 
 def learn_from(args) -> list[dict]:
-    """The cost of each ``learn_from`` besides the search, and the bias of its group."""
+    """The tokens that each ``learn_from`` needs in addition to the search, and the bias of its group."""
     cases = simulated_cases("one jump and rest", 16, 2 * args.cases, seed=3)
     searches = [{"search": "uniform", "n_mc": 8}, {"search": "adaptive", "n_mc": 8}, {"search": "propose"}]
     settings = [{**s, "learn_from": way} for s in searches for way in LEARN_FROM]
@@ -99,7 +108,7 @@ def learn_from(args) -> list[dict]:
 
 
 def task_folder(args, steps: int) -> Path:
-    """Make the arithmetic task with a number of steps, or find it made."""
+    """The folder of the arithmetic task with a number of steps, which is made if it is not there."""
     from recipes.arithmetic.prepare import prepare
 
     spec, budget, target = TASKS[steps]
@@ -110,7 +119,7 @@ def task_folder(args, steps: int) -> Path:
 
 
 def vllm_prompts(folder: Path, engine):
-    """For each prompt of the test split: (sampler, scorer)."""
+    """A sampler and a scorer for each prompt of the test split."""
     from verl_gpo.inference.engine import VLLMSampler
     from verl_gpo.inference.task import FunctionScorer, load_reward, read_prompts
 
@@ -122,7 +131,7 @@ def vllm_prompts(folder: Path, engine):
 
 
 def collect_pools(args, steps: int) -> dict[str, list[PooledResponse]]:
-    """Responses of both outcomes with continuations at each state, from real vLLM; kept in the work folder."""
+    """Responses of both outcomes with continuations at each state, sampled with vLLM and kept in the work folder."""
     from verl_gpo.core.segment.steps import build_splitter
     from verl_gpo.inference.engine import VLLMEngine
 
@@ -134,7 +143,7 @@ def collect_pools(args, steps: int) -> dict[str, list[PooledResponse]]:
             prompts = vllm_prompts(folder, engine)
             splitter = build_splitter("newline", None, engine.decode, min_step_tokens=4)
             pools = {}
-            # A state costs as many tokens as there are steps behind it: fewer of the longest responses.
+            # Continuations of long responses take many tokens, so there are fewer of these responses.
             wanted = args.responses * 16 // max(16, steps)
             for outcome in ("solved", "failed"):
 
@@ -154,8 +163,11 @@ def collect_pools(args, steps: int) -> dict[str, list[PooledResponse]]:
 
 
 def arithmetic(args) -> list[dict]:
-    """Real responses, real continuations. Solved ones by ``argmax``: the gain that was hardest to get; failed ones by
-    ``argmin``: the first wrong line."""
+    """Hit rate and tokens on sampled responses with sampled continuations.
+
+    Solved responses are searched with the rule ``argmax``, for the step that gains most; failed ones with ``argmin``,
+    for the first wrong line.
+    """
     import pyarrow.parquet as pq
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -184,7 +196,7 @@ def arithmetic(args) -> list[dict]:
 
 
 def engine(args) -> list[dict]:
-    """Re-entry against plain rollouts at the same concurrency, on real vLLM."""
+    """Throughput of re-entry and of plain rollouts on vLLM, with the same number of requests in flight."""
     from scripts.bench_search_engine import compare
 
     folder = task_folder(args, 16)
@@ -192,7 +204,7 @@ def engine(args) -> list[dict]:
 
 
 def costly_engine(args) -> list[dict]:
-    """The same where a token costs more than a request: the same model, widened by zeros to 6 M parameters."""
+    """The same with a model of 6 M parameters (the same model, widened by zeros): a token costs more than a request."""
     from scripts.bench_search_engine import compare, costly
 
     folder = task_folder(args, 16)
@@ -205,16 +217,16 @@ SECTIONS = {f.__name__: f for f in (curves, abstention, confidence, learn_from, 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="JSON file; sections that it holds already are kept unless named")
+    parser.add_argument("--out", type=Path, help="JSON file; sections that it holds are kept, unless they are named")
     parser.add_argument(
         "--page", action="store_true", help=f"only write the tables of {RESULT.name} into docs/search.md"
     )
-    parser.add_argument("--sections", default="", help=f"of {', '.join(SECTIONS)}; default: those missing")
+    parser.add_argument("--sections", default="", help=f"of {', '.join(SECTIONS)}; default: those that are missing")
     parser.add_argument(
         "--cases",
         type=int,
         default=100,
-        help="simulated responses of each kind and length; more of short ones",
+        help="number of simulated responses of each kind and length; there are more of short ones",
     )
     parser.add_argument("--responses", type=int, default=40, help="arithmetic responses of each outcome and length")
     parser.add_argument("--draws", type=int, default=24, help="continuations at each of their states")
@@ -225,7 +237,7 @@ def main() -> int:
         write_page()
         return 0
     if not args.out:
-        parser.error("--out or --page is needed")
+        parser.error("--out or --page is required")
     result = json.loads(args.out.read_text()) if args.out.exists() else {}
     wanted = args.sections.split(",") if args.sections else [s for s in SECTIONS if s not in result]
     if unknown := set(wanted) - set(SECTIONS):

@@ -1,5 +1,8 @@
-"""Sections ``engine`` and ``costly_engine`` of ``bench_search.py``: re-entry on real vLLM against plain rollouts, as
-many in flight."""
+"""Sections ``engine`` and ``costly_engine`` of ``bench_search.py``: throughput of re-entry and of plain rollouts on
+vLLM.
+
+Both have the same number of requests in flight.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ from verl_gpo.core.types import Continuation, Tokens, Trajectory
 
 GROUP = 8
 IN_FLIGHT = 64
-#: Settings that are compared with plain rollouts: all of a prompt's requests at once, and in rounds.
+#: Settings that are compared with plain rollouts: the first sends all requests of a prompt at once, the others send
+#: them in rounds.
 SETTINGS = (
     {"search": "uniform", "n_mc": 4},
     {"search": "adaptive", "n_mc": 8, "learn_from": "reuse"},
@@ -27,10 +31,10 @@ SETTINGS = (
 
 @dataclass
 class Counted:
-    """A sampler that counts the tokens that its engine could have found in its prefix cache.
+    """A sampler that counts requests, tokens, seconds, and the tokens that its engine could find in its prefix cache.
 
-    Whole blocks are cached, and the last token of a context is always computed. All of a re-entry's context was
-    computed when its root was, so all whole blocks could be found.
+    The engine caches whole blocks, and always computes the last token of a context. The context of a re-entry rollout
+    was computed together with its root, so all whole blocks could be found.
     """
 
     sampler: object
@@ -53,10 +57,15 @@ class Counted:
 
 
 def costly(model: Path, out: Path, width: int) -> Path:
-    """The same model at the cost of a larger one: its MLPs are as wide as ``width``, and what was added is zero.
+    """The same model at the cost of a larger one: its MLPs are widened to ``width``, and the added weights are zero.
 
-    What it samples is the same, so the search has the same to find, but a token costs what it would cost a model of as
-    many parameters. A small model's time goes to what vLLM does for a request, whatever its length.
+    It samples the same text, so the search finds the same steps, but a token costs as much as in a model of that size.
+    A small model spends most of its time on what vLLM does for each request, whatever the length of the response.
+
+    Args:
+        model: folder of the small model.
+        out: folder for the large one.
+        width: of its MLPs.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -74,13 +83,15 @@ def costly(model: Path, out: Path, width: int) -> Path:
 
 
 async def compare(model: Path, read_prompts, response_tokens: int, count: int, proposed: int) -> list[dict]:
-    """Plain rollouts, then each setting on the groups that they gave, three times; the median of each counts.
+    """Measure plain rollouts, and then each setting on the groups that they gave. All of this three times.
 
     Args:
-        read_prompts: prompts, each a sampler and a scorer, of a vLLM engine.
-        count: prompts that are searched.
-        proposed: prompts for ``propose``. It draws one or two continuations a prompt on average, so few prompts leave
-            the engine half empty whatever it does.
+        model: folder of the model.
+        read_prompts: gets the engine, and returns a sampler and a scorer for each prompt.
+        response_tokens: longest response.
+        count: number of prompts that are searched.
+        proposed: number of prompts for ``propose``. It draws one or two continuations for a prompt on average, so it
+            needs more prompts to keep the engine busy.
     """
     from verl_gpo.inference.engine import VLLMEngine
 
@@ -89,7 +100,7 @@ async def compare(model: Path, read_prompts, response_tokens: int, count: int, p
     try:
         prompts = read_prompts(engine)[: max(count, proposed)]
         splitter = build_splitter("newline", None, engine.decode, min_step_tokens=4)
-        await _roots(prompts, response_tokens)  # warm
+        await _roots(prompts, response_tokens)  # the first requests are slower, so they are not measured
         rows = []
         for repeat in range(3):
             groups, plain = await _roots(prompts, response_tokens)
@@ -132,12 +143,12 @@ async def _roots(prompts, response_tokens: int) -> tuple[list[list[Trajectory]],
     return [list(group) for group in groups], _rates(counted, time.perf_counter() - started)
 
 
-async def _reenter(engine: ReentryProcedure, prompts, groups, block_size: int) -> dict:
+async def _reenter(procedure: ReentryProcedure, prompts, groups, block_size: int) -> dict:
     counted = [Counted(sampler, block_size) for sampler, _ in prompts]
     started = time.perf_counter()
     results = await asyncio.gather(
         *(
-            engine.run(group, sampler, scorer, str(number))
+            procedure.run(group, sampler, scorer, str(number))
             for number, (group, sampler, (_, scorer)) in enumerate(zip(groups, counted, prompts, strict=True))
         )
     )

@@ -1,4 +1,4 @@
-"""The tables of ``bench_search.py``'s result, as Markdown, and the page that shows them."""
+"""The result of ``bench_search.py`` as tables in Markdown, and the page that shows them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = dict
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULT = REPOSITORY / "scripts" / "results" / "bench_search.json"
 PAGE = REPOSITORY / "docs" / "search.md"
-#: Continuations a state of the paper's search that cheaper searches are compared with.
+#: Number of continuations at each state of the paper's search, with which cheaper searches are compared.
 BASELINE = 8
 
 
@@ -29,12 +29,12 @@ def page() -> str:
 
 
 def write_page() -> None:
-    """Write it, if it has changed."""
+    """Write the page, if it has changed."""
     print(f"{PAGE}: {'written' if write({PAGE: page()}) else 'is up to date'}")
 
 
 def markdown(result: dict) -> str:
-    """All tables of the sections that a result holds."""
+    """The tables of all sections that a result holds."""
     parts = []
     for section, (heading, reading, table) in TABLES.items():
         if section in result:
@@ -48,7 +48,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def groups(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
-    """Rows by what they searched."""
+    """The rows by the kind of the responses that were searched, and their number of steps."""
     found: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
         found.setdefault((row["kind"], row["steps"]), []).append(row)
@@ -56,7 +56,12 @@ def groups(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
 
 
 def of(rows: Sequence[Row], search: str, log_probs: bool = True, **settings: object) -> list[Row]:
-    """A strategy's rows, cheapest first; settings that are not named must be the ladder's."""
+    """The rows of one search, in the order of their tokens.
+
+    Args:
+        log_probs: whether the search had the log-probs of the responses.
+        settings: ``value_model``, if it is not the default.
+    """
     mine = [
         row
         for row in rows
@@ -68,10 +73,10 @@ def of(rows: Sequence[Row], search: str, log_probs: bool = True, **settings: obj
 
 
 def uniform_at(rows: Sequence[Row], tokens: float) -> float:
-    """Hit rate of the paper's search for these tokens: between two measured settings, by the line between them."""
+    """The hit rate of the paper's search for a number of tokens, interpolated between two measured settings."""
     ladder = of(rows, "uniform")
     if tokens <= ladder[0]["tokens"]:
-        # Fewer than one continuation a state: at best what one a state gives.
+        # With less than one continuation at each state it is at best what one continuation gives.
         return ladder[0]["hit_rate"]
     for cheap, expensive in zip(ladder, ladder[1:], strict=False):
         if tokens <= expensive["tokens"]:
@@ -81,12 +86,16 @@ def uniform_at(rows: Sequence[Row], tokens: float) -> float:
 
 
 def cheapest(rows: Sequence[Row], least: float) -> Row | None:
-    """The cheapest row that hits often enough."""
+    """The first row with a hit rate of at least ``least``, None if there is none."""
     return next((row for row in rows if row["hit_rate"] >= least), None)
 
 
 def equal_hits(rows: Sequence[Row], columns: dict[str, Callable[[Sequence[Row]], list[Row]]]) -> str:
-    """Tokens that a strategy needs for the hit rate of the paper's search less 2 points, as a share of its tokens."""
+    """The tokens that a search needs to come within 2 points of the paper's hit rate, as a share of its tokens.
+
+    Args:
+        columns: title of a column -> the function that picks its rows.
+    """
     table = []
     for (kind, steps), mine in groups(rows).items():
         base = next(row for row in of(mine, "uniform") if row["settings"]["n_mc"] == BASELINE)
@@ -99,7 +108,11 @@ def equal_hits(rows: Sequence[Row], columns: dict[str, Callable[[Sequence[Row]],
 
 
 def equal_tokens(rows: Sequence[Row], columns: dict[str, Callable[[Sequence[Row]], list[Row]]]) -> str:
-    """Each strategy's hit rate less that of the paper's search at the same tokens: least and most over its settings."""
+    """The hit rate of a search minus that of the paper's search for the same tokens: smallest and largest difference.
+
+    Args:
+        columns: title of a column -> the function that picks its rows.
+    """
     table = []
     for (kind, steps), mine in groups(rows).items():
         cells = []
@@ -129,7 +142,7 @@ def _arithmetic(rows: Sequence[Row]) -> str:
 
 
 def stated(rows: Sequence[Row]) -> str:
-    """Mean stated confidence and hit rate, of each strategy's settings together."""
+    """Mean stated confidence and mean hit rate of each search, over its settings."""
     table = []
     for (kind, steps), mine in groups(rows).items():
         cells = []
@@ -171,7 +184,7 @@ def _learn_from(rows: Sequence[Row]) -> str:
         search, spent = row["settings"]["search"], row["tokens"] + row["extra_tokens"]
         cells = (f"{spent / alone[search]:.2f}", f"{row['learnt_share']:.2f}", f"{row['bias']:+.3f}")
         table.append((search, row["settings"]["learn_from"], *cells, f"{row['hit_rate']:.2f}"))
-    head = ("search", "learn_from", "tokens / search alone", "share learnt from", "bias of the group", "hit rate")
+    head = ("search", "learn_from", "tokens / search alone", "share trained on", "bias of the group", "hit rate")
     return _table(head, table)
 
 
@@ -189,27 +202,27 @@ def _engine(rows: Sequence[Row]) -> str:
         rates += (middle("requests_per_second", ",.0f"), middle("in_flight", ".0f"), middle("cache_hits", ".1%"))
         table.append((setting, *rates, middle("cpu_share", ".1%"), middle("cpu_ms_a_prompt", ".1f")))
     head = ("", "prompts", "tokens / s", "/ plain", "requests / s", "in flight", "cache hits")
-    return _table((*head, "engine's own time", "ms a prompt"), table)
+    return _table((*head, "search's CPU time", "CPU ms a prompt"), table)
 
 
-#: section -> its heading, how its tables are to be read, and what makes them.
+#: Section -> its heading, an explanation of its tables, and the function that makes them.
 TABLES: dict[str, tuple[str, str, Callable[[Sequence[Row]], str]]] = {
     "curves": (
         "Simulated value curves",
-        "The first table is at equal hit rate: tokens as a share of those of the paper's search, for a hit rate within "
-        "2 points of its own or better (in brackets); `-` where no setting got there. The second is at equal tokens: "
-        "least and most over a strategy's settings.",
+        "The first table is at equal hit rate: the tokens of the cheapest setting whose hit rate (in brackets) is at "
+        "most 2 points below that of the paper's search, as a share of that search's tokens; `-` if there is none. The "
+        "second is at equal tokens: smallest and largest difference over the settings of a search.",
         _curves,
     ),
     "arithmetic": (
         "A model through vLLM",
-        "The arithmetic model; what is true is computed from its own probabilities. Of solved responses the step that "
-        "gains most is sought (`argmax`), of failed ones the first wrong line (`argmin`).",
+        "The arithmetic model, whose true values are computed from its own probabilities. In solved responses the step "
+        "that gains most is searched for (`argmax`), in failed ones the first wrong line (`argmin`).",
         _arithmetic,
     ),
     "abstention": (
         "Abstention",
-        "Share of responses that re-enter, and how many of those steps are critical in truth, over 16 steps.",
+        "Share of responses that re-enter, and the share of the chosen steps that are truly critical; 16 steps.",
         _abstention,
     ),
     "confidence": (
@@ -218,22 +231,21 @@ TABLES: dict[str, tuple[str, str, Callable[[Sequence[Row]], str]]] = {
         _confidence,
     ),
     "learn_from": (
-        "What is learnt from",
-        "One jump among smaller changes, 16 steps. The bias is the group's mean reward less the true value of the "
-        "reset state.",
+        "What is trained on",
+        "One jump among smaller changes, 16 steps. The bias is the mean reward of the group minus the true value of "
+        "the reset state.",
         _learn_from,
     ),
     "engine": (
-        "The real engine",
-        "Prompts of the arithmetic task, 16 steps. Plain rollouts and re-entry in turn, at the same concurrency on the "
-        "same vLLM, with at most 64 requests in flight. The engine's own time is the search's CPU time as a share of "
-        "the phase.",
+        "Throughput on vLLM",
+        "Prompts of the arithmetic task, 16 steps. Plain rollouts and re-entry take turns on the same vLLM, with at "
+        "most 64 requests in flight. The CPU time of the search is given as a share of the phase, and for a prompt.",
         _engine,
     ),
     "costly_engine": (
-        "The real engine where a token costs more than a request",
-        "As above, with the same model at the cost of 6 M parameters: its MLPs are widened by zeros, so that what it "
-        "samples is the same.",
+        "Throughput on vLLM, if a token costs more than a request",
+        "As above, with a model of 6 M parameters that samples the same text: the MLPs of the first model are widened "
+        "by zeros.",
         _engine,
     ),
 }

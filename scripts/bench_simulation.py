@@ -1,7 +1,7 @@
 """A rollout engine in virtual time, for ``bench_scheduler``: continuous batching, a prefix cache, several replicas.
 
-Seconds pass only when every coroutine waits (:class:`VirtualLoop`), so a training step of minutes is simulated in
-seconds, under the real scheduler and the real search.
+Time passes only while every coroutine waits (:class:`VirtualLoop`), so a training step of minutes is simulated in
+seconds, with the real scheduler and the real search.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 @dataclass(frozen=True)
 class Hardware:
-    """What one replica can do. The defaults are of the size of a 7B model on one data-centre GPU; they are assumptions.
+    """The speed of one replica. The defaults are assumptions, of the order of a 7B model on one data-centre GPU.
 
     Attributes:
-        token_seconds: of one decoding step, for a batch of one.
-        sequence_seconds: that each further sequence adds to a decoding step.
-        prefill_seconds: of one prompt token that is not in the prefix cache, in decoding steps' time of its sequence.
-        max_sequences: sequences in the batch; further ones wait in the order of their arrival.
+        token_seconds: seconds of one decoding step for a batch of one sequence.
+        sequence_seconds: seconds that each further sequence adds to a decoding step.
+        prefill_seconds: seconds for one prompt token that is not in the prefix cache.
+        max_sequences: largest number of sequences in the batch; further ones wait in the order of their arrival.
     """
 
     token_seconds: float = 0.0124
@@ -50,7 +50,8 @@ class Hardware:
 
 
 class Replica:
-    """One engine. Every sequence in the batch gets a token a decoding step; a step takes longer in a larger batch."""
+    """One engine. A decoding step gives one token to every sequence in the batch, and takes longer in a larger
+    batch."""
 
     def __init__(self, hardware: Hardware):
         self._hardware = hardware
@@ -62,7 +63,7 @@ class Replica:
         self._timer: asyncio.TimerHandle | None = None
         self._cached: dict[object, int] = {}
         self.load = 0
-        #: Sequence-seconds in the batch, and seconds in which the batch was not empty.
+        #: Seconds that sequences spent in the batch, summed over sequences; and seconds in which it was not empty.
         self.sequence_seconds = self.busy_seconds = 0.0
 
     def _step_seconds(self) -> float:
@@ -77,10 +78,12 @@ class Replica:
         self._at = now
 
     async def generate(self, key: object, context: int, tokens: int) -> int:
-        """Read ``context`` tokens and generate ``tokens``; returns how many of the context were in the cache.
+        """Generate tokens. Returns the number of context tokens that were in the prefix cache.
 
         Args:
-            key: what has the context's tokens: equal keys share their longest common context.
+            key: identifies the text of the context; requests with equal keys have the beginning of it in common.
+            context: number of tokens of prompt and prefix.
+            tokens: number of tokens to generate.
         """
         cached = min(self._cached.get(key, 0), context)
         self._cached[key] = max(self._cached.get(key, 0), context)
@@ -121,7 +124,7 @@ class Replica:
 
 
 class Cluster:
-    """Replicas behind a balancer: a sticky id stays where it began, on the replica that had least to do then."""
+    """Several replicas. The first request of a sticky id goes to the least busy replica, and later ones follow it."""
 
     def __init__(self, replicas: int, hardware: Hardware):
         self.replicas = [Replica(hardware) for _ in range(replicas)]
@@ -133,6 +136,6 @@ class Cluster:
         return await self._home[sticky].generate(key, context, tokens)
 
     def occupancy(self, seconds: float, hardware: Hardware) -> float:
-        """Share of the sequences that all batches could hold in ``seconds``."""
+        """The share of the places in all batches that were used in ``seconds``."""
         held = sum(replica.sequence_seconds for replica in self.replicas)
         return held / (seconds * hardware.max_sequences * len(self.replicas))

@@ -1,9 +1,9 @@
-"""Seconds from the start of the trainer process to "ready to fit", with Ray's workers forked and started one by one.
+"""Measures the seconds from the start of the trainer until it is ready to train.
 
     python -m scripts.bench_startup --data outputs/arithmetic/data --out scripts/results/bench_startup.json
 
-Runs one training step of the arithmetic recipe each way, one after the other, and prints both with their ratio.
-Files are in the page cache if the recipe has run before.
+Runs one training step of the arithmetic recipe twice: with Ray's workers forked from one process, and with each worker
+started by itself. Prints both times and their ratio. If the recipe has run before, its files are in the page cache.
 """
 
 import argparse
@@ -18,12 +18,12 @@ from rich.console import Console
 from verl_gpo.report import live
 
 ROOT = Path(__file__).parents[1]
-#: Any executable of one's own switches the forking off (verl_gpo/cpu/zygote.py).
+#: With any ``py_executable``, workers are not forked (verl_gpo/cpu/zygote.py).
 ARMS = {"forked": [], "started": [f"ray_kwargs.ray_init.runtime_env.py_executable={sys.executable}"]}
 
 
 def measure(name: str, overrides: list[str], data: Path) -> dict[str, float]:
-    """Run one training step and return the second at which each phase began."""
+    """Run one training step. Returns the second at which each phase began."""
     with tempfile.TemporaryDirectory() as folder:
         metrics = Path(folder) / "metrics.jsonl"
         os.environ.update(PYTHON=sys.executable, DATA_DIR=str(data), OUT_DIR=folder, VERL_FILE_LOGGER_PATH=str(metrics))

@@ -2,10 +2,11 @@
 
     python -m scripts.bench_traces --out scripts/results/bench_traces.json
 
-A record of 16 steps with 8 continuations at each of 8 states, every text 1,000 tokens long, decoded by a byte-level BPE
-tokenizer that is trained on this repository's own text and sampled from it by a Markov chain. A step is taken to last
-as long as it takes to sample the records' continuations, at a rate of tokens that the result states, with one worker
-that traces all prompts; a real step also optimizes and has several workers, so the share is an upper bound.
+A record has 16 steps and 8 continuations at each of 8 states, and every text has 1,000 tokens. The tokenizer
+(byte-level BPE) is trained on the text of this repository, and a Markov chain samples texts from it. A training step is
+assumed to last as long as it takes to sample the continuations of its records, at a rate of tokens that the result
+states, with one worker that traces all prompts. A real step also updates the weights, and has several workers, so the
+share is an upper bound.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ ROOTS = 8
 
 
 class Language:
-    """A tokenizer and texts of the length that is asked for."""
+    """A tokenizer, and random texts of any length."""
 
     def __init__(self, seed: int = 0, vocabulary: int = 4000):
         files = sorted([*ROOT.glob("verl_gpo/**/*.py"), *ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -60,18 +61,19 @@ class Language:
         self._starts = sorted(self._next)
 
     def text(self, length: int) -> tuple[int, ...]:
-        """Token ids, each drawn from those that follow the one before it in the corpus."""
+        """Token ids. Each is drawn from those that follow the one before it in the corpus."""
         ids = [self._rng.choice(self._starts)]
         while len(ids) < length:
             ids.append(self._rng.choice(self._next[ids[-1]] or self._starts))
         return tuple(ids)
 
     def decode(self, ids: list[int]) -> str:
+        """The text of token ids."""
         return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
 
 def prompt(language: Language, rng: random.Random) -> tuple[list[Trajectory], GroupResult]:
-    """The roots of one prompt and the result that the procedure would return for them."""
+    """The roots of one prompt, and the result that the procedure would return for them."""
     roots = [Trajectory(language.text(TOKENS), None, float(rng.random() < 0.5)) for _ in range(ROOTS)]
     ends = tuple(TOKENS * (k + 1) // STEPS for k in range(STEPS))
     values = [group_value([root.reward for root in roots]), *[UNKNOWN] * (STEPS - 1), observed_value(roots[0].reward)]
@@ -90,7 +92,13 @@ def prompt(language: Language, rng: random.Random) -> tuple[list[Trajectory], Gr
 
 
 def synthetic_records(count: int, seed: int = 0, language: Language | None = None) -> Iterator[dict]:
-    """Records of this size, of eight prompts a training step."""
+    """Records of this size, eight for each training step.
+
+    Args:
+        count: number of records.
+        seed: of the texts.
+        language: that they are made of; None for a new one.
+    """
     language, rng = language or Language(seed), random.Random(seed)
     for number in range(count):
         roots, result = prompt(language, rng)
@@ -100,7 +108,7 @@ def synthetic_records(count: int, seed: int = 0, language: Language | None = Non
 
 
 def best(function: Callable[[], object], repeats: int = 5) -> float:
-    """Least CPU seconds of several calls: other work on the machine only ever adds."""
+    """The smallest CPU seconds of several calls, since other work on the machine can only add to them."""
     seconds = []
     for _ in range(repeats):
         started = time.thread_time()

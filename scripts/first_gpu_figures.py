@@ -33,15 +33,15 @@ _SAMPLING = ("states", "rollout")
 
 
 def figures(out: Path, phases: Mapping[str, Mapping]) -> dict[str, Any]:
-    """Everything that ``scripts/first_gpu_run.py`` is run for.
+    """The figures that ``scripts/first_gpu_run.py`` writes.
 
     Args:
-        out: its folder, with ``doctor.json``, ``plan.json``, ``gpu-memory`` and the runs' metrics, as far as it came.
-        phases: seconds and status of each phase.
+        out: its folder, with ``doctor.json``, ``plan.json``, ``gpu-memory`` and the metrics of the runs. Files of
+            phases that did not run are missing.
+        phases: seconds and exit status of each phase.
 
-    Returns:
-        Versions, seconds, tokens a second, agreement of rollout engine and actor, memory in GiB. A figure that was not
-        measured is None, or its block is empty.
+    Returns: Versions, seconds, tokens per second, agreement of rollout engine and actor, memory in GiB. A figure that
+        was not measured is None, or its block is empty.
     """
     doctor, plan = _read(out / "doctor.json"), _read(out / "plan.json")
     return {
@@ -55,9 +55,16 @@ def figures(out: Path, phases: Mapping[str, Mapping]) -> dict[str, Any]:
 
 
 def run_figures(path: Path) -> dict[str, Any]:
-    """Of the steps behind the first, which compiles kernels and fills caches; of that one, if it is alone.
+    """The figures of one run, over its training steps without the first, which compiles kernels and fills caches.
 
-    Seconds are means of a training step; tokens are those generated; the agreement is the last step's, behind updates.
+    If there is only one step, it is used. Seconds are means over training steps, tokens are generated tokens, and the
+    agreement of rollout engine and actor is that of the last step, after updates.
+
+    Args:
+        path: the run's ``metrics.jsonl``.
+
+    Returns:
+        {} if the file is not there or holds no training step.
     """
     steps = [json.loads(line)["data"] for line in path.read_text().splitlines()] if path.is_file() else []
     steps = [step for step in steps if PHASES["step"] in step]
@@ -82,7 +89,7 @@ def run_figures(path: Path) -> dict[str, Any]:
 
 
 def memory(out: Path, plan: Mapping[str, float]) -> dict[str, float | None]:
-    """What the plan estimated, what the actor's process came to, and what the whole GPU came to."""
+    """Memory in GiB: what the plan estimated, the peak of the actor's process, and the peak of the whole GPU."""
     peaks = [
         json.loads(line)["data"].get("actor/perf/max_memory_allocated_gb")
         for method in ("gpo", "plain")
@@ -100,7 +107,7 @@ def memory(out: Path, plan: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A JSON file, empty where it is not there or not whole."""
+    """The content of a JSON file; {} if it is missing or incomplete."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):

@@ -1,6 +1,6 @@
-"""The doctor, the smallest recipe with GPO and its plain twin, within a time limit; and their figures in one file.
+"""Runs the doctor, and the smallest recipe with GPO and as its plain twin, within a time limit; writes their figures.
 
-Started by ``scripts/first_gpu_run.sh``, which has the environment and says what is needed.
+``scripts/first_gpu_run.sh`` makes the environment and starts this.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Phases:
 
     Attributes:
         limit: seconds for all of them.
-        spent: seconds that were gone before.
-        taken: ``{phase: {"seconds": ..., "status": ...}}``; status None where the time was up.
+        spent: seconds that were used before the first one.
+        taken: ``{phase: {"seconds": ..., "status": ...}}``; the status is None if the time was up.
     """
 
     limit: float
@@ -41,10 +41,21 @@ class Phases:
     _start: float = field(default_factory=time.monotonic)
 
     def left(self) -> float:
+        """Seconds that are left; below 0 if the time is up."""
         return self.limit - self.spent - (time.monotonic() - self._start)
 
     def run(self, name: str, command: Sequence[str], output: Path | None = None, **environment: str) -> bool:
-        """Run a command until it or the time ends, its output to a file if one is named. Whether it ended well."""
+        """Run a command, and end it with its child processes if the time is up.
+
+        Args:
+            name: of the phase.
+            command: with its arguments.
+            output: file for its standard output; None to print it.
+            environment: variables that are added to this process's.
+
+        Returns:
+            Whether the exit status is 0.
+        """
         left, start = self.left(), time.monotonic()
         print(f"\n==> {name} ({max(0, left):.0f} s left)", flush=True)
         status = _run(command, left, output, environment) if left > 1 else None
@@ -68,19 +79,19 @@ def _run(command: Sequence[str], limit: float, output: Path | None, environment:
         except subprocess.TimeoutExpired:
             return None
         finally:
-            if process.poll() is None:  # with all that it started
+            if process.poll() is None:  # the group has its child processes too
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
 
 def settings(args: argparse.Namespace) -> list[str]:
-    """verl's arguments that both runs get."""
+    """The arguments of verl that both runs get."""
     given = [
         "data.train_batch_size=32",
         "actor_rollout_ref.actor.ppo_mini_batch_size=32",
         "actor_rollout_ref.rollout.agent.num_workers=2",
         "reward.num_workers=2",
-        # A machine with one GPU may have few CPUs, and verl would wait for more for ever (verl #7656).
+        # A machine with one GPU may have few CPUs, and verl would wait forever for more of them (verl #7656).
         "transfer_queue.backend.SimpleStorage.num_data_storage_units=1",
         f"trainer.total_training_steps={args.steps}",
         "trainer.val_before_train=false",
@@ -97,7 +108,7 @@ def settings(args: argparse.Namespace) -> list[str]:
 
 
 def _gpu_gib() -> float | None:
-    """Memory of the first GPU, for the plan; None where there is none."""
+    """Memory of the first GPU in GiB, for the plan; None without a GPU."""
     query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     try:
         lines = subprocess.run(query, capture_output=True, text=True, timeout=30).stdout.split()
@@ -107,7 +118,7 @@ def _gpu_gib() -> float | None:
 
 
 def plan_command(args: argparse.Namespace) -> tuple[list[str], dict[str, str]]:
-    """The plan of the run with GPO: command and environment."""
+    """Command and environment of the plan of the run with GPO."""
     if not args.toy:
         return ["bash", "recipes/math/run.sh", *settings(args)], {**_recipe(args), "DRY_RUN": "1"}
     data = Path(_recipe(args)["DATA_DIR"])
@@ -118,7 +129,7 @@ def plan_command(args: argparse.Namespace) -> tuple[list[str], dict[str, str]]:
 
 
 def train_command(args: argparse.Namespace, method: str) -> tuple[list[str], dict[str, str]]:
-    """A training: command and environment."""
+    """Command and environment of a training; ``method`` is ``gpo`` or ``plain``."""
     script = "recipes/arithmetic/run.sh" if args.toy else "recipes/math/run.sh"
     out = args.out / method
     live = ["-m", "verl_gpo.report.live", "--log", f"{out}/train.log", "--metrics", f"{out}/metrics.jsonl"]
@@ -130,7 +141,7 @@ def train_command(args: argparse.Namespace, method: str) -> tuple[list[str], dic
 
 
 def _recipe(args: argparse.Namespace) -> dict[str, str]:
-    """What the recipe's script reads."""
+    """The variables that the recipe's script reads."""
     shared = {"PYTHON": sys.executable, "N_GPUS": "1", "HF_HUB_OFFLINE": "1"}
     if args.toy:
         return {**shared, "DATA_DIR": str(ROOT / "outputs" / "arithmetic" / "data")}
@@ -140,7 +151,7 @@ def _recipe(args: argparse.Namespace) -> dict[str, str]:
 
 
 def missing(args: argparse.Namespace) -> str | None:
-    """What is missing for the run, in one line."""
+    """What is missing for the run, in one line; None if nothing is."""
     if args.toy or args.dry_run:
         return None
     if not args.folder:
@@ -155,12 +166,18 @@ def missing(args: argparse.Namespace) -> str | None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bash scripts/first_gpu_run.sh", description=__doc__.partition("\n")[0])
-    parser.add_argument("--folder", type=lambda text: Path(text).absolute() if text else None, help="see the script")
+    parser.add_argument(
+        "--folder",
+        type=lambda text: Path(text).absolute() if text else None,
+        help="folder with model, data and wheels; see the script",
+    )
     parser.add_argument("--out", type=lambda text: Path(text).absolute(), default=ROOT / "outputs" / "first_gpu_run")
     parser.add_argument("--steps", type=int, default=3, help="training steps of each run")
-    parser.add_argument("--limit", type=float, default=600, help="seconds after which the running command is ended")
-    parser.add_argument("--spent", type=float, default=0, help="seconds of them that the installation took")
-    parser.add_argument("--toy", action="store_true", help="the arithmetic task: no FOLDER, and no GPU, is needed")
+    parser.add_argument("--limit", type=float, default=600, help="seconds after which everything is ended")
+    parser.add_argument("--spent", type=float, default=0, help="seconds of the limit that the installation took")
+    parser.add_argument(
+        "--toy", action="store_true", help="train the arithmetic task, which needs no FOLDER and no GPU"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print what would be started, and the plan")
     return parser
 
@@ -209,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _watch_memory(path: Path) -> subprocess.Popen | None:
-    """MiB in use on each GPU, once a second, to a file: verl's own figure is the actor's process alone."""
+    """Write the memory in use on each GPU to a file, in MiB, once a second. verl reports that of the actor only."""
     query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "--loop=1"]
     try:
         with path.open("wb") as file:

@@ -1,4 +1,4 @@
-"""The byte-level tokenizer and the small Qwen2 model of the arithmetic task, both built from nothing."""
+"""The byte-level tokenizer of the arithmetic task, and a small Qwen2 model with random weights."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 ROPE_THETA = 100.0
-HEAD_SIZE = 32  # the smallest that vLLM's CPU attention takes
+HEAD_SIZE = 32  # the smallest size that vLLM supports on the CPU
 PAD, END = "<|endoftext|>", "<|im_end|>"
 
-# A user turn ends with the newline that also ends every response line, so the first line follows the start value as
-# each later line follows the value before it. The end token followed by a newline after an assistant turn is what
-# verl's Qwen boundary handling assumes.
+# A user turn ends with a newline, as every line of a response does, so that the first line follows the start value in
+# the same way as each later line follows the value before it. verl assumes for Qwen that an assistant turn ends with
+# the end token and a newline.
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message['content'] }}"
     "{% if message['role'] == 'assistant' %}{{ '<|im_end|>' }}{% endif %}{{ '\n' }}{% endfor %}"
@@ -20,11 +20,12 @@ CHAT_TEMPLATE = (
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer with one token a byte (ids 0..255, in byte order) and two special tokens, no merges.
+    """A tokenizer with one token for each byte (ids 0 to 255, in the order of bytes) and two special tokens.
 
-    Any text round-trips, a newline is one token, and text cut at any place tokenizes to the same ids as in the whole.
+    Any text survives encoding and decoding. There are no merges, so a part of a text has the same token ids as in the
+    whole text, and a newline is one token.
     """
-    # Byte-level BPE writes each byte as one printable character; sorting by the byte keeps ids readable.
+    # Byte-level BPE writes each byte as one printable character. With ids in the order of bytes they can be read.
     vocab = {character: byte for byte, character in enumerate(_byte_characters())}
     core = Tokenizer(models.BPE(vocab=vocab, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -42,14 +43,14 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def _byte_characters() -> list[str]:
-    """The character that byte-level BPE uses for each byte value: itself where printable, else one above 255."""
+    """The character that byte-level BPE uses for each byte: the byte itself if it is printable, else one above 255."""
     printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
     shifted = iter(range(256, 512))
     return [chr(byte) if byte in printable else chr(next(shifted)) for byte in range(256)]
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerFast, prompt: str) -> list[int]:
-    """Token ids that the model sees before its response: the chat template's rendering."""
+    """The token ids before the response: the prompt in the chat template."""
     messages = [{"role": "user", "content": prompt}]
     return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
 
@@ -61,15 +62,17 @@ def build_model(
     n_layers: int = 2,
     distances: tuple[int, ...] = (),
 ) -> Qwen2ForCausalLM:
-    """An untrained float32 model; seed torch before for the same weights.
+    """An untrained model in float32. Its weights depend on torch's global random state.
 
     Args:
-        hidden_size: a multiple of 32 (the head size).
-        distances: for each of the first heads of the first layer, the number of tokens back where it starts out
-            looking. The weights stay free: this only chooses where training begins.
+        tokenizer: of :func:`build_tokenizer`.
+        hidden_size: a multiple of 32, the size of a head.
+        n_layers: number of layers.
+        distances: for each of the first heads of the first layer, how many tokens back its attention points at the
+            start. This only chooses where the training begins: all weights are trained.
 
     Raises:
-        ValueError: for a hidden size that is no positive multiple of 32 or for more distances than heads.
+        ValueError: the hidden size is not a positive multiple of 32, or there are more distances than heads.
     """
     if hidden_size <= 0 or hidden_size % HEAD_SIZE:
         raise ValueError(f"hidden_size={hidden_size} is not allowed: it must be a positive multiple of {HEAD_SIZE}")
@@ -84,7 +87,7 @@ def build_model(
         num_attention_heads=heads,
         num_key_value_heads=heads,
         max_position_embeddings=1024,
-        # Contexts are of a few hundred tokens: a small base gives most of a head to short, sharp distances.
+        # Contexts have a few hundred tokens. With a small base, most of a head can tell short distances apart.
         rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
         tie_word_embeddings=True,
         bos_token_id=None,
@@ -101,10 +104,10 @@ def build_model(
 
 @torch.no_grad()
 def _look_back(model: Qwen2ForCausalLM, distances: tuple[int, ...], strength: float = 5.0) -> None:
-    """Set query and key biases of the first layer so that head ``h`` attends ``distances[h]`` tokens back.
+    """Set the biases of query and key in the first layer so that head ``h`` attends to ``distances[h]`` tokens back.
 
-    Rotary embedding turns a constant key and a query turned back by ``distance`` into a score that depends on the
-    distance only, with its maximum there.
+    The key is constant, and the query is the same vector rotated back by ``distance`` positions. With rotary embedding
+    their product then depends on the distance of the two tokens only, and is largest at ``distance``.
     """
     half = HEAD_SIZE // 2
     frequencies = ROPE_THETA ** (-torch.arange(half, dtype=torch.float32) / half)

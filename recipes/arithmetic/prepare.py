@@ -1,9 +1,9 @@
-"""Make the arithmetic task ready to train on: problems in verl's parquet schema and a model supervised from scratch.
+"""Prepare the arithmetic task: problems in verl's parquet schema, and a small model that is supervised on them.
 
     python -m recipes.arithmetic.prepare --out ~/data/arithmetic
 
-writes ``train.parquet``, ``test.parquet``, ``model/`` (a Hugging Face folder) and ``card.json`` (what was made and
-how well it does). The same call again finds them and returns at once.
+writes ``train.parquet``, ``test.parquet``, ``model/`` (a Hugging Face folder) and ``card.json`` (the settings, and the
+accuracies of the model). The same call again finds them and returns at once.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from verl_gpo.data.write import new_folder
 DATA_SOURCE = "verl_gpo/arithmetic"
 SUPERVISED_PROBLEMS = 6000
 MEASURED_RESPONSES = 1024
-# Part of the cache key: raise it when the problems, the model or the supervision change.
+# Part of the settings on the card. Raise it after a change of the problems, the model or the supervision.
 FORMAT_VERSION = 1
 
 
 def row(problem: Problem, split: str, index: int) -> dict:
-    """One problem in verl's schema; ``extra_info`` also tells where the hard steps are."""
+    """One problem in verl's schema. ``extra_info["hard_steps"]`` has the numbers of the hard steps."""
     return {
         "data_source": DATA_SOURCE,
         "prompt": [{"role": "user", "content": problem.prompt}],
@@ -41,6 +41,7 @@ def row(problem: Problem, split: str, index: int) -> dict:
 
 
 def write_parquet(problems: list[Problem], split: str, path: Path) -> None:
+    """Write problems in verl's schema; ``split`` is the column of that name."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -52,7 +53,7 @@ def write_parquet(problems: list[Problem], split: str, path: Path) -> None:
             ("prompt", pa.list_(item)),
             ("ability", pa.string()),
             ("reward_model", pa.struct([("style", pa.string()), ("ground_truth", pa.string())])),
-            # Named types: inferred ones would be null for a task without hard steps.
+            # The types are given, since the inferred one would be null for a task without hard steps.
             ("extra_info", pa.struct([*extra, ("n_steps", pa.int64()), ("question", pa.string())])),
         ]
     )
@@ -71,21 +72,26 @@ def prepare(
     force: bool = False,
     progress: bool = True,
 ) -> tuple[dict, bool]:
-    """Write the folder, or find it written.
+    """Write the folder, unless it holds the result of the same settings already.
 
     Args:
-        train, test: number of problems for training and of held-out problems.
-        target: lowest and highest sampled accuracy (temperature 1) that is accepted.
-        steps: optimizer steps of a round of the supervision, None for the default.
-        force: make it anew, and replace a folder made with other settings.
+        out: the folder.
+        spec: length and difficulty of the problems.
+        train, test: number of problems for training, and of held-out problems.
+        seed: of problems and weights.
+        target: lowest and highest sampled accuracy (temperature 1) that are accepted.
+        steps: number of optimizer steps in a round of the supervision; None for the default.
+        force: write it again even if it is there, or was made with other settings.
+        progress: show a progress bar.
 
     Returns:
-        The card and whether it came from the cache.
+        The card, and whether the folder was there already.
 
     Raises:
-        ValueError: for a setting out of its range, or a target that the spec's root success cannot meet.
-        FileExistsError: if ``out`` holds anything else than the result of the same request.
-        TargetMissed: if the accuracy is outside the target when the budget is spent. Nothing is written then.
+        ValueError: a setting is out of its range, or the share of right solutions in the supervised data is outside of
+            the target.
+        FileExistsError: ``out`` holds something else than the result of the same settings.
+        TargetMissed: the accuracy of the model is outside of the target. Nothing is written then.
     """
     check_sizes(train, test, target)
     low, high = target
@@ -105,7 +111,7 @@ def prepare(
 
 
 def _make(folder: Path, spec: ArithmeticSpec, request: dict, progress: bool) -> dict:
-    # Imported here: a cache hit and --help need neither torch nor transformers, which take seconds to load.
+    # Imported here, since torch and transformers take seconds to load, and a folder that is there needs neither.
     from recipes.arithmetic import warmstart
     from recipes.supervision import until_good_enough
 
@@ -139,18 +145,22 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--n-steps", type=int, default=default.n_steps, help="operations in a problem")
-    parser.add_argument("--n-hard", type=int, default=default.n_hard, help="how many of them are hard")
-    parser.add_argument("--hard-place", choices=HARD_PLACES, default=default.hard_place, help="where they sit")
-    parser.add_argument("--slip", type=float, default=default.slip, help="how often the data get a hard step wrong")
+    parser.add_argument("--n-hard", type=int, default=default.n_hard, help="number of hard ones among them")
+    parser.add_argument("--hard-place", choices=HARD_PLACES, default=default.hard_place, help="where the hard ones are")
+    parser.add_argument(
+        "--slip", type=float, default=default.slip, help="probability that a supervised solution gets a hard step wrong"
+    )
     parser.add_argument("--digits", type=int, default=default.digits, help="digits of a value")
-    parser.add_argument("--n-signs", type=int, default=default.n_signs, help="different signs of hard operations")
+    parser.add_argument(
+        "--n-signs", type=int, default=default.n_signs, help="number of different signs for hard operations"
+    )
     parser.add_argument("--train", type=int, default=2048, help="problems in train.parquet")
     parser.add_argument("--eval", type=int, default=256, help="held-out problems in test.parquet")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=None, help="optimizer steps of a round (None: the default)")
     parser.add_argument("--target-low", type=float, default=0.3, help="lowest sampled accuracy accepted")
     parser.add_argument("--target-high", type=float, default=0.6, help="highest sampled accuracy accepted")
-    parser.add_argument("--force", action="store_true", help="make it anew even if it is there")
+    parser.add_argument("--force", action="store_true", help="make it again even if it is there")
     return parser.parse_args(argv)
 
 

@@ -1,6 +1,6 @@
-"""Rule reward of the arithmetic task: is the last answer line right?
+"""Rule reward of the arithmetic task: whether the last answer line is right.
 
-verl loads this file by its path, so it imports nothing from its own folder.
+verl loads this file by its path, and not as a part of a package, so it imports nothing from its folder.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ _END = "<|im_end|>"
 
 
 def extract_answer(solution_str: str) -> str | None:
-    """The digits of the last line that starts with ``=``; None if there is no such line or it is malformed.
+    """The digits of the last line that starts with ``=``; None if there is no such line, or if it is malformed.
 
-    A malformed last answer is not replaced by an earlier one, so writing several answers is never rewarded for a guess.
+    An earlier answer never replaces a malformed last one, so writing several answers does not help a guess.
+
+    >>> extract_answer("a+585\\n= 585"), extract_answer("= 585\\n= ?")
+    ('585', None)
     """
     lines = [line.strip() for line in solution_str.replace(_END, "").split("\n")]
     answers = [line for line in lines if line.startswith("=")]
@@ -26,11 +29,16 @@ def extract_answer(solution_str: str) -> str | None:
 def compute_score(
     data_source: str, solution_str: str, ground_truth: str, extra_info: dict | None = None, **kwargs: Any
 ) -> dict[str, float]:
-    """Score of one response.
+    """Score one response.
+
+    Args:
+        data_source: not read.
+        solution_str: the decoded response; any text, also an empty or a truncated one.
+        ground_truth: the digits of the right answer.
+        extra_info, kwargs: not read.
 
     Returns:
-        ``{"score": 1.0, "acc": 1.0}`` if the answer equals ``ground_truth`` digit for digit, else both 0.0. Any string
-        is accepted, the empty one and truncated ones included.
+        ``{"score": 1.0, "acc": 1.0}`` if the answer equals ``ground_truth`` digit for digit, else both are 0.0.
     """
     right = float(extract_answer(solution_str) == str(ground_truth))
     return {"score": right, "acc": right}

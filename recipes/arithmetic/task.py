@@ -1,18 +1,18 @@
-"""Procedural multi-step arithmetic with a known hard kind of step.
+"""Generated problems of arithmetic in several steps, of which one kind is hard.
 
-A problem is a chain of digit-wise operations modulo 10 on a number of ``digits`` digits. Easy steps add an operand,
-hard steps multiply by an operand whose digits are units modulo 10 (3, 7 or 9). Both are bijections on the state space,
-so no value absorbs the chain and a wrong value stays wrong unless a second error undoes it; the generator draws
-operands for which the modelled slips never undo each other, so the values below are exact and not approximate.
+A problem is a chain of operations on a number of ``digits`` digits, each digit by itself, modulo 10. An easy step adds
+an operand. A hard step multiplies by an operand whose digits are 3, 7 or 9. Both map the numbers one to one, so a wrong
+value stays wrong, unless a second error happens to undo the first one. The generator draws operands with which slips
+never undo each other, so the state values of :func:`true_values` are exact.
 
-The slip of a hard step is to misread its sign and add the operand. With ``m`` in {3, 7, 9} the equation
-``s * m = s + m (mod 10)`` has no solution, so a slip is wrong in every digit.
+A *slip* in a hard step is to read its sign as the other one, and to add the operand. With ``m`` in {3, 7, 9} the
+equation ``s * m = s + m (mod 10)`` has no solution, so a slip makes every digit wrong.
 
-With one sign a single skill is to be learnt, to multiply where it is written. With ``n_signs`` of them each is a skill
-of its own: every second one means to add, and the slip there is to multiply; and a line reports what was done by one of
-two letters that are this sign's alone. So what is learnt of one sign says next to nothing of another.
+With one sign for hard steps there is one skill to learn: to multiply if the sign says so. With ``n_signs`` of them,
+each sign is a skill of its own. Every second sign means to add, and the slip there is to multiply. A line reports what
+was done by one of two letters that belong to this sign only, so learning one sign says almost nothing about another.
 
-Pure standard library: the reward, the data preparation and the tests all import it without torch.
+The file needs the standard library only, so that the reward, the preparation and the tests import it without torch.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ LABELS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 HARD_PLACES = ("early", "late", "spread", "random")
 SPLITS = ("train", "eval")
 SIGNS = ("+", "*")
-# The sign of hard steps where there is one for all, and the signs where there are several.
+# The sign of hard steps if there is one for all of them, and the signs if there are several.
 HARD_SIGN, HARD_SIGNS = "*", "!#$%&?@^~<>|:"
-# What a line reports of a hard step: (multiplied, added).
+# Sign of a hard step -> the letter with which a line reports that it multiplied, and that it added.
 MARKS = {HARD_SIGN: ("*", "+")} | dict(zip(HARD_SIGNS, zip("ACEGIKMOQSUWY", "BDFHJLNPRTVXZ", strict=True), strict=True))
 HARD_DIGITS = (3, 7, 9)
-# One problem in eight belongs to the eval split, decided by a hash of its prompt: disjoint whatever the seeds are.
+# One problem out of eight belongs to the eval split. A hash of the prompt decides, so no seed mixes the splits.
 EVAL_SHARE = 8
-# Draws in a row without a new problem after which a spec counts as exhausted.
+# Number of draws without a new problem after which there are assumed to be no more.
 PATIENCE = 20_000
 
 State = tuple[int, ...]
@@ -55,17 +55,17 @@ class ArithmeticSpec:
     """Length and difficulty of the problems.
 
     Args:
-        n_steps: operations in a problem, 1 to 52 (one letter labels each).
-        n_hard: how many of them are hard, 0 to ``min(n_steps, 8)``. More than 8 would leave the generator no operands
-            for which slips can never cancel out.
-        hard_place: where the hard steps sit: ``early``, ``late``, ``spread`` (evenly) or ``random`` (per problem).
-        slip: probability in [0, 1) that a supervised trace gets a hard step wrong.
-        digits: digits of a value, 3 to 6. With 3 the answer is guessed with probability 0.001.
-        n_signs: different signs of hard steps, 1 to 13, each drawn as often as another. With several, ``n_steps`` is at
-            most 26: upper-case letters are no labels then.
+        n_steps: number of operations in a problem, 1 to 52; each is labelled by a letter.
+        n_hard: number of hard ones among them, 0 to ``min(n_steps, 8)``. With more than 8 there would be no operands
+            with which slips never undo each other.
+        hard_place: where the hard steps are: ``early``, ``late``, ``spread`` (evenly) or ``random`` (in each problem).
+        slip: probability in [0, 1) that a supervised solution gets a hard step wrong.
+        digits: number of digits of a value, 3 to 6. With 3 a guess is right with probability 0.001.
+        n_signs: number of different signs for hard steps, 1 to 13, which are equally frequent. With several,
+            ``n_steps`` is at most 26, since upper-case letters are then no labels.
 
     Raises:
-        ValueError: naming the field, its value and what is allowed.
+        ValueError: the message names the field, its value and what is allowed.
     """
 
     n_steps: int = 8
@@ -88,17 +88,23 @@ class ArithmeticSpec:
 
     @property
     def root_success(self) -> float:
-        """Probability that a supervised trace ends in the right answer."""
+        """The probability that a supervised solution ends in the right answer."""
         return (1 - self.slip) ** self.n_hard
 
     def to_dict(self) -> dict:
-        """The fields; a single sign is not named, so folders that were prepared before there were more are found."""
+        """The fields. ``n_signs`` is left out if it is 1, so that folders made without that setting are found."""
         return {name: value for name, value in asdict(self).items() if (name, value) != ("n_signs", 1)}
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One step: ``sign`` is ``+`` (easy) or a key of ``MARKS``, ``operand`` one integer in 0..9 a digit."""
+    """One step of a problem.
+
+    Attributes:
+        label: its letter.
+        sign: ``+`` for an easy step, or a key of ``MARKS``.
+        operand: one integer from 0 to 9 for each digit.
+    """
 
     label: str
     sign: str
@@ -110,12 +116,12 @@ class Operation:
 
     @property
     def multiplies(self) -> bool:
-        """What is right to do: multiply where the single sign or every second of several stands, else add."""
+        """Whether it is right to multiply: for the single sign, and for every second one of several."""
         return self.sign == HARD_SIGN or (self.is_hard and HARD_SIGNS.index(self.sign) % 2 == 0)
 
     @property
     def marks(self) -> tuple[str, str]:
-        """What a line reports if the step was done right, and if it slipped (hard steps only)."""
+        """The letters with which a line reports that a hard step was done right, and that it slipped."""
         self._check_hard()
         return MARKS[self.sign] if self.multiplies else MARKS[self.sign][::-1]
 
@@ -124,7 +130,7 @@ class Operation:
         return multiply(state, self.operand) if self.multiplies else add(state, self.operand)
 
     def slipped(self, state: State) -> State:
-        """The value of the modelled error (hard steps only): added where it should be multiplied, or the reverse."""
+        """The next value after a slip in a hard step: added instead of multiplied, or the reverse."""
         self._check_hard()
         return add(state, self.operand) if self.multiplies else multiply(state, self.operand)
 
@@ -135,17 +141,18 @@ class Operation:
 
 @dataclass(frozen=True)
 class Problem:
-    """A chain of operations on a start value. Steps are indexed from 0; index ``n_steps`` is the answer line."""
+    """A chain of operations on a start value. Steps are numbered from 0, and step ``n_steps`` is the answer line."""
 
     start: State
     operations: tuple[Operation, ...]
 
     @property
     def prompt(self) -> str:
-        """Question text, for example ``a+385 b*379 417``: the operations, then the start value.
+        """The question, for example ``a+385 b*379 417``: the operations, then the start value.
 
-        An operation is as long as a response line and the start value ends the prompt as a value ends a line, so the
-        operand and the previous value lie at the same distance from every line. A tiny model learns that in minutes.
+        An operation is as long as a line of the response, and the start value ends the prompt as a value ends a line.
+        So the operand and the value before are at the same distance from every line, which a tiny model learns in
+        minutes.
         """
         return " ".join([*(f"{o.label}{o.sign}{text(o.operand)}" for o in self.operations), text(self.start)])
 
@@ -160,27 +167,29 @@ class Problem:
 
     @property
     def right_lines(self) -> tuple[str, ...]:
-        """The ``n_steps + 1`` lines of the correct response; the last one is the answer line."""
+        """The ``n_steps + 1`` lines of the right response. The last one is the answer line."""
         return response_lines(self, self.right_states)
 
     @property
     def answer(self) -> str:
+        """The digits of the last value."""
         return text(self.right_states[-1])
 
     @property
     def hard_steps(self) -> tuple[int, ...]:
+        """The numbers of the hard steps."""
         return tuple(i for i, operation in enumerate(self.operations) if operation.is_hard)
 
 
 @dataclass(frozen=True)
 class TrueValues:
-    """Exact values of a response under the idealised policy.
+    """The exact values of a response, for a policy that makes errors in hard steps only.
 
     Attributes:
-        values: ``V(s_0) .. V(s_K)``, ``K`` being the number of lines written; ``s_k`` is the state before line ``k``.
-        advantages: ``A_k = V(s_{k+1}) - V(s_k)``, length ``K``.
-        loses_most: the critical step by the rule argmin: the first wrong line; None if no line is wrong.
-        gains_most: the critical step by the rule argmax: of the hard steps got right, the one that gains most; or None.
+        values: ``V(s_0) .. V(s_K)`` for a response of ``K`` lines; ``s_k`` is the state before line ``k``.
+        advantages: ``A_k = V(s_{k+1}) - V(s_k)``, of length ``K``.
+        loses_most: the critical step under the rule argmin, which is the first wrong line; None if no line is wrong.
+        gains_most: the critical step under the rule argmax, which is the hard step that gains most; None if none gains.
     """
 
     values: tuple[float, ...]
@@ -190,25 +199,27 @@ class TrueValues:
 
 
 def text(state: Sequence[int]) -> str:
+    """A value as its digits."""
     return "".join(str(digit) for digit in state)
 
 
 def add(a: State, b: State) -> State:
-    """Digit-wise sum modulo 10, no carry."""
+    """The sum of each digit modulo 10, without carries."""
     return tuple((x + y) % 10 for x, y in zip(a, b, strict=True))
 
 
 def multiply(a: State, b: State) -> State:
-    """Digit-wise product modulo 10, no carry."""
+    """The product of each digit modulo 10, without carries."""
     return tuple((x * y) % 10 for x, y in zip(a, b, strict=True))
 
 
 def response_lines(problem: Problem, states: Sequence[State], slips: frozenset[int] = frozenset()) -> tuple[str, ...]:
-    """Lines that report the operation carried out and the value it gave, then the answer line.
+    """The lines of a response: for each operation what was done and the value that it gave, then the answer line.
 
     Args:
+        problem: that is solved.
         states: the value after each operation.
-        slips: indices of the steps whose sign was misread.
+        slips: numbers of the steps that slipped.
     """
     marks = [o.marks[k in slips] if o.is_hard else "+" for k, o in enumerate(problem.operations)]
     lines = [f"{o.label}{mark}{text(s)}" for o, mark, s in zip(problem.operations, marks, states, strict=True)]
@@ -216,12 +227,12 @@ def response_lines(problem: Problem, states: Sequence[State], slips: frozenset[i
 
 
 def split_of(prompt: str) -> str:
-    """The split (``train`` or ``eval``) that a prompt belongs to, a pure function of its text."""
+    """The split that a prompt belongs to, ``train`` or ``eval``. Its text alone decides."""
     return "eval" if hashlib.sha256(prompt.encode()).digest()[0] % EVAL_SHARE == 0 else "train"
 
 
 def hard_positions(spec: ArithmeticSpec, rng: random.Random) -> tuple[int, ...]:
-    """Indices of the hard steps of one problem, ascending."""
+    """The numbers of the hard steps of one problem, in order."""
     n, hard = spec.n_steps, spec.n_hard
     if spec.hard_place == "early":
         return tuple(range(hard))
@@ -235,7 +246,7 @@ def hard_positions(spec: ArithmeticSpec, rng: random.Random) -> tuple[int, ...]:
 def _draw_problem(spec: ArithmeticSpec, rng: random.Random) -> Problem | None:
     hard = set(hard_positions(spec, rng))
     start = right = tuple(rng.randrange(10) for _ in range(spec.digits))
-    # All wrong values that earlier slips may have led to: none of them may become equal to the right value again.
+    # All wrong values that earlier slips can lead to. None of them may become equal to the right value again.
     wrong: set[State] = set()
     operations = []
     for index in range(spec.n_steps):
@@ -246,7 +257,7 @@ def _draw_problem(spec: ArithmeticSpec, rng: random.Random) -> Problem | None:
             sign = rng.choice(HARD_SIGNS[: spec.n_signs]) if spec.n_signs > 1 else HARD_SIGN
         operation = Operation(LABELS[index], sign, operand)
         if not any(operand):
-            return None  # adding nothing is no step
+            return None  # adding 0 would not be a step
         following = {operation.right(state) for state in wrong}
         if operation.is_hard:
             following |= {operation.slipped(state) for state in wrong | {right}}
@@ -258,10 +269,16 @@ def _draw_problem(spec: ArithmeticSpec, rng: random.Random) -> Problem | None:
 
 
 def generate_problems(spec: ArithmeticSpec, n: int, seed: int, split: str = "train") -> list[Problem]:
-    """``n`` distinct problems of one split. The same arguments give the same list, and a longer list starts with it.
+    """``n`` different problems of one split. A longer list with the same other arguments starts with the same problems.
+
+    Args:
+        spec: length and difficulty.
+        n: number of problems.
+        seed: of the random choices.
+        split: ``train`` or ``eval``.
 
     Raises:
-        ValueError: for an unknown split or a negative ``n``, or when the spec has fewer than ``n`` problems to draw.
+        ValueError: the split is unknown, ``n`` is negative, or there are fewer than ``n`` problems.
     """
     _check("split", split, f"one of {', '.join(SPLITS)}", split in SPLITS)
     _check("n", n, "an integer of at least 0", isinstance(n, int) and n >= 0)
@@ -281,10 +298,10 @@ def generate_problems(spec: ArithmeticSpec, n: int, seed: int, split: str = "tra
 
 
 def parse_problem(prompt: str) -> Problem:
-    """The inverse of ``Problem.prompt``.
+    """The problem that a prompt describes, the inverse of ``Problem.prompt``.
 
     Raises:
-        ValueError: if the text is not a problem.
+        ValueError: the text does not describe a problem.
     """
     *words, start = prompt.split(" ")
     matches = [re.fullmatch(rf"([a-zA-Z])([+{re.escape(''.join(MARKS))}])([0-9]+)", word) for word in words]
@@ -296,7 +313,7 @@ def parse_problem(prompt: str) -> Problem:
 
 
 def sample_solution(problem: Problem, rng: random.Random, slip: float) -> str:
-    """A response in which each hard step slips with probability ``slip``, and the next step uses the wrong value."""
+    """A response in which each hard step slips with probability ``slip``. Later steps use the wrong value."""
     slips = frozenset(k for k in problem.hard_steps if rng.random() < slip)
     state, states = problem.start, []
     for k, operation in enumerate(problem.operations):
@@ -306,11 +323,11 @@ def sample_solution(problem: Problem, rng: random.Random, slip: float) -> str:
 
 
 def step_correctness(problem: Problem, response_text: str) -> list[bool]:
-    """Whether each written line is the one of the correct response (the answer line counts as a line).
+    """For each line of a response, whether it is right. The answer line counts as a line.
 
-    The list is as long as the response has lines, so a truncated response gives fewer than ``n_steps + 1`` entries;
-    lines beyond the answer line are wrong. Newlines that end the text do not start a line. Only the value decides,
-    because the rest of the chain depends on nothing else: what a line reports to have done may be either.
+    The list has as many entries as the response has lines: fewer than ``n_steps + 1`` for a truncated response. Lines
+    after the answer line are wrong. Newlines at the end of the text do not start a line. Only the value of a line
+    decides, since the rest of the chain depends on nothing else; either of the two letters is accepted.
     """
     body = response_text.rstrip("\n")
     lines = body.split("\n") if body else []
@@ -324,12 +341,17 @@ def step_correctness(problem: Problem, response_text: str) -> list[bool]:
 
 
 def true_values(problem: Problem, response_text: str, p_hard: float) -> TrueValues:
-    """Exact values along a response if easy lines are always right, hard ones with probability ``p_hard``.
+    """The exact values along a response, if easy lines are always right, and hard ones with probability ``p_hard``.
 
-    After a wrong line the value is 0: the modelled slips of a generated problem never lead back to the right value.
+    After a wrong line the value is 0, since slips never lead back to the right value.
+
+    Args:
+        problem: that was to be solved.
+        response_text: the response.
+        p_hard: in [0, 1].
 
     Raises:
-        ValueError: if ``p_hard`` is outside [0, 1].
+        ValueError: ``p_hard`` is outside of [0, 1].
     """
     _check("p_hard", p_hard, "a number in [0, 1]", 0 <= p_hard <= 1)
     hard = set(problem.hard_steps)

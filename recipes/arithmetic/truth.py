@@ -1,9 +1,9 @@
-"""What is known of a traced trajectory of this task, for the page: ``python -m verl_gpo.report --truth ...``.
+"""The true values and critical steps of this task, for the report page: ``python -m verl_gpo.report --truth ...``.
 
     --truth recipes.arithmetic.truth:of_model=outputs/arithmetic/data/model
     --truth recipes.arithmetic.truth:of_training=outputs/arithmetic/gpo/checkpoints,outputs/arithmetic/data/model
 
-The values are those of the model that wrote the trajectory, from its own probabilities (``values.py``).
+The values are computed from the probabilities of the model that wrote the trajectory (``values.py``).
 """
 
 from __future__ import annotations
@@ -17,28 +17,34 @@ from recipes.arithmetic.task import parse_problem
 
 Truth = Callable[[Mapping[str, Any]], dict[str, Any] | None]
 _END = "<|im_end|>"
-#: A step with a smaller gain is not critical: even a trained model sometimes fails on an easy line.
+#: Smallest change of value of a critical step. Even easy lines change it a little, since a model sometimes fails there.
 LEAST = 0.01
 
 
 def of_model(folder: str) -> Truth:
-    """Truth under one model, as for ``inspect``.
+    """The truth under one model, as for ``python -m verl_gpo.report inspect``.
+
+    Args:
+        folder: of the model.
 
     Raises:
-        ValueError: no such folder.
+        ValueError: there is no such folder.
     """
     _check(folder)
     return lambda row: known(row, folder)
 
 
 def of_training(folders: str) -> Truth:
-    """Truth under the weights of a training run: ``CHECKPOINTS,MODEL``, the model being that of before the first step.
+    """The truth under the weights of a training run, which change with every training step.
 
-    A trajectory whose weights were not saved in Hugging Face's format (``save_freq=1``,
-    ``checkpoint.save_contents=[hf_model]``) is left without.
+    A trajectory has no truth if its weights were not saved in Hugging Face's format. The settings ``save_freq=1`` and
+    ``checkpoint.save_contents=[hf_model]`` save all of them.
+
+    Args:
+        folders: ``CHECKPOINTS,MODEL``: the folder of the checkpoints, and the model from which the training started.
 
     Raises:
-        ValueError: not two folders.
+        ValueError: one of the two is not a folder.
     """
     checkpoints, _, first = folders.partition(",")
     _check(checkpoints)
@@ -60,10 +66,14 @@ def _check(folder: str) -> None:
 
 
 def known(row: Mapping[str, Any], folder: str) -> dict[str, Any] | None:
-    """True values of the states, and the true critical step under the run's rule.
+    """The true values of the states of a trajectory, and its true critical step under the rule of the run.
+
+    Args:
+        row: the trajectory, as ``python -m verl_gpo.report`` gives it.
+        folder: of the model that wrote it.
 
     Returns:
-        ``true_values`` and ``true_critical``; None for a response that was not split into its lines.
+        ``true_values`` and ``true_critical``; None if the steps of the response are not its lines.
     """
     from recipes.arithmetic.values import model_values
 
@@ -80,7 +90,7 @@ def known(row: Mapping[str, Any], folder: str) -> dict[str, Any] | None:
     return {"true_values": list(values), "true_critical": gains.index(best) if best > LEAST else None}
 
 
-@functools.lru_cache(maxsize=2)  # traces come in the order of the training
+@functools.lru_cache(maxsize=2)  # traces are read in the order of the training, so a model is not needed again later
 def _load(folder: str) -> tuple[Any, Any]:
     from transformers import AutoTokenizer, Qwen2ForCausalLM
     from transformers.utils import logging

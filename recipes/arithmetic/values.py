@@ -1,7 +1,8 @@
-"""State values of a real model on the arithmetic task, from its own probabilities instead of from samples.
+"""The state values of a model on the arithmetic task, computed from its probabilities instead of from samples.
 
-A chain that has gone wrong stays wrong (the task sees to that), so ``V(s_k)`` is 0 behind a wrong line. On the right
-track it is the probability that the model writes every line that is left as in the right response: one forward pass.
+In this task a chain that has gone wrong stays wrong, so ``V(s_k)`` is 0 after a wrong line. If all lines so far are
+right, it is the probability that the model writes all remaining lines of the right response, which takes one forward
+pass.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from recipes.arithmetic.task import Problem, step_correctness
 
 @torch.no_grad()
 def line_probabilities(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, problem: Problem) -> list[float]:
-    """Probability of each line of the right response, given the right lines before it; the end of the response counts
-    to the answer line. Length ``n_steps + 1``."""
+    """The probability of each line of the right response, given the right lines before it.
+
+    The token that ends the response belongs to the answer line. The list has ``n_steps + 1`` entries.
+    """
     prompt = encode_prompt(tokenizer, problem.prompt)
     lines = [f"{line}\n" for line in problem.right_lines[:-1]] + [problem.right_lines[-1]]
     pieces = [tokenizer(line, add_special_tokens=False)["input_ids"] for line in lines]
@@ -31,12 +34,12 @@ def line_probabilities(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBa
 def model_values(
     model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, problem: Problem, response_text: str
 ) -> tuple[float, ...]:
-    """``V(s_0) .. V(s_K)`` of a response of ``K`` lines under the model at temperature 1."""
+    """``V(s_0) .. V(s_K)`` of a response of ``K`` lines, for the model at temperature 1."""
     probabilities = line_probabilities(model, tokenizer, problem)
     left = [1.0]
     for probability in reversed(probabilities):
         left.append(left[-1] * probability)
-    left.reverse()  # left[k]: all lines from the k-th on are right
+    left.reverse()  # left[k]: the probability that all lines from the k-th on are right
     values, on_track = [left[0]], True
     for k, right in enumerate(step_correctness(problem, response_text)):
         on_track = on_track and right

@@ -1,4 +1,4 @@
-"""Supervision of the small model from scratch, and the measurement of what it learned."""
+"""Supervised training of the small model on the arithmetic task, and its accuracy."""
 
 from __future__ import annotations
 
@@ -18,18 +18,25 @@ from recipes.supervision import Graded, Measurement, TrainSettings
 def supervise(
     problems: list[Problem], spec: ArithmeticSpec, settings: TrainSettings, seed: int, progress: bool = True
 ) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast, Callable[[], object]]:
-    """A new model, its tokenizer, and a call that trains the model for a round on sampled traces of ``problems``.
+    """A new model, its tokenizer, and a function that trains the model for one round on solutions of ``problems``.
 
-    The problems are all of one spec, so all of one length. The loss covers the response only: prompts are random
-    digits. Global torch randomness is seeded.
+    Prompts get no loss, since they are random digits. torch's global random state is seeded.
+
+    Args:
+        problems: all of the same spec, and so of the same length.
+        spec: length and difficulty.
+        settings: of the training.
+        seed: of weights and solutions.
+        progress: show a progress bar.
     """
     torch.manual_seed(seed)
     rng = random.Random(f"supervise:{seed}")
     tokenizer = build_tokenizer()
     prompt_tokens = len(encode_prompt(tokenizer, problems[0].prompt))
-    # Seen from the token before a digit, the same digit of the previous value is one line back and the operand digit
-    # one prompt back. Without this start training sits on a plateau for most of its budget: neither of the two alone
-    # tells anything about a sum modulo 10, so there is no gradient towards finding one before the other is found.
+    # Seen from the token before a digit, the same digit of the value before is one line back, and the digit of the
+    # operand is one prompt back. Without this start, the loss stays on a plateau for most of the training: one of the
+    # two digits alone says nothing about their sum modulo 10, so there is no gradient that would help to find the first
+    # one.
     distances = (spec.digits + 3 - 1, prompt_tokens - 1)
     model = build_model(tokenizer, hidden_size=settings.hidden_size, n_layers=settings.n_layers, distances=distances)
 
@@ -48,7 +55,7 @@ def respond(
     greedy: bool = False,
     batch_size: int = 512,
 ) -> list[str]:
-    """One response for each problem (all of one length), sampled at temperature 1 or greedy, end token removed."""
+    """One response to each problem; see :func:`recipes.supervision.respond`. All problems have the same length."""
     room = sum(len(line) + 1 for line in problems[0].right_lines) + 8
     prompts = [problem.prompt for problem in problems]
     return supervision.respond(model, tokenizer, prompts, room, greedy=greedy, batch_size=batch_size)
@@ -63,7 +70,7 @@ def measure(
     samples: int = 1,
     greedy: bool = False,
 ) -> Measurement:
-    """Accuracies over ``samples`` responses for each problem. Global torch randomness is seeded."""
+    """The accuracies over ``samples`` responses to each problem. torch's global random state is seeded."""
     torch.manual_seed(seed)
     asked = [problem for problem in problems for _ in range(samples)]
     texts = respond(model, tokenizer, asked, greedy=greedy)
@@ -71,7 +78,7 @@ def measure(
 
 
 def graded(problems: list[Problem], texts: list[str]) -> list[Graded]:
-    """Each response, and each of its lines, as the task sees it."""
+    """The grades of responses and of their lines."""
     return [
         Graded(
             right=compute_score("", text, problem.answer)["score"] == 1.0,

@@ -1,9 +1,9 @@
-"""Make a reasoning-gym task ready to train on: problems in verl's parquet schema and a model supervised from scratch.
+"""Prepare a task of reasoning-gym: problems in verl's parquet schema, and a small model that is supervised on them.
 
     python -m recipes.gym.prepare --task chain_sum --out ~/data/chain_sum
 
-writes ``train.parquet``, ``test.parquet``, ``model/`` (a Hugging Face folder) and ``card.json`` (what was made and
-how well it does). The same call again finds them and returns at once.
+writes ``train.parquet``, ``test.parquet``, ``model/`` (a Hugging Face folder) and ``card.json`` (the settings, and the
+accuracies of the model). The same call again finds them and returns at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from verl_gpo.data.write import new_folder, write_parquet
 
 SUPERVISED_PROBLEMS = 6000
 MEASURED_RESPONSES = 512
-# Part of the cache key: raise it when the problems, the model or the supervision change.
+# Part of the settings on the card. Raise it after a change of the problems, the model or the supervision.
 FORMAT_VERSION = 1
 
 
@@ -39,23 +39,28 @@ def prepare(
     force: bool = False,
     progress: bool = True,
 ) -> tuple[dict, bool]:
-    """Write the folder, or find it written.
+    """Write the folder, unless it holds the result of the same settings already.
 
     Args:
-        train, test: number of problems for training and of held-out problems.
-        slip: how often the supervised solutions get a hard step wrong, None for the task's default.
-        target: lowest and highest sampled accuracy (temperature 1) that is accepted.
-        steps: optimizer steps of the supervision, None for the task's default.
-        force: make it anew, and replace a folder made with other settings.
+        out: the folder.
+        task: name of the task.
+        train, test: number of problems for training, and of held-out problems.
+        seed: of problems and weights.
+        slip: probability that a supervised solution gets a hard step wrong; None for the task's default.
+        target: lowest and highest sampled accuracy (temperature 1) that are accepted.
+        steps: number of optimizer steps in a round of the supervision; None for the task's default.
+        force: write it again even if it is there, or was made with other settings.
+        progress: show a progress bar.
 
     Returns:
-        The card and whether it came from the cache.
+        The card, and whether the folder was there already.
 
     Raises:
-        ValueError: for a setting out of its range, or a target that the supervised solutions do not meet themselves.
-        PackageMissing: without reasoning-gym.
-        FileExistsError: if ``out`` holds anything else than the result of the same request.
-        TargetMissed: if the accuracy is outside the target when the budget is spent. Nothing is written then.
+        ValueError: a setting is out of its range, or the share of right solutions in the supervised data is outside of
+            the target.
+        PackageMissing: reasoning-gym is not installed.
+        FileExistsError: ``out`` holds something else than the result of the same settings.
+        TargetMissed: the accuracy of the model is outside of the target. Nothing is written then.
     """
     began = time.process_time()
     chosen = task_named(task)
@@ -90,7 +95,7 @@ def prepare(
 
 
 def root_success(problems: list[Problem], slip: float, seed: int) -> float:
-    """Share of right answers among sampled solutions, one for each problem."""
+    """The share of right answers among supervised solutions, one for each problem."""
     rng = random.Random(f"root_success:{seed}")
     endings = (
         (problem.sample_solution(rng, slip).split("\n")[-1], problem.right_lines[-1].text) for problem in problems
@@ -101,8 +106,8 @@ def root_success(problems: list[Problem], slip: float, seed: int) -> float:
 def _supervise(
     supervised: list[Problem], held_out: list[Problem], request: dict, progress: bool
 ) -> tuple[Any, Any, dict]:
-    """The model, its tokenizer, and the card; TargetMissed if its accuracy is not in the wanted range."""
-    # Imported here: a cache hit and an error need neither torch nor transformers, which take seconds to load.
+    """The model, its tokenizer, and entries for the card."""
+    # Imported here, since torch and transformers take seconds to load, and a folder that is there needs neither.
     from recipes.gym import warmstart
     from recipes.supervision import until_good_enough
 
@@ -129,14 +134,16 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--task", choices=TASKS, required=True, help="task of reasoning-gym")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--slip", type=float, default=None, help="how often the data get a hard step wrong")
+    parser.add_argument(
+        "--slip", type=float, default=None, help="probability that a supervised solution gets a hard step wrong"
+    )
     parser.add_argument("--train", type=int, default=2048, help="problems in train.parquet")
     parser.add_argument("--eval", type=int, default=256, help="held-out problems in test.parquet")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=None, help="optimizer steps of a round (None: the task's)")
     parser.add_argument("--target-low", type=float, default=0.3, help="lowest sampled accuracy accepted")
     parser.add_argument("--target-high", type=float, default=0.6, help="highest sampled accuracy accepted")
-    parser.add_argument("--force", action="store_true", help="make it anew even if it is there")
+    parser.add_argument("--force", action="store_true", help="make it again even if it is there")
     return parser.parse_args(argv)
 
 

@@ -21,7 +21,7 @@ class PackageMissing(RuntimeError):
 
 @dataclass(frozen=True)
 class Problem:
-    """An entry as reasoning-gym generates it: question, answer and metadata."""
+    """A problem of a task. ``entry`` is what reasoning-gym generated: question, answer and metadata."""
 
     task: GymTask
     entry: dict[str, Any]
@@ -35,15 +35,15 @@ class Problem:
         return self.task.right_lines(self.entry["metadata"])
 
     def sample_solution(self, rng: random.Random, slip: float) -> str:
-        """A response in which each hard step slips with probability ``slip``, and the next step uses that value."""
+        """A response in which each hard step slips with probability ``slip``. Later steps use the wrong value."""
         return response(self.task.solve(self.entry["metadata"], lambda: rng.random() < slip))
 
 
 def package_version() -> str:
-    """Version of reasoning-gym: other versions generate other problems. Does not import it, which takes seconds.
+    """The version of reasoning-gym, since other versions generate other problems. The package is not imported.
 
     Raises:
-        PackageMissing: it is not installed. The reward needs it too.
+        PackageMissing: it is not installed.
     """
     try:
         return importlib.metadata.version("reasoning-gym")
@@ -52,10 +52,16 @@ def package_version() -> str:
 
 
 def generate(task: GymTask, n: int, seed: int, split: str = "train") -> list[Problem]:
-    """``n`` distinct problems of one split, ``train`` or ``eval``, which the question decides (see ``split_of``).
+    """``n`` different problems of one split. The question decides its split (``recipes.arithmetic.task.split_of``).
+
+    Args:
+        task: of reasoning-gym.
+        n: number of problems.
+        seed: of the problems.
+        split: ``train`` or ``eval``.
 
     Raises:
-        ValueError: if the task's settings have fewer than ``n``.
+        ValueError: there are fewer than ``n`` problems.
     """
     from reasoning_gym import create_dataset
 
@@ -78,13 +84,13 @@ def generate(task: GymTask, n: int, seed: int, split: str = "train") -> list[Pro
 
 
 def read_problem(row: Mapping[str, Any]) -> Problem:
-    """The problem that a row of :func:`rows` was made of."""
+    """The problem from which a row of :func:`rows` was made."""
     extra = row["extra_info"]
     return Problem(task_named(extra["task"]), json.loads(json.loads(extra["metadata"])["entry"]))
 
 
 def rows(problems: list[Problem], split: str) -> list[dict[str, Any]]:
-    """The problems in verl's schema, as ``verl_gpo.data.prepare`` writes them. The prompt is the question alone."""
+    """The problems in verl's schema, as ``verl_gpo.data.prepare`` writes them. The prompt is the question only."""
     made = []
     for index, problem in enumerate(problems):
         example = gym.read({**problem.entry, "task": problem.task.name})

@@ -1,13 +1,13 @@
-"""Tasks of reasoning-gym with solutions: which problems are asked for, and how each is solved line by line.
+"""Tasks of reasoning-gym: the settings of the problems, and how each problem is solved line by line.
 
-Questions, answers and scorers are reasoning-gym's own. The settings only choose problems of one length, since the small
-model is supervised from scratch. A solution is written here, from the metadata of the problem: fixed-width lines, each
-of which follows from the line before it, then the answer.
+Questions, answers and scorers are reasoning-gym's own. The settings choose problems of equal length, which a small
+model can learn from random weights. The solutions are written here, from the metadata of a problem: lines of fixed
+width, each of which follows from the line before it, and then the answer.
 
-Some steps are hard, and there the solutions that the model is supervised on slip now and then, in a way that people do.
-The model learns to slip as often; reinforcement learning can then teach it not to.
+Some steps are hard. There the supervised solutions *slip* with a certain probability: they make an error that people
+make. The model learns to slip as often, and reinforcement learning can then teach it not to.
 
-Pure standard library, as the tests and the errors of the command line need nothing else.
+The file needs the standard library only, since tests and error messages of the command line need nothing else.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ ANSWER = "Answer: "
 
 
 class Line(NamedTuple):
-    """One step of a solution, and whether a slip was possible there."""
+    """One step of a solution, and whether it is a hard one, in which a slip is possible."""
 
     text: str
     is_hard: bool = False
 
 
-#: A function from a problem's metadata, and a random choice of the hard steps that go wrong, to the solution's lines.
+#: Makes the lines of a solution from the metadata of a problem and a function that says whether the next hard step
+#: slips.
 Solve = Callable[[Mapping[str, Any], Callable[[], bool]], list[Line]]
 
 
@@ -35,14 +36,15 @@ class GymTask:
     """One task.
 
     Attributes:
-        name: reasoning-gym's.
-        settings: reasoning-gym's settings. They make all questions equally long.
+        name: reasoning-gym's name of the task.
+        settings: of reasoning-gym. They make all questions equally long.
         solve: writes a solution.
-        prompt_tokens: tokens of every prompt.
-        response_tokens: tokens of the longest right response, the end token included.
-        slip: how often the supervised solutions get a hard step wrong.
-        distances: how far back the model's heads start out looking (``recipes.arithmetic.model.build_model``).
-        training: settings of the supervision that are not the default.
+        prompt_tokens: number of tokens of every prompt.
+        response_tokens: number of tokens of the longest right response, the end token included.
+        slip: probability that a supervised solution gets a hard step wrong.
+        distances: how many tokens back the attention of the model points at the start
+            (``recipes.arithmetic.model.build_model``).
+        training: settings of the supervision that differ from the defaults.
     """
 
     name: str
@@ -55,18 +57,19 @@ class GymTask:
     training: Mapping[str, Any]
 
     def right_lines(self, metadata: Mapping[str, Any]) -> list[Line]:
-        """The solution without a slip."""
+        """The lines of the solution without a slip."""
         return self.solve(metadata, lambda: False)
 
 
 def response(lines: list[Line]) -> str:
+    """The text of a solution."""
     return "\n".join(line.text for line in lines)
 
 
 def solve_chain_sum(metadata: Mapping[str, Any], slips: Callable[[], bool]) -> list[Line]:
-    """The running total after each term. Hard is a step with a carry, a borrow or a change of sign.
+    """The running total after each term. A step with a carry, a borrow or a change of sign is hard.
 
-    The slip leaves tens and sign as they were: 17 + 5 gives 12, 23 - 4 gives 29, and 3 - 7 gives 4.
+    A slip leaves the tens and the sign as they were: 17 + 5 gives 12, 23 - 4 gives 29, and 3 - 7 gives 4.
     """
     first, *rest = metadata["expression"].split(" ")
     total = int(first)
@@ -84,9 +87,9 @@ def solve_chain_sum(metadata: Mapping[str, Any], slips: Callable[[], bool]) -> l
 
 
 def solve_count_bits(metadata: Mapping[str, Any], slips: Callable[[], bool]) -> list[Line]:
-    """Halve the number repeatedly and count the remainders 1. A hard step is a remainder 1 before another one.
+    """Halve the number again and again, and count the remainders that are 1. A 1 that is followed by another is hard.
 
-    The slip counts the two as one: where a digit repeats, people miss one.
+    A slip counts the two as one, as people do if a digit repeats.
     """
     number, count = metadata["number"], 0
     lines = [Line(f"{number:04d} {count:2d}")]
@@ -110,8 +113,8 @@ TASKS: dict[str, GymTask] = {
             prompt_tokens=92,
             response_tokens=44,
             slip=0.2,
-            # From the newline before a line: the term for it, that term's sign (a term with its sign is as long as a
-            # line, four tokens), and the three characters of the total before it.
+            # Seen from the newline before a line: its term, the sign of that term (a term with its sign is as long as
+            # a line, four tokens), and the three characters of the total before it.
             distances=(31, 33, 1, 2, 3),
             training={"steps": 900, "hidden_size": 160, "learning_rate": 3e-3},
         ),
@@ -122,8 +125,8 @@ TASKS: dict[str, GymTask] = {
             prompt_tokens=75,
             response_tokens=131,
             slip=0.25,
-            # From the token before: the same character of the line before, the digit before that one, the last digit of
-            # the number before seen from the count, and, on the first line, the same digit of the prompt.
+            # Seen from the token before a character: the same character of the line before, the digit before that one,
+            # the last digit of the number before (for the count), and on the first line the same digit of the prompt.
             distances=(7, 8, 10, 5),
             training={"steps": 400, "hidden_size": 128},
         ),
@@ -132,10 +135,10 @@ TASKS: dict[str, GymTask] = {
 
 
 def task_named(name: str) -> GymTask:
-    """The task.
+    """The task with a name.
 
     Raises:
-        ValueError: there is none of this name here.
+        ValueError: there is no such task; the message lists those that there are.
     """
     if name not in TASKS:
         raise ValueError(f"task={name!r} is not allowed: it must be one of {', '.join(TASKS)}")

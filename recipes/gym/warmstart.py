@@ -1,4 +1,4 @@
-"""Supervision of the small model on step-by-step solutions, and the measurement of what it learned."""
+"""Supervised training of the small model on step-by-step solutions, and its accuracy."""
 
 from __future__ import annotations
 
@@ -14,16 +14,23 @@ from recipes.gym.problems import Problem, rows
 from recipes.supervision import Graded, Measurement, TrainSettings
 from verl_gpo.graders import compute_score
 
-# Tokens that a response may have beyond the longest right one.
+# Number of tokens that a response may have more than the longest right one.
 SPARE_TOKENS = 8
 
 
 def supervise(
     problems: list[Problem], slip: float, settings: TrainSettings, seed: int, progress: bool = True
 ) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast, Callable[[], object]]:
-    """A new model, its tokenizer, and a call that trains the model for a round on sampled solutions of ``problems``.
+    """A new model, its tokenizer, and a function that trains the model for one round on solutions of ``problems``.
 
-    The problems are all of one task. Global torch randomness is seeded.
+    torch's global random state is seeded.
+
+    Args:
+        problems: all of the same task.
+        slip: probability that a solution gets a hard step wrong.
+        settings: of the training.
+        seed: of weights and solutions.
+        progress: show a progress bar.
     """
     torch.manual_seed(seed)
     rng = random.Random(f"supervise:{seed}")
@@ -42,13 +49,13 @@ def supervise(
 def respond(
     model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, problems: list[Problem], *, greedy: bool = False
 ) -> list[str]:
-    """One response for each problem (all of one task), sampled at temperature 1 or greedy, end token removed."""
+    """One response to each problem; see :func:`recipes.supervision.respond`. All problems are of the same task."""
     room = problems[0].task.response_tokens + SPARE_TOKENS
     return supervision.respond(model, tokenizer, [problem.prompt for problem in problems], room, greedy=greedy)
 
 
 def graded(problems: list[Problem], texts: list[str]) -> list[Graded]:
-    """Responses as the reward grades them, which is reasoning-gym's own scorer, and line by line."""
+    """The grades of responses and of their lines. Answers are graded by reasoning-gym's scorer, as the reward does."""
     found = []
     for problem, row, text in zip(problems, rows(problems, "eval"), texts, strict=True):
         lines = problem.right_lines
@@ -73,7 +80,7 @@ def measure(
     samples: int = 1,
     greedy: bool = False,
 ) -> Measurement:
-    """Accuracies over ``samples`` responses for each problem. Seeds torch's randomness."""
+    """The accuracies over ``samples`` responses to each problem. torch's global random state is seeded."""
     torch.manual_seed(seed)
     asked = [problem for problem in problems for _ in range(samples)]
     texts = respond(model, tokenizer, asked, greedy=greedy)

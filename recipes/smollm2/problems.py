@@ -13,12 +13,12 @@ from verl_gpo.data.templates import TEMPLATES
 
 @dataclass(frozen=True)
 class Problem:
-    """A question with the text that a model is supervised on.
+    """A question, with the solution on which a model is supervised.
 
     Attributes:
         question: the user's message.
-        solution: of several lines, the last one with the answer.
-        row: verl's, with all that the reward needs.
+        solution: several lines, of which the last one holds the answer.
+        row: in verl's schema, with everything that the reward needs.
     """
 
     question: str
@@ -27,10 +27,16 @@ class Problem:
 
 
 def generate(task: Task, count: int, seed: int, split: str = "train") -> list[Problem]:
-    """``count`` distinct problems of one split, ``train`` or ``eval``, which the question decides.
+    """``count`` different problems of one split. The question decides its split.
+
+    Args:
+        task: with its settings.
+        count: number of problems.
+        seed: of the problems.
+        split: ``train`` or ``eval``.
 
     Raises:
-        ValueError: reasoning-gym refuses the settings, or they have fewer problems than ``count``.
+        ValueError: reasoning-gym refuses the settings, or there are fewer problems than ``count``.
     """
     from reasoning_gym import create_dataset
 

@@ -1,6 +1,6 @@
-"""Rule reward of the recipe: is the answer on the answer line right?
+"""Rule reward of the recipe: whether the answer on the answer line is right.
 
-verl loads this file by its path, so it imports nothing from its own folder.
+verl loads this file by its path, and not as a part of a package, so it imports nothing from its folder.
 """
 
 from __future__ import annotations
@@ -20,13 +20,18 @@ def compute_score(
     extra_info: dict[str, Any] | None = None,
     **kwargs: Any,
 ) -> dict[str, float | str]:
-    """Score of one response: 1 if reasoning-gym's scorer gives it full marks, else 0.
+    """Score one response: 1 if reasoning-gym's scorer gives full marks, else 0.
 
-    A response without an answer line is wrong. The scorers would look for a number in its last line, and a response
-    that rambles to the limit often has the right one in the middle of a sentence.
+    A response without an answer line is wrong. Without this rule the scorer would take a number from its last line, and
+    a response that goes on to the limit often has the right number in the middle of a sentence.
+
+    Args:
+        data_source, ground_truth, extra_info: of the row.
+        solution_str: the decoded response.
+        kwargs: passed on.
 
     Returns:
-        ``{"score", "acc", "pred"}``, as :func:`verl_gpo.graders.compute_score`, without its partial credit.
+        ``{"score", "acc", "pred"}`` as :func:`verl_gpo.graders.compute_score`, without partial credit.
     """
     if not _ANSWER.search(solution_str or ""):
         return {"score": 0.0, "acc": 0.0, "pred": ""}

@@ -1,4 +1,4 @@
-"""A short supervision of a language model on written solutions, and the measure of what it then samples."""
+"""A short supervised training of a language model on written solutions, and what the model then samples."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ class Settings:
     """Settings of a round of supervision.
 
     Args:
-        steps: optimizer steps.
-        batch_size: solutions a step.
-        learning_rate: peak; a linear warm-up leads to it, and a linear decay to a tenth of it.
+        steps: number of optimizer steps.
+        batch_size: number of solutions in an optimizer step.
+        learning_rate: the largest one; a linear warm-up leads to it, and a linear decay to a tenth of it follows.
+
+    Raises:
+        ValueError: a setting is out of its range.
     """
 
     steps: int
@@ -46,12 +49,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Sampled:
-    """What a model sampled at temperature 1 for held-out problems.
+    """Statistics of what a model sampled for held-out problems at temperature 1.
 
     Attributes:
         accuracy: share of responses with the right answer.
-        mixed: share of problems with right and wrong responses: what a group of rollouts learns from.
-        ended: share of responses that end within the room that they have.
+        mixed: share of problems with both right and wrong responses; only these give a gradient under GRPO.
+        ended: share of responses that end before the limit of their length.
         lines: mean number of lines of a response.
         tokens: mean number of tokens of a response, the end token included.
         responses: number of responses.
@@ -69,7 +72,7 @@ class Sampled:
 
 
 def load(folder: str) -> tuple[Any, Any]:
-    """A model on this host's best device, and its tokenizer, which has a padding token afterwards."""
+    """A model in float32, on a GPU if there is one, and its tokenizer, which gets a padding token if it has none."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -81,22 +84,31 @@ def load(folder: str) -> tuple[Any, Any]:
 
 
 def prompt_of(tokenizer: Any, question: str) -> list[int]:
-    """Token ids of a question as verl asks it."""
+    """The token ids of a question in the chat template, as verl makes them."""
     messages = [{"role": "user", "content": question}]
     text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 def solution_of(tokenizer: Any, solution: str) -> list[int]:
-    """Token ids of a solution as the engine would sample it: with the token that ends a turn."""
+    """The token ids of a solution, with the token that ends a turn, as the engine samples it."""
     return [*tokenizer(solution, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
 
 
 def fit(model: Any, tokenizer: Any, draw: Iterator[Problem], settings: Settings, progress: bool = True) -> None:
-    """Train for a round, in place. The loss is the mean over the tokens of the solutions.
+    """Train the model for one round, in place. The loss is the mean over the tokens of the solutions.
 
-    A step is one batch of :mod:`verl_gpo.cpu.shared_prefix`: the chat template's beginning and the question's are
-    computed once, and nothing is padded. Models that it does not support are refused with ValueError.
+    Each optimizer step is one batch of :mod:`verl_gpo.cpu.shared_prefix`: beginnings that several rows have in common
+    are computed once, and nothing is padded.
+
+    Args:
+        model, tokenizer: of :func:`load`.
+        draw: gives one problem after the other.
+        settings: of the round.
+        progress: print the loss every ten steps.
+
+    Raises:
+        ValueError: :mod:`verl_gpo.cpu.shared_prefix` does not support the architecture of the model.
     """
     if not shared_prefix.supports(model.config):
         raise ValueError(f"model_type={model.config.model_type} is not supported by recipes/smollm2")
@@ -146,11 +158,18 @@ def fit(model: Any, tokenizer: Any, draw: Iterator[Problem], settings: Settings,
 
 @torch.no_grad()
 def sample(model: Any, tokenizer: Any, problems: Sequence[Problem], room: int) -> list[list[int]]:
-    """Token ids of one response to each problem at temperature 1, cut at ``room``, the end token kept."""
+    """Sample one response to each problem at temperature 1.
+
+    Args:
+        room: largest number of tokens of a response.
+
+    Returns:
+        The token ids of each response, its end token included.
+    """
     responses = []
     for first in range(0, len(problems), SAMPLED_AT_ONCE):
         prompts = [prompt_of(tokenizer, problem.question) for problem in problems[first : first + SAMPLED_AT_ONCE]]
-        # On the left: generation goes on at the right end.
+        # Padding is on the left, since generation continues at the right end.
         batch = tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(model.device)
         out = model.generate(
             **batch, max_new_tokens=room, do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
@@ -163,7 +182,7 @@ def sample(model: Any, tokenizer: Any, problems: Sequence[Problem], room: int) -
 
 
 def measure(model: Any, tokenizer: Any, problems: Sequence[Problem], *, samples: int, room: int, seed: int) -> Sampled:
-    """Sample ``samples`` responses to each problem and grade them as training will. Seeds torch's randomness."""
+    """Sample ``samples`` responses to each problem, and grade them as the training does. torch is seeded."""
     torch.manual_seed(seed)
     asked = [problem for problem in problems for _ in range(samples)]
     responses = sample(model, tokenizer, asked, room)
@@ -181,6 +200,7 @@ def measure(model: Any, tokenizer: Any, problems: Sequence[Problem], *, samples:
 
 
 def graded(problem: Problem, text: str) -> float:
+    """1.0 if a response is right, else 0.0."""
     row = problem.row
     return compute_score(row["data_source"], text, row["reward_model"]["ground_truth"], row["extra_info"])["acc"]
 
@@ -188,10 +208,16 @@ def graded(problem: Problem, text: str) -> float:
 def until_good_enough(
     train: Callable[[], None], measured: Callable[[], Sampled], lowest: float, rounds: int
 ) -> tuple[Sampled, int, float]:
-    """Train, and again while the accuracy is below ``lowest``, ``rounds`` times at most.
+    """Train for one round, and for another one while the accuracy is below ``lowest``.
+
+    Args:
+        train: trains for one round.
+        measured: measures the model.
+        lowest: accuracy that is wanted.
+        rounds: largest number of rounds.
 
     Returns:
-        The last measurement, the number of rounds, the seconds of training.
+        The last measurement, the number of rounds, and the seconds of training.
     """
     seconds, done = 0.0, 0
     while True:

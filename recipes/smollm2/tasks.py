@@ -1,4 +1,4 @@
-"""The tasks: reasoning-gym's questions, and a written solution for each to supervise the model on."""
+"""The tasks: questions of reasoning-gym, and a written solution of each, on which the model is supervised."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def count_legs(metadata: Mapping[str, Any]) -> str:
-    """One line an animal: its legs, the product, the running total."""
+    """A solution of ``leg_counting``: for each animal a line with its legs, the product and the running total."""
     from reasoning_gym.arithmetic.leg_counting import ANIMALS
 
     total, lines = 0, []
@@ -21,13 +21,14 @@ def count_legs(metadata: Mapping[str, Any]) -> str:
 
 
 def word_problem(metadata: Mapping[str, Any]) -> str:
-    """The solution that the task itself gives, in sentences; its last line is put as the other tasks have it."""
+    """A solution of ``gsm_symbolic``: the sentences that the task gives, and an answer line like the other task's."""
     lines = metadata["answer_cot"].strip().split("\n")
     text = re.sub(r"(?<=\d)\.0+(?!\d)", "", "\n".join(line.rstrip() for line in lines if not line.startswith("####")))
     return f"{text}\nAnswer: {whole(metadata['answer_value'])}"
 
 
 def whole(number: float) -> str:
+    """A number as text, without ``.0``."""
     return str(int(number)) if float(number).is_integer() else str(number)
 
 
@@ -36,10 +37,10 @@ class Task:
     """A task of reasoning-gym with its settings.
 
     Attributes:
-        name: reasoning-gym's.
-        solve: a problem's metadata to its solution.
-        settings: reasoning-gym's settings, where not its defaults.
-        steps: optimizer steps of a round of the supervision.
+        name: reasoning-gym's name of the task.
+        solve: makes a solution from the metadata of a problem.
+        settings: of reasoning-gym, if they differ from its defaults.
+        steps: number of optimizer steps in a round of the supervision.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Task:
     steps: int = 60
 
 
-#: Nothing is put wrong in the solutions: the errors that training meets are the model's own.
+#: All solutions are right. The errors in the training are the model's own.
 TASKS = {
     "leg_counting": Task(
         "leg_counting", count_legs, {"min_animals": 4, "max_animals": 6, "min_instances": 1, "max_instances": 15}
@@ -58,10 +59,10 @@ TASKS = {
 
 
 def task_named(name: str, **settings: Any) -> Task:
-    """The task, with some of its settings changed; None leaves one as it is.
+    """The task with a name, with some of its settings changed; None leaves a setting as it is.
 
     Raises:
-        ValueError: there is no such task or setting; the message lists those that are.
+        ValueError: there is no such task or setting; the message lists those that there are.
     """
     if name not in TASKS:
         raise ValueError(f"task={name!r} is not allowed: it must be one of {', '.join(TASKS)}")

@@ -3,9 +3,10 @@
     python -m recipes.toy.reenter
 
 The policy writes three steps of two tokens. Only the second step matters: the policy turns left or right with equal
-probability, and right is rewarded. So ``V(s_0) = V(s_1) = 1/2`` and, behind a right turn, ``V(s_2) = V(s_3) = 1``: the
-critical step of a right response is step 1, and the reset state keeps step 0. What to look at: the values that 16
-continuations a state estimate, the step that is chosen, and the rewards of the new rollouts, of which half are 1.
+probability, and a right turn gets the reward 1. So ``V(s_0) = V(s_1) = 1/2``, and after a right turn
+``V(s_2) = V(s_3) = 1``. The critical step of a rewarded response is step 1, and the reset state keeps step 0. The
+program prints the values as estimated from 16 continuations of each state, the step that was chosen, and the rewards of
+the new rollouts, of which about half are 1.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ NAMES = {WALK: "walk", LEFT: "left", RIGHT: "right", NEWLINE: "\n"}
 
 
 class Policy:
-    """Both Protocols of :mod:`verl_gpo.core.types`: it continues a prefix, and scores the whole response."""
+    """Implements both Protocols of :mod:`verl_gpo.core.types`: it continues a prefix, and scores the whole response."""
 
     async def sample(self, prefix, max_tokens, seed, lane=0):
         turn = random.Random(seed).choice((LEFT, RIGHT))
@@ -35,7 +36,7 @@ class Policy:
 
 
 def lines(token_ids, log_probs=None):
-    """A splitter: a step ends behind a newline."""
+    """A splitter: a step ends after a newline."""
     return [at + 1 for at, token in enumerate(token_ids) if token == NEWLINE]
 
 

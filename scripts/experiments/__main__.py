@@ -1,4 +1,4 @@
-"""``python -m scripts.experiments``: trains the cells of a grid, and shows what the rows say."""
+"""``python -m scripts.experiments``: train the cells of a grid, and show the results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def page(args: argparse.Namespace) -> int:
-    """Write tables and figures into the pages."""
+    """Write the tables and figures of the results into the pages."""
     runs = _runs(args)
     made = pages(runs, args.root)
     if args.check:
@@ -42,13 +42,13 @@ def page(args: argparse.Namespace) -> int:
 
 
 def compare(args: argparse.Namespace) -> int:
-    """Two methods of a grid against each other, evaluation by evaluation."""
+    """Compare two methods of a grid, evaluation by evaluation."""
     print(pair(_runs(args), args.place, args.ours, args.theirs))
     return 0
 
 
 def show(args: argparse.Namespace) -> int:
-    """All tables of a grid."""
+    """Print all tables of a grid."""
     runs = _runs(args)
     known = list(dict.fromkeys(run.grid for run in runs))
     if args.grid not in known:
@@ -93,15 +93,19 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--regimes", help="comma-separated, of the grid's regimes; all if not given")
     one.add_argument("--methods", help="comma-separated, of the grid's methods, named as in tables; all if not given")
     one.add_argument("--seeds", help="comma-separated, of the grid's seeds; all if not given")
-    one.add_argument("--list", action="store_true", help="only say which runs are missing")
+    one.add_argument("--list", action="store_true", help="only list the runs that are missing")
 
     one = command(page)
-    one.add_argument("--check", action="store_true", help="write nothing; status 1 if a page is not up to date")
+    one.add_argument(
+        "--check", action="store_true", help="write nothing; the exit status is 1 if a page is not up to date"
+    )
     one.add_argument("--root", type=Path, default=REPOSITORY, help=argparse.SUPPRESS)
 
     one = command(compare)
     one.add_argument("place", metavar="GRID/REGIME")
-    one.add_argument("ours", metavar="METHOD", help="as in tables: lean, or 'lean learning_rate=0.003 schedule=cosine'")
+    one.add_argument(
+        "ours", metavar="METHOD", help="named as in tables: lean, or 'lean learning_rate=0.003 schedule=cosine'"
+    )
     one.add_argument("theirs", metavar="OPPONENT")
 
     one = command(show, "tables")
@@ -111,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; a user's mistake ends in one line."""
+    """Run a command. A mistake of the user ends with one line and the exit status 1."""
     args = parser().parse_args(argv)
     try:
         return args.function(args)

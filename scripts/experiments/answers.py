@@ -1,6 +1,7 @@
 """The tables of ``docs/evidence.md``, one for each question that it asks, and the short one of the README.
 
-They show a part of what :mod:`scripts.experiments.tables` and :mod:`scripts.experiments.measures` have in full.
+They show a part of what the tables of :mod:`scripts.experiments.tables` and :mod:`scripts.experiments.measures` show.
+Each function gets all rows and returns a Markdown table.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from scripts.experiments.measures import hit_rate, mixed, phase_seconds, step_se
 from scripts.experiments.rows import Run, Seeds, by_cell
 from scripts.experiments.tables import accuracy, curves, tokens_to_reach
 
-#: GRPO in as many optimizer steps as added rows take.
+#: GRPO with half its mini-batch: it takes as many optimizer steps as GPO does with its added rows.
 TWICE = "grpo mini_batches=2"
-#: GRPO with as many rows and half the rollouts of a prompt.
+#: GRPO with half the rollouts for each prompt and twice the prompts, so with as many rows.
 FEWER = "grpo prompts=4 rollouts=4"
 #: Grids at equal prompts and training steps, and at equal tokens.
 PROTOCOL, EQUAL_TOKENS = ("protocol", "protocol24"), ("tokens", "few", "skills")
-#: Each method at the highest falling rate at which none of its runs fell for good: regime -> method -> rate.
+#: regime -> method -> the highest decaying learning rate at which none of its runs collapsed for good.
 HIGHEST = {
     "skills12": {"lean": 3e-3, "grpo": 4e-3, FEWER: 4e-3},
     "skills24": {"lean": 2e-3, "grpo": 3e-3, FEWER: 3e-3},
@@ -30,7 +31,11 @@ HIGHEST = {
 
 
 def places(runs: Sequence[Run], grids: Sequence[str]) -> Iterator[tuple[str, str, dict[str, dict[int, Run]]]]:
-    """Grid, regime, and runs by name and seed."""
+    """The regimes of some grids.
+
+    Yields:
+        The grid, the regime, and its runs: name of a method -> seed -> run.
+    """
     for grid in grids:
         found: dict[str, dict[str, dict[int, Run]]] = {}
         for (regime, name), seeds in by_cell([run for run in runs if run.grid == grid]).items():
@@ -40,7 +45,7 @@ def places(runs: Sequence[Run], grids: Sequence[str]) -> Iterator[tuple[str, str
 
 
 def summary(runs: Sequence[Run]) -> str:
-    """In how many regimes a method ends above, and below, another one beyond chance (p < 0.05), and for what tokens."""
+    """The number of regimes in which a method ends above another one, or below it, with p < 0.05, and its tokens."""
     compared = [(PROTOCOL, name, "grpo") for name in ("gpo_paper", "gpo_fast", "random", TWICE)]
     compared += [(PROTOCOL, name, TWICE) for name in ("gpo_paper", "gpo_fast")]
     compared += [(EQUAL_TOKENS, name, "grpo") for name in ("gpo_fast", "lean", "random", "oracle")]
@@ -94,13 +99,13 @@ def _against_grpo(runs: Sequence[Run], grids: Sequence[str], names: Sequence[str
 
 
 def _start(seeds: Seeds) -> str:
-    """Accuracy before training, mean over seeds."""
+    """The accuracy before the training in percent, mean over seeds."""
     starts = [run.points[0].accuracy for run in seeds.values() if run.points and run.points[0].training_step == 0]
     return f"{100 * statistics.fmean(starts):.1f}" if starts else ""
 
 
 def _difference(ours: Seeds, theirs: Seeds) -> str:
-    """Difference of final accuracies, p, seeds and tokens in one cell."""
+    """One cell of a table: difference of final accuracies, p, number of seeds, and tokens."""
     pairs, cost = final_difference(ours, theirs), multiple(ours, theirs, lambda run: run.tokens)
     if pairs is None or cost is None:
         return ""
@@ -108,7 +113,7 @@ def _difference(ours: Seeds, theirs: Seeds) -> str:
 
 
 def same_optimizer_steps(runs: Sequence[Run]) -> str:
-    """By the paper's protocol, against GRPO in as many optimizer steps, at the end and at its tokens."""
+    """The presets against GRPO with as many optimizer steps, at the end of both runs and at equal tokens."""
     rows = []
     for grid, regime, named in places(runs, PROTOCOL):
         for name in ("gpo_paper", "gpo_fast"):
@@ -124,9 +129,10 @@ def same_optimizer_steps(runs: Sequence[Run]) -> str:
 
 
 def same_rate(runs: Sequence[Run]) -> str:
-    """``lean`` at equal optimizer steps and rate in the grid ``skills``: its gain, and how far it moves the weights.
+    """``lean`` at equal optimizer steps and learning rate: its gain, and how far it moves the weights.
 
-    The constant rate of 1e-3 in ``skills12``, and 2e-3, falling, in ``skills24``, where runs fall at a constant one.
+    In ``skills12`` the rate is 1e-3 and constant. In ``skills24``, where runs collapse at a constant rate, it is 2e-3
+    and decays.
     """
     rows = []
     for regime, learning in (("skills12", (1e-3, "constant", 1.0)), ("skills24", (2e-3, "cosine", 1.0))):
@@ -146,12 +152,12 @@ def same_rate(runs: Sequence[Run]) -> str:
 
 
 def _named_at(runs: Sequence[Run], name: str) -> Seeds:
-    """Runs by seed of one name, whatever the rate; the runs are of one regime and rate."""
+    """The runs of one method by seed, whatever its learning rate. ``runs`` are of one regime and one rate."""
     return {run.seed: run for run in runs if run.name_at_any_rate == name}
 
 
 def rates(runs: Sequence[Run]) -> str:
-    """Final accuracy at each learning rate, mean over seeds and the lowest run, in the grid ``skills``."""
+    """Final accuracy in the grid ``skills`` at each learning rate: the mean over seeds, and the lowest run."""
     names = ("grpo", FEWER, "random", "lean")
     found: dict[tuple, dict[str, list[float]]] = {}
     for run in runs:
@@ -173,7 +179,7 @@ def rates(runs: Sequence[Run]) -> str:
 
 
 def each_at_its_rate(runs: Sequence[Run]) -> str:
-    """``lean`` and GRPO, each at the highest falling rate at which none of its runs fell for good."""
+    """``lean`` against GRPO, each at its own learning rate (`HIGHEST`)."""
     rows = []
     for regime, highest in HIGHEST.items():
         at_rate = {}
@@ -203,7 +209,7 @@ def each_at_its_rate(runs: Sequence[Run]) -> str:
 
 
 def found(runs: Sequence[Run]) -> str:
-    """How often the chosen step is a hard one, and how often the group that is drawn there has both outcomes."""
+    """The share of chosen steps that are hard, and the share of re-entry groups that have both outcomes."""
     names = ("random", "gpo_paper", "gpo_fast")
     rows = []
     for grid, regime, named in places(runs, PROTOCOL):
@@ -218,7 +224,7 @@ def found(runs: Sequence[Run]) -> str:
 
 
 def seconds(runs: Sequence[Run]) -> str:
-    """Seconds of a training step by phase in ``spread8`` of the grid ``protocol``, and against GRPO."""
+    """Seconds of a training step in ``spread8`` of the grid ``protocol``: by phase, and as a multiple of GRPO's."""
     phases = {"gen": "sampling", "old_log_prob": "old log-probs", "update_actor": "update"}
     rows = []
     for _, regime, named in places(runs, ("protocol",)):

@@ -1,7 +1,7 @@
-"""Two methods over seeds: differences paired by seed, at the end, at equal cost, and the cost of equal accuracy.
+"""Two methods compared over seeds: at equal cost, and by the cost of equal accuracy.
 
-The seed is the unit: runs of one seed share data and evaluation problems, so a difference is taken within a seed, and
-what varies over seeds is its error. Student's t, with as few seeds as there are.
+The seed is the unit of all statistics. Runs of one seed share data and evaluation problems, so a difference is taken
+within a seed, and its error is estimated from how it varies between seeds, with Student's t.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from verl_gpo.statistics import Estimate, SeedPairs, geometric, paired_by_seed
 
 
 def accuracy_at(points: Sequence[Point], cost: str, spent: float) -> float | None:
-    """Accuracy of a run when it had spent so much, on the line between two evaluations; None outside of them.
+    """The accuracy of a run at a given cost, interpolated between two evaluations.
 
     Args:
         points: evaluations in order.
         cost: ``tokens``, ``seconds`` or ``distance``.
-        spent: of that.
+        spent: the amount of that cost.
+
+    Returns:
+        None if the run was not evaluated both before and after that.
     """
     if not points or not getattr(points[0], cost) <= spent <= getattr(points[-1], cost):
         return None
@@ -32,11 +35,11 @@ def accuracy_at(points: Sequence[Point], cost: str, spent: float) -> float | Non
 
 @dataclass(frozen=True)
 class EqualCost:
-    """A comparison at the most that both runs of a seed had spent.
+    """A comparison at equal cost: for each seed, the largest cost that both runs came to.
 
     Attributes:
         pairs: differences of accuracy.
-        spent: tokens, seconds or distance at which they were taken, mean over seeds.
+        spent: that cost, mean over seeds, in tokens, seconds or distance.
     """
 
     pairs: SeedPairs
@@ -46,10 +49,14 @@ class EqualCost:
 def at_equal_cost(
     ours: Mapping[int, Sequence[Point]], theirs: Mapping[int, Sequence[Point]], cost: str
 ) -> EqualCost | None:
-    """Compare at equal ``tokens``, ``seconds`` or ``distance``; None without a seed that both have evaluations of.
+    """Compare two methods at equal cost.
 
     Args:
         ours, theirs: evaluations in order, by seed.
+        cost: ``tokens``, ``seconds`` or ``distance``.
+
+    Returns:
+        None if there is no seed for which both have evaluations.
     """
     differences, spent = [], []
     for seed in sorted(set(ours) & set(theirs)):
@@ -66,7 +73,7 @@ def at_equal_cost(
 
 
 def cost_to_reach(points: Sequence[Point], accuracy: float, cost: str = "tokens") -> float | None:
-    """What a run had spent when it first had an accuracy, on the line between evaluations; None if it never had."""
+    """The cost at which a run first had an accuracy, interpolated between evaluations; None if it never had it."""
     if points and points[0].accuracy >= accuracy:
         return getattr(points[0], cost)
     for before, after in itertools.pairwise(points):
@@ -78,14 +85,16 @@ def cost_to_reach(points: Sequence[Point], accuracy: float, cost: str = "tokens"
 
 @dataclass(frozen=True)
 class Reach:
-    """What a method costs until it has a baseline's final accuracy, over what the baseline costs.
+    """The cost at which a method has the final accuracy of a baseline, divided by the cost of the baseline.
 
-    A run that never has it counts as what it spent in all, so the ratio is then a lower bound, without an interval.
+    A run that never reaches that accuracy counts with everything that it spent. The ratios are then lower bounds, and
+    have no interval.
 
     Attributes:
-        of_whole: over all that the baseline spent.
-        of_first: over what the baseline had spent when it first had that accuracy.
-        reached, seeds: how many seeds reached it, and of how many.
+        of_whole: the ratio to everything that the baseline spent.
+        of_first: the ratio to what the baseline had spent when it first had that accuracy.
+        reached: number of seeds that reached it.
+        seeds: number of all seeds.
     """
 
     of_whole: Estimate
@@ -102,10 +111,18 @@ class Reach:
 def reach(
     ours: Mapping[int, Sequence[Point]], theirs: Mapping[int, Sequence[Point]], cost: str = "tokens"
 ) -> Reach | None:
-    """Cost of a baseline's final accuracy; None without a seed on which there is something to reach.
+    """The cost at which a method reaches the final accuracy of a baseline.
 
-    A seed counts if both have evaluations of it, and the baseline's last one is above the first of both: what is there
-    from the start costs nothing.
+    A seed counts if both methods were evaluated on it, and if the last evaluation of the baseline is above the first
+    one
+    of both: otherwise that accuracy was there from the start.
+
+    Args:
+        ours, theirs: evaluations of the method and of the baseline, in order, by seed.
+        cost: ``tokens``, ``seconds`` or ``distance``.
+
+    Returns:
+        None if no seed counts.
     """
     whole, first, reached = [], [], 0
     for seed in sorted(set(ours) & set(theirs)):

@@ -1,7 +1,7 @@
-"""How far training has moved the weights, and how good they are by then.
+"""How far a training has moved the weights, and the accuracy at equal distance.
 
-At one learning rate Adam goes the farther, the more its gradients agree from step to step. What is left of a method's
-lead at equal distance does not come from that.
+At the same learning rate, Adam moves the weights farther if the gradients of successive steps agree more. A lead that
+remains at equal distance has another cause.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from scripts.experiments.rows import Run, Seeds
 from scripts.experiments.tables import curves, pairs_of
 from verl_gpo.statistics import Estimate, geometric
 
-#: Shares of the training at which distances are compared: before anything has fallen, and at the end.
+#: Parts of the training after which distances are compared: after a third no run has collapsed yet; and at the end.
 _SHARES = (Fraction(1, 3), Fraction(1))
 
 
 def measured(runs: Sequence[Run]) -> list[Run]:
-    """Runs whose weights were measured at every evaluation, and moved on from each to the next."""
+    """The runs whose distance was measured at every evaluation, and grew from each to the next."""
     found = []
     for run in runs:
         moved = [point.distance for point in run.points]
@@ -31,7 +31,8 @@ def measured(runs: Sequence[Run]) -> list[Run]:
 
 
 def distances(runs: Sequence[Run]) -> str:
-    """Methods whose optimizer is set alike: distances at equal training steps, and accuracy at equal distance.
+    """A table of methods with the same optimizer settings: distances after equal training steps, and accuracies at
+    equal distance.
 
     Args:
         runs: of one grid.
@@ -49,7 +50,14 @@ def distances(runs: Sequence[Run]) -> str:
 
 
 def farther(ours: Seeds, theirs: Seeds, share: Fraction) -> Estimate | None:
-    """Distance after a share of the training steps, as a multiple of the opponent's; None where it was not measured."""
+    """The distance after a part of the training steps, as a multiple of the other method's.
+
+    Args:
+        share: the part, from 0 to 1.
+
+    Returns:
+        None if it was not measured.
+    """
 
     def distance(run: Run) -> float | None:
         step = share * run.training_steps

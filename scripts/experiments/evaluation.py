@@ -1,4 +1,4 @@
-"""How good a model is on the held-out problems, and how far its weights have moved."""
+"""The accuracy of a model on held-out problems, and the distance that its weights have moved."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from scripts.experiments.grids import SETUPS
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Held-out problems, sampled at temperature 1.
+    """The result on held-out problems, sampled at temperature 1.
 
     Attributes:
-        accuracies: of each problem.
-        easy_step, hard_step: share of right lines among those that follow only right lines, by kind of step; None
-            where no such line was met, and for a language model's own text, whose lines have no kind.
+        accuracies: of each problem, the mean over its samples.
+        easy_step, hard_step: of the lines before which all lines are right, the share that is right too, by kind of
+            step; None if there was no such line, and for the text of a language model, whose lines have no kind.
     """
 
     accuracies: list[float]
@@ -28,7 +28,14 @@ class Evaluation:
 
 
 def evaluate(model: Path, data: Path, samples: int, seed: int) -> Evaluation:
-    """Sample ``samples`` responses to each held-out problem, and grade them and their lines."""
+    """Sample responses to the held-out problems, and grade them and their lines.
+
+    Args:
+        model: folder of the model.
+        data: folder that the recipe prepared: ``test.parquet``, and the tokenizer in ``model/``.
+        samples: number of responses to each problem.
+        seed: of the sampling; torch's global randomness is seeded with it.
+    """
     import numpy as np
     import pyarrow.parquet as pq
     import torch
@@ -83,10 +90,13 @@ def _evaluate_text(model: Path, data: Path, rows: list[dict], samples: int, seed
 
 
 def distance(model: Path, start: Path) -> float:
-    """Euclidean distance between the weights of two models of one architecture, folders of Hugging Face's.
+    """The Euclidean distance between the weights of two models of the same architecture.
+
+    Args:
+        model, start: Hugging Face folders with safetensors files.
 
     Raises:
-        ValueError: the models have other weights, or none.
+        ValueError: the names of the weights differ, or there are none.
     """
     import torch
     from safetensors.torch import load_file

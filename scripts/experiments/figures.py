@@ -1,4 +1,4 @@
-"""Figures: accuracy over generated tokens, and over the distance that training has moved the weights."""
+"""Figures: accuracy over generated tokens, and accuracy over the distance that the weights have moved."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from verl_gpo.report.figures import COLORS
 from verl_gpo.statistics import estimate
 
 _COLUMNS = 3
-#: Most methods of a panel; of more the variants of one of them stand apart.
+#: Largest number of methods in a panel. If there are more, the variants of one method get a panel of their own.
 _READABLE = 10
 _POINTS = 60
-#: Colour of the palette, line and marker; what is compared most has colours far apart.
+#: Number of the colour in the palette, line and marker. Methods that are compared often have very different colours.
 _STYLES = {
     "grpo": (0, "-", "o"),
     "random": (5, "-", "s"),
@@ -32,7 +32,7 @@ _STYLES = {
 }
 _MARKERS = "phd<>"
 _LINES = ("-.", ":", "--")
-#: Methods of the figure of distances, those that were run at most rates: name -> colour and marker.
+#: The methods in the figure of distances, which were run at several learning rates: name -> colour and marker.
 _FAR = {
     "grpo": (COLORS[0], "o"),
     "grpo prompts=4 rollouts=4": (COLORS[4], "p"),
@@ -42,12 +42,17 @@ _FAR = {
 
 
 def accuracy_over_tokens(runs: Sequence[Run], path: Path) -> bool:
-    """Draw the runs of one grid: mean over seeds, and the 95 % t interval as a band where there are two or more.
+    """Draw the accuracy of the runs of one grid over their tokens.
 
-    Means go as far as the shortest run of a method, else a seed that ends would move them.
+    Each method is a line, the mean over its seeds, with the 95 % t interval as a band if there are at least two. A line
+    ends where the shortest run of its method ends, since the mean would jump when a seed drops out.
+
+    Args:
+        runs: of one grid.
+        path: the PNG file.
 
     Returns:
-        Whether there was anything to draw; without it no file is written.
+        Whether there was anything to draw; otherwise no file is written.
     """
     found = by_cell([run for run in runs if len(run.points) > 1])
     if not found:
@@ -78,7 +83,7 @@ def accuracy_over_tokens(runs: Sequence[Run], path: Path) -> bool:
         axes.set_ylabel("accuracy")
     handles = {line.get_label(): line for axes in panels.flat for line in axes.get_lines()}
     shown = [name for name in names if name in handles]
-    # Below a single panel there is no room for the names of many methods.
+    # Below a single panel there is not enough room for the names of many methods.
     where = "outside lower center" if columns > 1 else "outside right center"
     figure.legend([handles[name] for name in shown], shown, frameon=False, loc=where, ncols=(1, 3, 5)[columns - 1])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +93,9 @@ def accuracy_over_tokens(runs: Sequence[Run], path: Path) -> bool:
 
 
 def panels_of(found: Mapping[tuple[str, str], Seeds]) -> dict[str, dict[str, Seeds]]:
-    """Title -> name -> its runs. What is trained alike stands in one panel, if it can be read there.
+    """The panels of a figure: title -> name of a method -> its runs by seed.
+
+    Methods with the same regime and learning rate share a panel, unless it would hold too many lines.
 
     Args:
         found: runs by regime and name.
@@ -125,7 +132,7 @@ def _draw(axes, seeds: Seeds, name: str, names: Sequence[str]) -> None:
         for run in seeds.values()
     ]
     at = [estimate(values) for values in zip(*curves, strict=True)]
-    # Markers lie at evaluations, so that it shows how many there are.
+    # Markers are at the evaluations, so that their number can be seen.
     (one, *_) = seeds.values()
     marks = sorted({int(np.abs(tokens - point.tokens).argmin()) for point in one.points})
     mean = [found.mean for found in at]
@@ -136,9 +143,10 @@ def _draw(axes, seeds: Seeds, name: str, names: Sequence[str]) -> None:
 
 
 def _style(name: str, names: Sequence[str]) -> tuple[str, str, str]:
-    """Colour, line and marker; a method's are the same in every figure, those of others go by their place.
+    """Colour, line and marker of a method. Those of `_STYLES` look the same in every figure.
 
-    A variant (``gpo_fast n_mc=8``) has the colour of what is varied.
+    A variant such as ``gpo_fast n_mc=8`` has the colour of its method. The others get a style by their place in
+    ``names``.
     """
     if name in _STYLES:
         color, line, marker = _STYLES[name]
@@ -150,13 +158,14 @@ def _style(name: str, names: Sequence[str]) -> tuple[str, str, str]:
 
 
 def accuracy_over_distance(runs: Sequence[Run], path: Path) -> bool:
-    """Draw every run of the methods that were run at most rates, a line each, whatever its optimizer.
+    """Draw the accuracy over the distance of the weights: a line for each run of the methods in `_FAR`, at any rate.
 
     Args:
         runs: of one grid.
+        path: the PNG file.
 
     Returns:
-        Whether there was anything to draw; without it no file is written.
+        Whether there was anything to draw; otherwise no file is written.
     """
     shown: dict[str, dict[str, list[Run]]] = {}
     for (regime, _), seeds in by_cell(measured(runs)).items():
@@ -177,7 +186,7 @@ def accuracy_over_distance(runs: Sequence[Run], path: Path) -> bool:
                 moved, accuracy = zip(*((point.distance, point.accuracy) for point in run.points), strict=True)
                 label = None if number else name
                 axes.plot(moved, accuracy, color=color, lw=0.8, marker=marker, ms=3.5, alpha=0.7, label=label)
-        # Where all is lost, weights go on moving.
+        # The weights of a run that has collapsed move on; the axis ends where the last good model is.
         reached = [point for of_method in by_name.values() for run in of_method for point in run.points]
         far = max((point.distance for point in reached if point.accuracy > 0.5), default=1.0)
         axes.set(title=regime, xlabel="distance of the weights from the start", ylim=(0, 1.02), xlim=(0, 1.05 * far))

@@ -1,4 +1,4 @@
-"""A grid: its YAML file, and the cells that are trained, which are method x regime x seed."""
+"""A grid: its YAML file, and its cells, one for each method, regime and seed."""
 
 from __future__ import annotations
 
@@ -30,13 +30,17 @@ SETUPS = Path(__file__).parents[2] / "recipes" / "smollm2" / "config" / "setup"
 
 @dataclass  # not frozen: OmegaConf could not fill it
 class Regime:
-    """Problems to train on: arguments of ``recipes/arithmetic/prepare.py``, named as there, or a task of reasoning-gym.
+    """The problems to train on.
 
-    Where the hard kind is rare, the supervised model needs more ``steps`` to learn it. ``target_low`` is by default far
-    below the data's root success, so that a model that cannot do the steps may pass where that is small. A task of
-    reasoning-gym is as ``recipes/gym`` makes it, and has no other key. A task of ``recipes/smollm2``, for a pretrained
-    language model, has ``prepare``: arguments of that recipe's ``prepare.py``. ``prompt_tokens`` and
-    ``response_tokens`` are bounds of the training, by default those that the task needs.
+    Attributes:
+        task: ``arithmetic``, a task of ``recipes/gym``, which takes none of the other attributes, or a task of
+            ``recipes/smollm2``, for a pretrained language model.
+        n_steps, n_hard, hard_place, slip, n_signs: as the arguments of ``recipes/arithmetic/prepare.py``.
+        steps: optimizer steps of the supervision. If hard steps are rare, the model needs more of them.
+        target_low: lowest accuracy of the supervised model that is accepted. By default it is 0.2 below the share of
+            supervised solutions that are right; if that is small, a model that has not learnt the steps may pass.
+        prompt_tokens, response_tokens: longest prompt and response of the training, by default what the task needs.
+        prepare: arguments of ``recipes/smollm2/prepare.py``.
     """
 
     task: str = ARITHMETIC
@@ -65,10 +69,10 @@ class Regime:
 
     @property
     def arguments(self) -> list[str]:
-        """Arguments of the recipe's preparation."""
+        """The arguments of the recipe's preparation."""
         if self.task != ARITHMETIC:
             return list(self.prepare)
-        margin = 0.2  # a supervised model comes close to the data's rate, not on it
+        margin = 0.2  # the accuracy of the supervised model is near that of the data, and not equal to it
         success = (1 - self.slip) ** self.n_hard
         low = max(success - margin, 0.0) if self.target_low is None else self.target_low
         others = ("task", "target_low", "prompt_tokens", "response_tokens", "prepare")
@@ -78,7 +82,7 @@ class Regime:
 
     @property
     def lengths(self) -> tuple[int, int]:
-        """Longest prompt and longest response that are wanted, in tokens: six a line, and room for the rest."""
+        """Longest prompt and longest response in tokens: six for each line, and some for the rest."""
         if self.task in LANGUAGE_TASKS:
             data = OmegaConf.load(SETUPS / f"{self.task}.yaml").data
             return self.prompt_tokens or data.max_prompt_length, self.response_tokens or data.max_response_length
@@ -87,24 +91,24 @@ class Regime:
         return self.prompt_tokens or 6 * self.n_steps + 16, self.response_tokens or 6 * (self.n_steps + 1) + 8
 
 
-#: A method of the YAML file: fields of :class:`Settings`, None where not given. ``regime_prompts``: prompts of some
-#: regimes, where another number gives the tokens that are wanted. ``run``: false where only its variants are trained.
+#: A method of the YAML file: the fields of :class:`Settings`, None if not given. ``regime_prompts``: number of prompts
+#: in some regimes, where another number gives the wanted tokens. ``run``: false if only its variants are trained.
 Entry = make_dataclass(
     "Entry",
     [(name, Optional[kind], field(default=None)) for name, kind in get_type_hints(Settings).items()]  # noqa: UP045
     + [("regime_prompts", dict[str, int], field(default_factory=dict)), ("run", bool, field(default=True))],
 )
-#: A method with some settings of its own; the others are those of the method.
+#: A method with some other settings; those that are not given are the method's.
 Variant = make_dataclass("Variant", [("method", str)], bases=(Entry,), kw_only=True)
 
 
 @dataclass  # not frozen: OmegaConf could not fill it
 class Offline:
-    """What a training of an offline optimizer may use.
+    """The budget of a training with an offline optimizer.
 
     Args:
-        tokens: to generate, for its pairs.
-        steps: optimizer steps.
+        tokens: number of tokens that are generated for its pairs.
+        steps: number of optimizer steps.
     """
 
     tokens: int = 150_000
@@ -116,16 +120,18 @@ class Grid:
     """The YAML file.
 
     Args:
-        grid: its name, the question that it answers.
-        regimes: name -> problems.
-        methods: name -> settings, of :data:`~scripts.experiments.settings.METHODS`; ``plain`` is the optimizer alone.
-        variants: of those methods.
-        optimizers: every method is trained with each of them; empty: each with its own.
-        training_steps: of each run.
-        evaluate_every: training steps.
-        samples: of each held-out problem in an evaluation.
-        settings: of verl's, the same for all methods.
-        offline: of the offline optimizers.
+        grid: its name.
+        regimes: name of each regime -> its problems.
+        methods: name of each method -> its settings. The names are those of
+            :data:`~scripts.experiments.settings.METHODS`; ``plain`` is the optimizer alone.
+        seeds: each method is trained with each of them in each regime.
+        training_steps: of each run; a multiple of ``evaluate_every``.
+        evaluate_every: number of training steps between two evaluations.
+        variants: methods with other settings, which are trained as well.
+        optimizers: every method is trained with each of them; if empty, each with its own.
+        samples: number of samples of each held-out problem in an evaluation.
+        settings: arguments of verl, the same for all methods.
+        offline: the budget of offline optimizers.
     """
 
     grid: str
@@ -141,14 +147,14 @@ class Grid:
     offline: Offline = field(default_factory=Offline)
 
     def base(self, method: str, regime: str, optimizer: str = "grpo") -> Settings:
-        """A method's settings as the grid has them, or those of any grid if it does not have the method."""
+        """The settings of a method in this grid. A method that the grid does not have gets the defaults."""
         if self.optimizers:
             written = PLAIN if is_plain(method) else method
             return _settings(written, optimizer, regime, self.methods.get(written))
         return _settings(method, None, regime, self.methods.get(method))
 
     def trained(self, regime: str) -> list[tuple[str, Settings]]:
-        """Methods with their settings that are to be trained in a regime, in order."""
+        """The methods that are trained in a regime, with their settings, in order."""
         found = []
         for optimizer in self.optimizers or [None]:
             entries = [(name, entry, None) for name, entry in self.methods.items() if entry.run]
@@ -159,7 +165,7 @@ class Grid:
         return found
 
     def cells(self) -> Iterator[Cell]:
-        """All trainings, seed by seed, so that what is there is complete for some seeds."""
+        """All trainings. All methods of a seed come before the next seed, so that an interrupted grid can be used."""
         for regime in self.regimes:
             for seed in self.seeds:
                 for method, settings in self.trained(regime):
@@ -169,7 +175,8 @@ class Grid:
 
 @dataclass(frozen=True)
 class Cell:
-    """One training of a grid. ``name`` is that of its method in tables, with what differs from the grid's."""
+    """One training of a grid. ``name`` is the method's name in tables, with the settings that differ from the
+    grid's."""
 
     grid: str
     regime: str
@@ -180,17 +187,17 @@ class Cell:
 
     @property
     def key(self) -> tuple[str, str, str, Settings, int]:
-        """What a row of it has in common with it."""
+        """Identifies the cell; a row of it has the same key."""
         return self.grid, self.regime, self.method, self.settings, self.seed
 
     @property
     def file_name(self) -> str:
-        """A name for files: of letters, digits and signs that a shell leaves alone."""
+        """A name for files, without characters that a shell would interpret."""
         return f"{self.grid}-{self.regime}-{self.name.replace('=', '').replace(' ', '_')}-{self.seed}"
 
 
 def _settings(method: str, optimizer: str | None, regime: str, *entries: Any) -> Settings:
-    """The settings of a method in a regime: of the entries the later count."""
+    """The settings of a method in a regime. What a later entry gives replaces what an earlier one gives."""
     given: dict[str, Any] = {"optimizer": method} if is_plain(method) else {}
     for entry in entries:
         if entry is not None:
@@ -209,7 +216,7 @@ def read_grid(path: Path) -> Grid:
     """Read a grid.
 
     Raises:
-        ValueError: a key or value that cannot be, named with the file.
+        ValueError: a key or a value is not allowed; the message names it and the file.
     """
     try:
         written = OmegaConf.load(path)
@@ -224,7 +231,7 @@ def read_grid(path: Path) -> Grid:
 
 
 def _problems(grid: Grid, written: Mapping[str, Any]) -> Iterator[str]:
-    """Why the grid is not valid, in words."""
+    """The reasons why a grid is not valid, one line each."""
     for name in ("regimes", "methods", "seeds"):
         if not getattr(grid, name):
             yield f"{name} must not be empty"
@@ -266,6 +273,6 @@ def known_grids(folder: Path = FOLDER) -> dict[str, Grid]:
     """The grids of a folder by name.
 
     Raises:
-        ValueError: a file that is no grid.
+        ValueError: a file is not a valid grid.
     """
     return {grid.grid: grid for grid in map(read_grid, sorted(folder.glob("*.yaml")))}

@@ -1,6 +1,6 @@
-"""Generated sections of a page: between ``<!-- KIND NAME -->`` and ``<!-- /KIND -->`` stands what a command made.
+"""Generated sections of a page: the text between ``<!-- KIND NAME -->`` and ``<!-- /KIND -->``.
 
-A page with one section may leave the name out: ``<!-- KIND -->``.
+If a page has only one section of a kind, the name may be left out: ``<!-- KIND -->``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,16 @@ from pathlib import Path
 def fill(page: str, kind: str, texts: Mapping[str, str]) -> str:
     """Replace the sections of a page.
 
+    Args:
+        page: its text.
+        kind: of the sections.
+        texts: name of a section -> its new text.
+
     Raises:
-        ValueError: a section whose markers are not there exactly once.
+        ValueError: the markers of a section are not in the page exactly once.
+
+    >>> fill("<!-- a -->\\nold\\n<!-- /a -->", "a", {"": "new"})
+    '<!-- a -->\\n\\nnew\\n\\n<!-- /a -->'
     """
     for name, text in texts.items():
         marker = f"<!-- {kind} {name} -->" if name else f"<!-- {kind} -->"
@@ -27,12 +35,16 @@ def fill(page: str, kind: str, texts: Mapping[str, str]) -> str:
 
 
 def changed(pages: Mapping[Path, str]) -> list[Path]:
-    """Pages whose file is not what it should be."""
+    """The pages whose file differs from the text that it should have."""
     return [path for path, text in pages.items() if path.read_text(encoding="utf-8") != text]
 
 
 def check(pages: Mapping[Path, str], command: str) -> int:
-    """Exit status: 1 if a page has to be written anew, which is said with the command that does it."""
+    """Check that the pages are up to date. If one is not, print the command that writes it.
+
+    Returns:
+        The exit status, 1 if a page is not up to date.
+    """
     old = changed(pages)
     for path in old:
         print(f"verl_gpo: {path}: does not agree with the results; call {command}", file=sys.stderr)
@@ -40,7 +52,7 @@ def check(pages: Mapping[Path, str], command: str) -> int:
 
 
 def write(pages: Mapping[Path, str]) -> list[Path]:
-    """Write the pages that have changed, and say which."""
+    """Write the pages that have changed, and return their paths."""
     old = changed(pages)
     for path in old:
         path.write_text(pages[path], encoding="utf-8")

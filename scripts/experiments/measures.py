@@ -1,4 +1,4 @@
-"""What the runs of a grid were, what they found, and where their seconds went."""
+"""Tables of what was run, what the searches found, and the seconds of each phase. Each gets the rows of grids."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ PHASES = ("gen", "old_log_prob", "update_actor", "update_critic", "update_weight
 
 
 def by_grid(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs of each grid."""
+    """The runs of each grid."""
     return {name: [run for run in runs if run.grid == name] for name in dict.fromkeys(run.grid for run in runs)}
 
 
 def status(runs: Sequence[Run]) -> str:
-    """What has been run of each grid, and with what."""
+    """The number of runs of each grid, the machine and the commit."""
     rows = []
     for grid, mine in by_grid(runs).items():
         regimes, names, seeds = ({getattr(run, key) for run in mine} for key in ("regime", "name", "seed"))
@@ -30,17 +30,20 @@ def status(runs: Sequence[Run]) -> str:
 
 
 def mixed(seeds: Seeds, kind: str) -> Estimate | None:
-    """Share of the groups whose outcomes differ, over seeds; None where there were no such groups.
+    """The share of groups whose outcomes differ, over seeds.
 
     Args:
         kind: ``root_mixed`` or ``reentry_mixed``.
+
+    Returns:
+        None if there were no groups of this kind.
     """
     known = [share for run in seeds.values() if (share := getattr(run, kind)) is not None]
     return estimate(known) if known else None
 
 
 def groups(runs: Sequence[Run]) -> str:
-    """Share of the groups that teach: those of mixed outcome."""
+    """The share of groups with both outcomes. Only these give a gradient."""
     rows = []
     for grid, mine in by_grid(runs).items():
         for (regime, method), seeds in by_cell(mine).items():
@@ -55,14 +58,19 @@ def groups(runs: Sequence[Run]) -> str:
 
 
 def hit_rate(seeds: Seeds) -> tuple[float, float, float] | None:
-    """Share of the chosen steps that are hard in truth: hits over chosen, hits, chosen; None where none was judged."""
+    """How many of the chosen steps are hard ones.
+
+    Returns:
+        The share, the number of hard ones, and the number of all; None if no step was chosen, or if the task does not
+        know which steps are hard.
+    """
     known = [(run.hits, run.chosen) for run in seeds.values() if run.hits is not None and run.chosen]
     hit, chosen = (sum(column) for column in zip(*known, strict=True)) if known else (0, 0)
     return (hit / chosen, hit, chosen) if chosen else None
 
 
 def hits(runs: Sequence[Run]) -> str:
-    """Share of the chosen steps that are hard in truth; seeds together, Wilson's interval."""
+    """The share of chosen steps that are hard ones, over all seeds together, with Wilson's interval."""
     rows = []
     for grid, mine in by_grid(runs).items():
         for (regime, method), seeds in by_cell(mine).items():
@@ -76,7 +84,10 @@ def hits(runs: Sequence[Run]) -> str:
 
 
 def kinds(runs: Sequence[Run]) -> str:
-    """Right lines among those that follow only right lines, at the first and the last evaluation: mean over seeds."""
+    """Of the lines before which all lines are right, the share that is right too, at the first and last evaluation.
+
+    Easy and hard lines apart, mean over seeds.
+    """
     rows = []
     for grid, mine in by_grid(runs).items():
         for (regime, method), seeds in by_cell(mine).items():
@@ -94,13 +105,13 @@ def kinds(runs: Sequence[Run]) -> str:
 
 
 def overhead(runs: Sequence[Run]) -> str:
-    """Seconds of a training step by phase, and against GRPO of the same grid, regime, seed and machine."""
+    """Seconds of a training step by phase, and as a multiple of GRPO's in the same grid, regime, seed and machine."""
     rows = []
     for grid, mine in by_grid(runs).items():
         found = by_cell(mine)
         for (regime, method), seeds in found.items():
             if any(run.seconds_gen is None for run in seeds.values()):
-                continue  # its phases were not written down
+                continue  # the seconds of its phases were not recorded
             whole = mean(seeds, step_seconds)
             phases = [mean(seeds, lambda run, phase=phase: phase_seconds(run, phase)) for phase in PHASES]
             parts = (f"{seconds:.2f}" for seconds in (whole, *phases, max(whole - sum(phases), 0.0)))
@@ -110,12 +121,12 @@ def overhead(runs: Sequence[Run]) -> str:
 
 
 def step_seconds(run: Run) -> float:
-    """Of a training step."""
+    """Mean seconds of a training step."""
     return run.seconds / run.training_steps
 
 
 def phase_seconds(run: Run, phase: str) -> float:
-    """Of a training step; a phase that a method does not have takes none."""
+    """Mean seconds of a phase in a training step; 0 for a phase that a method does not have."""
     return (getattr(run, f"seconds_{phase}") or 0.0) / run.training_steps
 
 

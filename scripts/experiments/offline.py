@@ -1,4 +1,4 @@
-"""A cell of an offline optimizer: pairs, where no other optimizer made them already; training; the row."""
+"""A cell of an offline optimizer: builds pairs, unless another optimizer has built them; trains; makes the row."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ SCRIPT = "recipes/arithmetic/offline.sh"
 
 @dataclass(frozen=True)
 class OfflineTraining(CellFolder):
-    """One training of ``recipes/arithmetic/offline.sh``; ``out`` is the trained model."""
+    """One training with ``recipes/arithmetic/offline.sh``; the folder ``out`` holds the trained model."""
 
     @property
     def pairs(self) -> Path:
-        """The pairs, which the optimizers of a method and a seed share."""
+        """The folder of the pairs, which all optimizers of a method and a seed share."""
         own = f"{self.cell.grid}-pairs-{recipe_method(self.cell.method)}-{self.cell.seed}"
         return self.folder / self.cell.regime / own
 
     def environment(self) -> dict[str, str]:
-        """What the script is called with."""
+        """The environment that the script is called with."""
         return {
             "ALGO": self.cell.settings.optimizer,
             "METHOD": recipe_method(self.cell.method),
@@ -48,7 +48,7 @@ class OfflineTraining(CellFolder):
         }
 
     def train(self) -> None:
-        """Make the pairs and train, each if it is not there: what broke off before its row is not repeated.
+        """Build the pairs and train, each unless its result is there from an interrupted call.
 
         Raises:
             TrainingFailed: the script failed; the message names its log.
@@ -62,7 +62,12 @@ class OfflineTraining(CellFolder):
             _call("train", self.environment(), logs / f"{self.cell.file_name}.log")
 
     def result(self, number: int, commit: str) -> tuple[Run, list[float]]:
-        """The row of the run, which has ended, and its accuracies, a problem each."""
+        """The row of the finished run, and the accuracy of each held-out problem.
+
+        Args:
+            number: of the run.
+            commit: that was trained with.
+        """
         report = json.loads((self.pairs / "report.json").read_text())
         trained = json.loads((self.out / "train.json").read_text())
         accuracies = evaluate(self.out, self.data, self.grid.samples, self.cell.seed).accuracies
@@ -101,7 +106,7 @@ class OfflineTraining(CellFolder):
 
 
 def _call(stage: str, environment: Mapping[str, str], log: Path) -> float:
-    """Run one stage of the script with its output in a log. Returns the seconds it took."""
+    """Run one stage of the script, with its output in a log. Returns the seconds that it took."""
     log.parent.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
     settings = {"PYTHON": sys.executable, "STAGES": stage, **environment}

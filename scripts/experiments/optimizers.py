@@ -1,4 +1,4 @@
-"""Every optimizer alone, with a random reset and with GPO, side by side: the table of the grid ``optimizers``."""
+"""The table of the grid ``optimizers``: each optimizer alone, with a random reset, and with GPO."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scripts.experiments.cells import final_difference, p_value, points, table
 from scripts.experiments.rows import Run, Seeds
 from scripts.experiments.tables import accuracy
 
-#: What a row counts, and what its column is called.
+#: A column of the rows, and its title in the table.
 COUNTS = {"tokens": "generated tokens", "rows": "rows", "optimizer_steps": "optimizer steps", "seconds": "seconds"}
 
 

@@ -1,7 +1,7 @@
-"""The pages: tables between their markers, and figures, made of the rows.
+"""The sections and figures of the pages, made from the rows.
 
-``docs/evidence.md`` has a table for each question (:mod:`scripts.experiments.answers`), ``docs/matrix.md`` the
-optimizers side by side, and the README, where it has the marker, a short table of results.
+``docs/evidence.md`` has a table for each question (:mod:`scripts.experiments.answers`), ``docs/matrix.md`` has all
+optimizers side by side, and the README has a short table of results, if it has the marker for it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scripts.experiments.optimizers import optimizers
 from scripts.experiments.pipeline import REPOSITORY
 from scripts.experiments.rows import Run
 
-#: Name of a section -> what makes its text of all runs.
+#: Name of a section -> the function that makes its text from all runs.
 Sections = Mapping[str, Callable[[Sequence[Run]], str]]
 EVIDENCE: Sections = {
     "summary": answers.summary,
@@ -31,8 +31,11 @@ EVIDENCE: Sections = {
 }
 MATRIX: Sections = {"": lambda runs: optimizers([run for run in runs if run.grid == "optimizers"])}
 _NOTE = (
-    "Models of 0.1 M parameters on toy tasks, mostly three seeds; p is not corrected for the number of comparisons. "
-    "`grpo mini_batches=2` is GRPO with half its mini-batch, which takes as many optimizer steps as GPO's added rows."
+    "Models of 0.1 M parameters on toy tasks, mostly three seeds. A regime is a task with its settings. *Points* are "
+    "percent points of accuracy at the end of training, smallest and largest over the regimes; *x tokens* are the "
+    "generated tokens as a multiple of the other method's; p is not corrected for the number of comparisons. `random` "
+    "resets to a random step, `oracle` to one that is known to be hard. `grpo mini_batches=2` is GRPO with half its "
+    "mini-batch, which takes as many optimizer steps as GPO's added rows."
 )
 README: Sections = {"": lambda runs: f"{answers.summary(runs)}\n\n{_NOTE}"}
 #: Page -> kind of its markers, and its sections.
@@ -41,9 +44,9 @@ PAGES: dict[str, tuple[str, Sections]] = {
     "docs/matrix.md": ("matrix", MATRIX),
     "README.md": ("results", README),
 }
-#: Methods of ``protocol.png``; ``tables protocol --figure FILE`` draws all of them.
+#: The methods in ``protocol.png``. ``tables protocol --figure FILE`` draws all methods.
 _COMPARED = ("grpo", answers.TWICE, "random", "gpo_paper", "gpo_fast")
-#: Figure of ``docs/evidence.md`` -> the grid of its runs, and what draws it.
+#: Figure of ``docs/evidence.md`` -> the grid of its runs, and the function that draws it.
 FIGURES: dict[str, tuple[str, Callable[[Sequence[Run], Path], bool]]] = {
     "protocol.png": ("protocol", lambda runs, path: accuracy_over_tokens(_named(runs, _COMPARED), path)),
     "distance.png": ("skills", accuracy_over_distance),
@@ -55,11 +58,11 @@ def _named(runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
 
 
 def pages(runs: Sequence[Run], root: Path = REPOSITORY) -> dict[Path, str]:
-    """Each page as the rows have it; the README only if it has the marker.
+    """The text that each page should have; the README only if it has the marker.
 
     Raises:
-        ValueError: a page without its markers.
-        OSError: a page that cannot be read.
+        ValueError: a page does not have its markers.
+        OSError: a page cannot be read.
     """
     found = {}
     for name, (kind, sections) in PAGES.items():
@@ -74,7 +77,7 @@ def pages(runs: Sequence[Run], root: Path = REPOSITORY) -> dict[Path, str]:
 
 
 def figures(runs: Sequence[Run], folder: Path = REPOSITORY / "docs" / "evidence") -> list[str]:
-    """Draw the figures. Returns the names of those for which there are runs."""
+    """Draw the figures for which there are runs, and return their names."""
     return [
         name for name, (grid, draw) in FIGURES.items() if draw([run for run in runs if run.grid == grid], folder / name)
     ]

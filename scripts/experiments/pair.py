@@ -1,7 +1,7 @@
-"""Two methods of a grid against each other, evaluation by evaluation: ``python -m scripts.experiments compare``.
+"""Two methods of a grid, compared evaluation by evaluation: ``python -m scripts.experiments compare``.
 
-The pages compare runs at their ends; this says how they got there. Seeds that both have; accuracies are means over
-them, differences are paired by seed.
+The pages compare runs at their end, and this compares them on the way. It uses the seeds that both methods have:
+accuracies are means over these seeds, and differences are paired by seed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from verl_gpo.statistics import geometric, paired_by_seed
 
 
 def pair(runs: Sequence[Run], place: str, ours: str, theirs: str) -> str:
-    """A row for each training step after which both were evaluated, and the tokens to the opponent's final accuracy.
+    """A table with a row for each training step after which both were evaluated, and a sentence below it.
+
+    The sentence says for what share of the second method's tokens the first one reaches its final accuracy.
 
     Args:
-        place: ``grid/regime``.
-        ours, theirs: names as in tables; settings behind a method's name may come in any order.
+        runs: all runs.
+        place: ``GRID/REGIME``.
+        ours, theirs: names of methods as in tables; the settings after a name may come in any order.
 
     Raises:
-        ValueError: no such runs, or no seed that both methods have.
+        ValueError: there are no such runs, or no seed that both methods have.
     """
     grid, _, regime = place.partition("/")
     found = {
@@ -49,7 +52,7 @@ def pair(runs: Sequence[Run], place: str, ours: str, theirs: str) -> str:
     if there := tokens_to_reach(one, other):
         share = ratio(there.of_whole, there.bound)
         text += f"\n\n{there.reached} of {there.seeds} seeds of {ours} "
-        text += f"reach what {theirs} ends at, on {share} of its tokens"
+        text += f"reach the final accuracy of {theirs}, for {share} of its tokens"
     return text
 
 

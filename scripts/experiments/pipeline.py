@@ -1,10 +1,11 @@
-"""Trainings one after the other, as few pipelines as they fit into: what starts them and waits for them.
+"""Several trainings, one after the other, in one process if they can share it.
 
     for run, seconds in consecutive([Run("a", "recipes/arithmetic/run.sh", [...], {...}), ...], log): ...
 
-A recipe's script says what it would train with (``MAIN`` is this module instead of verl's), and
-:mod:`verl_gpo.plugin.consecutive` trains it, in a process of its own. Trainings that need another engine or other
-workers get another pipeline.
+A pipeline is a process with Ray, verl's workers and a rollout engine. Starting one takes about a minute, and trainings
+that need the same engine and workers can share it. Each recipe's script is called with ``MAIN`` set to this module, so
+that it writes down the arguments of the trainer instead of calling it. :mod:`verl_gpo.plugin.consecutive` then trains
+with these arguments, in a process of its own.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-#: What trains: called with a file of runs and one to which the ended ones are added.
+#: The module that trains. Its arguments are a file with the runs, and a file to which it adds those that have ended.
 PIPELINE = ("-m", "verl_gpo.plugin.consecutive")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training: a call of a recipe's script that ends in ``$PYTHON $MAIN ARGUMENTS``."""
+    """One training: a call of a recipe's script, whose last command is ``$PYTHON $MAIN ARGUMENTS``."""
 
     name: str
     script: str
@@ -35,22 +36,23 @@ class Run:
 
 
 class TrainingFailed(RuntimeError):
-    """A training ended before its last step; the message says where the log is."""
+    """A training ended before its last step. The message names its log."""
 
 
 def consecutive(runs: Sequence[Run], log: Path) -> Iterator[tuple[Run, float | TrainingFailed]]:
-    """Train all of them, in order, but for those that have to wait for a pipeline of their own.
+    """Train all runs in order, except that a run which needs a pipeline of its own comes after the others.
 
     Args:
         runs: with different names.
-        log: all output is appended to it.
+        log: all output is appended to this file.
 
     Yields:
-        Each run as it ends, with its seconds from the end of the one before it (the first run of a pipeline: from
-        the start of the pipeline), or with the failure. A failure ends the pipeline; the others get another one.
+        Each run when it ends, with its seconds or its failure. The seconds count from the end of the run before it; for
+        the first run of a pipeline, from the start of the pipeline. A failure ends the pipeline, and the remaining runs
+        get a new one.
 
     Raises:
-        TrainingFailed: no arguments came of a script.
+        TrainingFailed: a script ended before it called the trainer.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     waiting = {run.name: run for run in runs}
@@ -80,10 +82,10 @@ def consecutive(runs: Sequence[Run], log: Path) -> Iterator[tuple[Run, float | T
 
 
 def prepare(run: Run, log: Path) -> None:
-    """Do what the script does before it trains: make the data and the model that are not there.
+    """Run a script up to its training, so that it makes data and model if they are not there.
 
     Raises:
-        TrainingFailed: it did not come to the training.
+        TrainingFailed: the script ended before it called the trainer.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="consecutive_") as folder:
@@ -91,7 +93,7 @@ def prepare(run: Run, log: Path) -> None:
 
 
 def _training_arguments(run: Run, folder: Path, log: Path) -> list[str]:
-    """What the script would have called the trainer with; whatever else it does, it does."""
+    """The arguments with which the script calls the trainer. Everything else that the script does is done."""
     file = folder / f"{run.name}.arguments"
     settings = {"PYTHON": sys.executable, "MAIN": f"{__file__} {file}", **run.environment}
     with log.open("ab") as output:
@@ -102,5 +104,5 @@ def _training_arguments(run: Run, folder: Path, log: Path) -> list[str]:
     return json.loads(file.read_text())
 
 
-if __name__ == "__main__":  # in the place of the trainer
+if __name__ == "__main__":  # called by a script instead of the trainer
     Path(sys.argv[1]).write_text(json.dumps(sys.argv[2:]))

@@ -1,4 +1,5 @@
-"""The files of results: ``runs.csv``, ``evaluations.csv`` and ``accuracies.jsonl``, read, checked and appended to."""
+"""The files of results: ``runs.csv``, ``evaluations.csv`` and ``accuracies.jsonl``. They are read, checked,
+extended."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ Row = TypeVar("Row", Run, Point)
 
 
 def columns(kind: type) -> dict[str, str]:
-    """Column -> its type, of a :class:`Run` with its settings or of a :class:`Point`."""
+    """The columns of a file: name -> type. ``kind`` is :class:`Run` (with its settings) or :class:`Point`."""
     found: dict[str, str] = {}
     for field in fields(kind):
         if field.name == "settings":
@@ -32,15 +33,16 @@ def columns(kind: type) -> dict[str, str]:
 
 
 def read_results(folder: Path, grids: Mapping[str, Grid]) -> list[Run]:
-    """Finished runs with their evaluations, in the files' order; evaluations of other runs are left out.
+    """The finished runs with their evaluations, in the order of the file. Without files there are no runs.
 
-    No files, no runs: nothing has been measured yet.
+    Evaluations of runs that did not finish are left out.
 
     Args:
-        grids: by name; a run of another grid is named as if its method had the settings of any grid.
+        folder: of the files.
+        grids: by name. A run of a grid that is not among them is named as if its method had the default settings.
 
     Raises:
-        ValueError: a row that the runner does not write, named by file and line.
+        ValueError: a row that cannot be right; the message names file and line, or file and run.
     """
     runs = _read(folder / RUNS, Run)
     points: dict[int, list[Point]] = {}
@@ -63,7 +65,7 @@ def read_results(folder: Path, grids: Mapping[str, Grid]) -> list[Run]:
 
 
 def next_number(folder: Path) -> int:
-    """A number that no run has, nor an evaluation of a run that was broken off."""
+    """The next free number. Evaluations of runs that did not finish count as well."""
     used = [0]
     for file in (RUNS, EVALUATIONS):
         if (folder / file).exists():
@@ -73,10 +75,12 @@ def next_number(folder: Path) -> int:
 
 
 def append(folder: Path, run: Run, accuracies: Sequence[float]) -> None:
-    """Keep a finished run: first what belongs to it, so that a run that is there is there with all of it.
+    """Add a finished run to the files. Its own row comes last, so that a run in ``runs.csv`` is always complete.
 
     Args:
-        accuracies: of each held-out problem at the last evaluation.
+        folder: of the files.
+        run: with its evaluations.
+        accuracies: the accuracy of each held-out problem at the last evaluation.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _append(folder / EVALUATIONS, run.points, Point)
@@ -108,7 +112,7 @@ _NOT_ONE_MODEL = "runs started from models of different accuracies, so they cann
 
 
 def _starts(runs: Iterable[Run]) -> dict[tuple[str, int], set[float]]:
-    """Accuracies that the runs of each regime and seed started from."""
+    """The accuracies of the models from which the runs of each regime and seed started."""
     found: dict[tuple[str, int], set[float]] = {}
     for run in runs:
         if run.points and run.points[0].training_step == 0:
@@ -117,14 +121,18 @@ def _starts(runs: Iterable[Run]) -> dict[tuple[str, int], set[float]]:
 
 
 def check_start(folder: Path, runs: Iterable[Run], regime: str, seed: int, accuracy: float) -> None:
-    """A model supervised on another machine is another model: its runs have to stand in another folder.
+    """Refuse new runs that would start from another model than the runs that they are compared with.
+
+    The supervision gives another model on another machine. Runs from such a model belong into another folder.
 
     Args:
         folder: of the ``runs``, for the message.
-        accuracy: of the model that new runs of the regime and seed would start from.
+        runs: that are there.
+        regime, seed: of the new runs.
+        accuracy: of the model from which the new runs would start.
 
     Raises:
-        ValueError: the runs started from another one.
+        ValueError: the runs that are there started from another model.
     """
     there = _starts(runs).get((regime, seed), set())
     if there and float(f"{accuracy:.6g}") not in there:

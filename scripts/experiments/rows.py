@@ -1,4 +1,4 @@
-"""A run and its evaluations, as the raw results have them."""
+"""A run and its evaluations, as they are in the files of results."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from dataclasses import dataclass, replace
 
 from scripts.experiments.settings import LEARNING, METHODS, Settings, is_plain, label
 
-#: Where the device of a run was not written down; its seconds are compared with nobody's.
+#: The device of a run for which none was recorded. Its seconds are not compared with those of other runs.
 UNKNOWN = "unknown"
-#: Columns that are shares.
+#: Columns that hold a share, from 0 to 1.
 SHARES = ("accuracy", "low", "high", "root_mixed", "reentry_mixed", "easy_step", "hard_step")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One evaluation of a run; tokens, rows, optimizer steps and seconds are what training had spent by then.
+    """One evaluation of a run. Tokens, rows, optimizer steps and seconds are those of the training up to then.
 
     Attributes:
         run: number of the run.
+        accuracy: mean over held-out problems.
         low, high: 95 % interval of the accuracy over problems.
-        easy_step, hard_step: share of right lines among those that follow only right lines, by kind of step; None
-            where no such line was met.
-        distance: of the policy's weights from those that training started from, Euclidean; None where not measured.
+        easy_step, hard_step: of the lines before which all lines are right, the share that is right too, by kind of
+            step; None if there was no such line.
+        problems, samples: number of held-out problems, and of samples of each.
+        distance: Euclidean distance of the weights from those at the start of the training; None if not measured.
     """
 
     run: int
@@ -43,20 +45,22 @@ class Point:
 
 @dataclass(frozen=True)
 class Run:
-    """One run that is finished; tokens, requests, rows and seconds are totals of it.
+    """One finished run. Tokens, requests, rows and seconds are totals over the run.
 
     Attributes:
-        run: a number of its own.
-        settings: what differs from method to method, each a column.
+        run: number of the run.
+        settings: what differs between methods; each is a column.
         training_steps: None for an offline optimizer.
-        tokens: all that were generated, whatever for; ``tokens_root`` and the others are parts of it.
-        pairs, pair_prompts: that an offline optimizer is trained on, and the prompts that they come from.
-        seconds: training steps, validation left out; of an offline optimizer pairs and training.
-        root_mixed, reentry_mixed: share of the groups whose outcomes differ; None without such groups.
-        chosen, hits: critical steps, and those among them that are hard in truth; None for methods without.
-        accuracy, low, high: last evaluation, with its 95 % interval over problems.
-        base: the settings that the method has in its grid: what differs from them is part of the name.
-        points: its evaluations, in order.
+        commit: that was trained with; ``+`` at its end for a changed working tree.
+        cores, device: number of CPU cores, and model of the GPU or the processor.
+        tokens: all generated tokens; ``tokens_root``, ``tokens_value`` and ``tokens_reentry`` are parts of them.
+        pairs, pair_prompts: of an offline optimizer, the number of pairs, and of the prompts that they come from.
+        seconds: of the training steps without validation; of an offline optimizer, of building pairs and training.
+        root_mixed, reentry_mixed: share of groups whose outcomes differ; None if there were no such groups.
+        chosen, hits: number of critical steps, and of those that are hard; None if the method chooses none.
+        accuracy, low, high: the last evaluation, with its 95 % interval over problems.
+        base: the settings of the method in its grid. Settings that differ from them are part of the name.
+        points: the evaluations, in order.
     """
 
     run: int
@@ -97,41 +101,44 @@ class Run:
 
     @property
     def key(self) -> tuple[str, str, str, Settings, int]:
-        """Two runs do not share it."""
+        """Identifies the run; no two runs have the same key."""
         return self.grid, self.regime, self.method, self.settings, self.seed
 
     @property
     def name(self) -> str:
-        """The method, and what differs from the method as its grid has it."""
+        """The method, followed by the settings that differ from those of the method in its grid."""
         return label(self.method, self.settings, self.base)
 
     @property
     def name_at_any_rate(self) -> str:
-        """The name without learning rate, schedule and bound on gradients."""
+        """The name without learning rate, schedule and gradient clipping."""
         ours = {name: getattr(self.base, name) for name in LEARNING}
         return label(self.method, replace(self.settings, **ours), self.base)
 
     @property
     def varied(self) -> bool:
-        """Whether anything does."""
+        """Whether any setting differs from those of the method in its grid."""
         return self.settings != self.base
 
     @property
     def plain(self) -> bool:
-        """Whether this is an optimizer alone."""
+        """Whether the method is an optimizer alone."""
         return is_plain(self.method)
 
     def same_machine(self, other: Run) -> bool:
-        """Whether seconds may be compared."""
+        """Whether two runs were made on the same kind of machine, so that their seconds can be compared."""
         return self.device != UNKNOWN and (self.cores, self.device) == (other.cores, other.device)
 
 
-#: Runs of a method by seed.
+#: The runs of one method in one regime, by seed.
 Seeds = Mapping[int, Run]
 
 
 def by_cell(runs: list[Run]) -> dict[tuple[str, str], dict[int, Run]]:
-    """Runs by seed, by regime and name, in the order of a table: known methods first, variants behind their method."""
+    """The runs by regime and name, and then by seed.
+
+    The order is that of tables: methods in the order of `METHODS`, then unknown ones; variants follow their method.
+    """
     regimes = {name: place for place, name in enumerate(dict.fromkeys(run.regime for run in runs))}
     rank = {name: place for place, name in enumerate(METHODS)}
     found: dict[tuple[str, str], dict[int, Run]] = {}

@@ -1,7 +1,7 @@
-"""Trains the cells of a grid that have no row yet, and keeps a row of each: called again, it continues.
+"""Trains the cells of a grid that have no row yet, and adds a row for each. The same call continues after a stop.
 
-Cells of offline optimizers come first, one after the other; the others share pipelines
-(:mod:`scripts.experiments.pipeline`). A cell that fails leaves the others alone.
+Cells of offline optimizers are trained first, one after the other. The other cells share pipelines
+(:mod:`scripts.experiments.pipeline`). If a cell fails, the others are trained nevertheless.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from scripts.experiments.trainings import Training, evaluate_start
 
 @dataclass(frozen=True)
 class Selection:
-    """What of a grid is wanted.
+    """The part of a grid that is wanted.
 
     Attributes:
-        methods: names as in tables, with the settings that differ behind them.
+        regimes: names of regimes.
+        methods: names of methods as in tables, followed by the settings that differ.
+        seeds: seeds.
     """
 
     regimes: Sequence[str]
@@ -35,7 +37,7 @@ class Selection:
     seeds: Sequence[int]
 
     def cells(self, grid: Grid) -> list[Cell]:
-        """The cells that are wanted, in the grid's order."""
+        """The wanted cells, in the order of the grid."""
         return [
             cell
             for cell in grid.cells()
@@ -44,10 +46,10 @@ class Selection:
 
 
 def select(grid: Grid, regimes: str | None, methods: str | None, seeds: str | None) -> Selection:
-    """What comma-separated names select; all where there are none.
+    """Read comma-separated names; None selects all.
 
     Raises:
-        ValueError: a name that the grid does not have.
+        ValueError: the grid does not have a name.
     """
     known = {
         "regimes": list(grid.regimes),
@@ -64,10 +66,10 @@ def select(grid: Grid, regimes: str | None, methods: str | None, seeds: str | No
 
 
 def missing(grid: Grid, selection: Selection, runs: Iterable[Run]) -> list[Cell]:
-    """Cells without a row.
+    """The selected cells that have no row.
 
     Raises:
-        ValueError: a row of a cell is of another number of steps than the grid's.
+        ValueError: the row of a cell has another number of steps than the grid.
     """
     there = {run.key: run for run in runs}
     found = []
@@ -85,19 +87,21 @@ def missing(grid: Grid, selection: Selection, runs: Iterable[Run]) -> list[Cell]
 
 
 def run_grid(grid: Grid, selection: Selection, results: Path, work: Path, only_list: bool = False) -> int:
-    """Train what is missing.
+    """Train the selected cells that have no row.
 
     Args:
+        grid: that they belong to.
+        selection: of its cells.
         results: folder of the rows.
         work: folder of models and logs.
-        only_list: say what is missing, and train nothing.
+        only_list: list what is missing, and train nothing.
 
     Returns:
-        Exit status: 1 if a cell failed.
+        The exit status, 1 if a cell failed.
 
     Raises:
-        ValueError: rows and models do not belong together.
-        TrainingFailed: a regime's problems or model could not be made.
+        ValueError: the rows started from other models than those in ``work``.
+        TrainingFailed: the problems or the model of a regime could not be made.
     """
     runs = read_results(results, {grid.grid: grid})
     cells = missing(grid, selection, runs)
@@ -126,7 +130,7 @@ def run_grid(grid: Grid, selection: Selection, results: Path, work: Path, only_l
 def _trained(
     offline: Iterable[OfflineTraining], online: dict[str, Training], log: Path
 ) -> Iterator[tuple[OfflineTraining | Training, TrainingFailed | None]]:
-    """Each training as it ends, with its failure."""
+    """Each training when it ends, with its failure or None."""
     for training in offline:
         yield training, _failure(training.train)
     for call, outcome in consecutive([training.call() for training in online.values()], log):
@@ -142,7 +146,7 @@ def _failure(train: Callable[[], None]) -> TrainingFailed | None:
 
 
 def _check_starts(results: Path, log: Path, runs: Sequence[Run], trainings: Iterable[Training]) -> None:
-    """Before anything is trained: runs start from the model that the runs to compare them with started from.
+    """Check, before anything is trained, that new runs start from the same models as those that are there.
 
     Raises:
         ValueError: they would not (:func:`scripts.experiments.results.check_start`).
@@ -151,7 +155,7 @@ def _check_starts(results: Path, log: Path, runs: Sequence[Run], trainings: Iter
     prepared: set[Path] = set()
     for regime, seed in sorted({(run.regime, run.seed) for run in runs if run.points} & set(first)):
         training = first[regime, seed]
-        if training.data not in prepared:  # seeds of a regime share its folder
+        if training.data not in prepared:  # all seeds of a regime share this folder
             prepare(training.call(), log)
             prepared.add(training.data)
         found = evaluate_start(training.weights(0), training.data, training.grid.samples, seed)
@@ -159,7 +163,7 @@ def _check_starts(results: Path, log: Path, runs: Sequence[Run], trainings: Iter
 
 
 def this_commit() -> str:
-    """The commit, with ``+`` where the working tree differs from it."""
+    """The hash of the current commit, followed by ``+`` if the working tree differs from it."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True).stdout.strip()

@@ -1,7 +1,7 @@
-"""What is trained with: the names of methods, and the settings that are columns of a row.
+"""The names of methods, and the settings that are columns of a row.
 
-A method is a name that a reader knows. Whatever else differs from one training to another is a field of
-:class:`Settings`, the same in a grid's YAML file, in the files of results and in the names that tables show.
+A method has a name that a reader knows. Everything else that differs between trainings is a field of :class:`Settings`,
+with the same name in the YAML file of a grid, in the files of results, and in tables.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-#: Optimizers of ``recipes/arithmetic/run.sh``; to add one, add its name.
+#: The optimizers of ``recipes/arithmetic/run.sh``. To add one, add its name.
 ONLINE = ("grpo", "ppo", "drgrpo", "rloo", "reinforce_plus_plus", "reinforce_plus_plus_baseline", "dapo", "gspo")
-#: Optimizers of ``recipes/arithmetic/offline.sh``.
+#: The optimizers of ``recipes/arithmetic/offline.sh``.
 OFFLINE = ("dpo", "kto", "simpo", "orpo")
-#: Method -> ``METHOD`` of the recipe, and the settings of ``algorithm.gpo`` that define it.
+#: Method -> the variable ``METHOD`` of the recipe, and the settings of ``algorithm.gpo`` that define the method.
 GPO_METHODS: dict[str, tuple[str, Mapping[str, str]]] = {
     "random": ("random", {}),
     "gpo_paper": ("gpo", {}),
@@ -21,31 +21,31 @@ GPO_METHODS: dict[str, tuple[str, Mapping[str, str]]] = {
     "lean": ("gpo", {"preset": "lean"}),
     "oracle": ("gpo", {"search": "given"}),
 }
-#: In a grid's file: the optimizer alone. In a row it is named by its optimizer.
+#: Name of the optimizer alone in the YAML file of a grid. In a row the method has the name of its optimizer.
 PLAIN = "plain"
-#: Settings that say how far a step goes: methods are compared with those that have them alike.
+#: The settings that decide how large an update is. Only methods with the same values of these are compared.
 LEARNING = ("learning_rate", "schedule", "clip_grad")
-#: All methods of rows, in the order of tables.
+#: All methods, in the order of tables.
 METHODS = (*ONLINE, *OFFLINE, *GPO_METHODS)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of a training. None means: as the method, or the recipe, has it.
+    """The settings of a training. None means the value of the method or of the recipe.
 
     Attributes:
-        optimizer: of :data:`ONLINE` or :data:`OFFLINE`.
-        prompts: of a training step; None for an offline optimizer.
-        rollouts: of a prompt (``rollout.n``); None for an offline optimizer.
-        mini_batches: optimizer steps that the prompts of a training step are shared out over.
-        learning_rate: of the actor; at its start, if it falls. None for an offline optimizer: the recipe's.
-        schedule: ``constant``, or ``cosine``: falls to nothing over the run.
-        clip_grad: bound on the length of a gradient.
+        optimizer: one of :data:`ONLINE` or :data:`OFFLINE`.
+        prompts: number of prompts in a training step; None for an offline optimizer.
+        rollouts: number of rollouts of each prompt (``rollout.n``); None for an offline optimizer.
+        mini_batches: number of mini-batches into which the prompts of a training step are divided.
+        learning_rate: of the actor, at the start of the run; None for an offline optimizer.
+        schedule: ``constant``, or ``cosine``, which decays to 0 over the run.
+        clip_grad: bound on the norm of the gradient.
         rows_mode: ``algorithm.gpo.rows``.
-        search, search_budget, n_mc, n_reentry, learn_from, rule, reset, anchor_outcome, explore_share: of
-            ``algorithm.gpo``.
-        added_rows: ``even`` where a run repeats another one after the code began to share out added rows evenly over
-            optimizer steps; they were padded to whole mini-batches before.
+        search, search_budget, n_mc, n_reentry, learn_from, rule, reset, anchor_outcome, explore_share: settings of
+            ``algorithm.gpo`` with the same name. The last one does not exist any more; old rows have it.
+        added_rows: ``even`` for runs that repeat older ones with code that divides added rows evenly over optimizer
+            steps; older code padded them to whole mini-batches.
     """
 
     optimizer: str = "grpo"
@@ -69,16 +69,16 @@ class Settings:
 
     @property
     def offline(self) -> bool:
-        """Whether pairs are made first and trained on then."""
+        """Whether the optimizer trains on pairs that are built before the training."""
         return self.optimizer in OFFLINE
 
     @property
     def learning(self) -> tuple[float | None, str, float]:
-        """Values of :data:`LEARNING`."""
+        """The values of :data:`LEARNING`."""
         return self.learning_rate, self.schedule, self.clip_grad
 
 
-#: Settings of ``algorithm.gpo`` and their keys there.
+#: The settings that belong to ``algorithm.gpo``, and their keys there.
 _GPO_KEYS = {"rows_mode": "rows"} | {
     name: name
     for name in ("search", "search_budget", "n_mc", "n_reentry", "learn_from", "rule", "reset", "anchor_outcome")
@@ -92,12 +92,12 @@ def is_plain(method: str) -> bool:
 
 
 def recipe_method(method: str) -> str:
-    """``METHOD`` of the recipe's script."""
+    """The variable ``METHOD`` of the recipe's script."""
     return "plain" if is_plain(method) else GPO_METHODS[method][0]
 
 
 def overrides(method: str, settings: Settings) -> list[str]:
-    """Arguments of verl's for a method with its settings; what is as the recipe has it is left out."""
+    """The arguments of verl for a method with its settings. Values that the recipe has anyway are left out."""
     actor = "actor_rollout_ref.actor"
     batch = settings.prompts // settings.mini_batches
     found = [
@@ -120,13 +120,17 @@ def overrides(method: str, settings: Settings) -> list[str]:
 
 
 def differences(settings: Settings, base: Settings) -> dict[str, str]:
-    """Names and values of the settings that differ from others, as a reader writes them."""
+    """The settings that differ from ``base``: name -> value as text.
+
+    >>> differences(Settings(rollouts=4), Settings())
+    {'rollouts': '4'}
+    """
     pairs = ((field.name, getattr(settings, field.name), getattr(base, field.name)) for field in fields(Settings))
     return {name: _written(ours) for name, ours, theirs in pairs if ours != theirs}
 
 
 def label(method: str, settings: Settings, base: Settings) -> str:
-    """The name of a method in a table: what differs from the method as its grid has it stands behind it.
+    """The name of a method in a table, followed by the settings that differ from those of the method in its grid.
 
     >>> label("grpo", Settings(rollouts=4, learning_rate=2e-3), Settings())
     'grpo rollouts=4 learning_rate=0.002'

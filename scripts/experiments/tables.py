@@ -1,4 +1,4 @@
-"""Methods of a grid against each other: the long tables, which ``python -m scripts.experiments tables GRID`` prints."""
+"""The complete tables that compare the methods of a grid: ``python -m scripts.experiments tables GRID`` prints them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from scripts.experiments.comparison import Reach, at_equal_cost, reach
 from scripts.experiments.rows import Run, Seeds, by_cell
 from verl_gpo.statistics import estimate
 
-#: Grid whose methods the variants of the grid ``sensitivity`` are compared with, where it has no rows of them itself.
+#: Variants in the grid ``sensitivity`` are compared with rows of their method in these grids, in this order.
 _SENSITIVITY = ("sensitivity", "tokens")
 
 
 def opposes(theirs: Run, ours: Run) -> bool:
-    """Whether a method is compared with another one: with optimizers alone, and with random resets.
+    """Whether a method (``ours``) is compared with another one (``theirs``).
 
-    Learning rate, schedule and bound on gradients are alike. An optimizer alone is compared with nothing. Where the
-    optimizer is not GRPO, a method is compared with that optimizer alone.
+    Methods are compared with optimizers alone and with random resets, at the same learning rate, schedule and gradient
+    clipping. An optimizer alone is not compared with anything. A method on another optimizer than GRPO is compared with
+    that optimizer alone.
     """
     if ours.plain or ours.settings.learning != theirs.settings.learning:
         return False
@@ -41,7 +42,7 @@ def opposes(theirs: Run, ours: Run) -> bool:
 
 
 def pairs_of(runs: Sequence[Run]) -> list[tuple[tuple[str, str, str], Seeds, Seeds]]:
-    """Regime, method and opponent, and the runs of both by seed."""
+    """All comparisons: regime, method and the other method, and the runs of both by seed."""
     found = by_cell(runs)
     one = {cell: next(iter(seeds.values())) for cell, seeds in found.items()}
     return [
@@ -53,18 +54,18 @@ def pairs_of(runs: Sequence[Run]) -> list[tuple[tuple[str, str, str], Seeds, See
 
 
 def comparison(runs: Sequence[Run]) -> str:
-    """The tables of a grid, each under a title."""
+    """The tables of a grid, each below a title."""
     parts = {
-        "Every cell at its end": final(runs),
-        "At the end": at_the_end(runs),
+        "Every method at the end of its runs": final(runs),
+        "Differences at the end": at_the_end(runs),
         "At equal tokens, at equal seconds": at_equal(runs),
-        "Tokens to the opponent's final accuracy": to_reach(runs),
+        "Tokens to the final accuracy of another method": to_reach(runs),
     }
     return "\n\n".join(f"## {title}\n\n{text}" for title, text in parts.items())
 
 
 def accuracy(seeds: Seeds) -> str:
-    """Final accuracy in percent over seeds, or, of a single seed, with its interval over problems."""
+    """The final accuracy in percent: the mean over seeds with its interval; of one seed, the interval over problems."""
     if len(seeds) == 1:
         (run,) = seeds.values()
         return f"{100 * run.accuracy:.1f} [{100 * run.low:.1f}, {100 * run.high:.1f}] (problems)"
@@ -73,7 +74,7 @@ def accuracy(seeds: Seeds) -> str:
 
 
 def final(runs: Sequence[Run]) -> str:
-    """Every cell at its end."""
+    """The final accuracy of every method, its settings, and what it spent."""
     rows = []
     for (regime, name), seeds in by_cell(runs).items():
         (one, *_) = seeds.values()
@@ -91,7 +92,7 @@ def final(runs: Sequence[Run]) -> str:
 
 
 def at_the_end(runs: Sequence[Run]) -> str:
-    """Final accuracies against each other, and what they cost as multiples of the opponent's."""
+    """Differences of final accuracies, and cost as a multiple of the other method's."""
     rows = []
     for names, ours, theirs in pairs_of(runs):
         pairs = final_difference(ours, theirs)
@@ -107,7 +108,7 @@ def at_the_end(runs: Sequence[Run]) -> str:
 
 
 def at_equal(runs: Sequence[Run]) -> str:
-    """Accuracies at the most tokens, and at the most seconds, that both runs of a seed had spent."""
+    """Differences of accuracies at equal tokens and at equal seconds: the most that both runs of a seed spent."""
     rows = []
     for names, ours, theirs in pairs_of(runs):
         row: list[object] = list(names)
@@ -127,17 +128,17 @@ def at_equal(runs: Sequence[Run]) -> str:
 
 
 def curves(seeds: Seeds) -> dict[int, tuple]:
-    """Evaluations by seed."""
+    """The evaluations by seed."""
     return {seed: run.points for seed, run in seeds.items()}
 
 
 def tokens_to_reach(ours: Seeds, theirs: Seeds) -> Reach | None:
-    """Tokens until a method has what its opponent has at the end; None without seeds that say so."""
+    """The tokens until a method has the final accuracy of another one; None if no seed can be used."""
     return reach(curves(ours), curves(theirs))
 
 
 def to_reach(runs: Sequence[Run]) -> str:
-    """Tokens until a method has what its opponent has at the end, over the opponent's tokens."""
+    """The tokens until a method has the final accuracy of another one, divided by the other one's tokens."""
     rows = []
     for names, ours, theirs in pairs_of(runs):
         found = tokens_to_reach(ours, theirs)
@@ -151,7 +152,7 @@ def to_reach(runs: Sequence[Run]) -> str:
 
 
 def sensitivity(runs: Sequence[Run]) -> str:
-    """Variants of a method against the method as it is, which may stand in the grid ``tokens``."""
+    """Variants of a method in the grid ``sensitivity``, compared with the method itself."""
     rows = []
     for (regime, name), ours in by_cell([run for run in runs if run.grid == "sensitivity"]).items():
         (one, *_) = ours.values()

@@ -1,4 +1,4 @@
-"""A cell that is trained with verl: what its recipe is called with, and the row that its log and weights make."""
+"""A cell that is trained with verl: how its recipe is called, and its row, made from the log and the weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scripts.experiments.settings import overrides, recipe_method
 from verl_gpo.statistics import bootstrap_interval
 from verl_gpo.traces.runlog import RunLog, generated_tokens
 
-#: Columns and the metric that each is the sum of.
+#: Columns of a row, and the metric whose sum over training steps each of them is.
 SUMS = {
     "tokens_root": "gpo/tokens/root",
     "tokens_value": "gpo/tokens/value",
@@ -38,11 +38,11 @@ SUMS = {
 
 @dataclass(frozen=True)
 class CellFolder:
-    """Where the files of a cell are: what offline and online trainings have in common.
+    """The folders of a cell, which online and offline trainings share.
 
     Args:
         grid, cell: what is trained.
-        folder: of models, pairs and logs.
+        folder: for models, pairs and logs.
     """
 
     grid: Grid
@@ -51,7 +51,7 @@ class CellFolder:
 
     @property
     def data(self) -> Path:
-        """The regime's problems and model, which all its runs share."""
+        """The folder of the regime's problems and model, which all its runs share."""
         return self.folder / self.cell.regime / "data"
 
     @property
@@ -62,25 +62,25 @@ class CellFolder:
 
 @dataclass(frozen=True)
 class Training(CellFolder):
-    """One call of a recipe's script, ``recipes/arithmetic/run.sh`` or one that ends in it.
+    """One call of a recipe's script: ``recipes/arithmetic/run.sh``, or one that calls it.
 
-    verl's own validation goes request by request and takes longer than the training steps here, so the weights are
-    saved instead and sampled from afterwards: temperature 1, from the prompt, no re-entry.
+    verl's own validation takes longer than the training steps here, since it sends one request at a time. So the
+    weights are saved, and afterwards sampled from, at temperature 1 and from the prompt.
     """
 
     @property
     def metrics(self) -> Path:
-        """verl's log."""
+        """The file of verl's file logger."""
         return self.out / "metrics.jsonl"
 
     def weights(self, step: int) -> Path:
-        """The model after a training step, 0 for the one that training started from."""
+        """The folder of the model after a training step; 0 for the model at the start."""
         if step == 0:
             return self.data / "model"
         return self.out / "checkpoints" / f"global_step_{step}" / "actor" / "huggingface"
 
     def call(self) -> Call:
-        """The recipe's script with its arguments and environment."""
+        """The call of the recipe's script: arguments and environment."""
         cell, grid, regime = self.cell, self.grid, self.grid.regimes[self.cell.regime]
         prompt, response = regime.lengths
         arguments = [
@@ -113,13 +113,18 @@ class Training(CellFolder):
         return Call(cell.file_name, regime.script, arguments, environment)
 
     def result(self, number: int, commit: str) -> tuple[Run, list[float]]:
-        """The row of the run, which has ended, and its last accuracies, a problem each."""
+        """The row of the finished run, and the accuracy of each held-out problem at its end.
+
+        Args:
+            number: of the run.
+            commit: that was trained with.
+        """
         log = RunLog.read(self.metrics)
         points, last = self._evaluations(number, log)
         return self._row(number, commit, log, points), last.accuracies
 
     def _evaluations(self, number: int, log: RunLog) -> tuple[list[Point], Evaluation]:
-        """The run's evaluations, the model that it started from included."""
+        """The evaluations of the run, that of the model at its start included, and the last result in full."""
         points: list[Point] = []
         spent = {"tokens": 0.0, "rows": 0.0, "optimizer_steps": 0.0, "seconds": 0.0}
         for step in range(self.grid.training_steps + 1):
@@ -142,7 +147,7 @@ class Training(CellFolder):
         return points, found
 
     def _row(self, number: int, commit: str, log: RunLog, points: list[Point]) -> Run:
-        """What the run was, cost and reached."""
+        """The row of the run."""
         steps = log.steps.values()
 
         def share(name: str) -> float | None:
@@ -152,7 +157,9 @@ class Training(CellFolder):
         sums: dict[str, float | None] = {column: log.total(metric) for column, metric in SUMS.items()}
         if not log.series(SUMS["seconds_update_critic"]):
             sums["seconds_update_critic"] = None
-        judged = [m for m in steps if "gpo/critical/given" in m]  # the task can tell right critical steps from wrong
+        judged = [
+            m for m in steps if "gpo/critical/given" in m
+        ]  # only tasks that know which steps are hard have this metric
         hits = sum(round(m["gpo/critical/given"] * m["gpo/critical/found"]) for m in judged) if judged else None
         cores, device = machine()
         return Run(
@@ -182,22 +189,22 @@ class Training(CellFolder):
         )
 
 
-@functools.cache  # runs of a seed start from one model
+@functools.cache  # all runs of a seed start from the same model
 def evaluate_start(*arguments: Any) -> Evaluation:
-    """:func:`~scripts.experiments.evaluation.evaluate` of a model that several runs start from."""
+    """:func:`~scripts.experiments.evaluation.evaluate`, once for a model from which several runs start."""
     return evaluate(*arguments)
 
 
 def step_seconds(metrics: Mapping[str, Any]) -> float:
-    """Seconds of a training step, without what only the experiment asks for."""
+    """Seconds of a training step, without saving the weights, which only the experiment needs."""
     return float(metrics["timing_s/step"]) - float(metrics.get("timing_s/save_checkpoint", 0.0))
 
 
 def machine(information: Path = Path("/proc/cpuinfo")) -> tuple[int, str]:
-    """Number of cores, and the GPU's or the processor's model: seconds of two models are not compared.
+    """Number of CPU cores, and the model of the GPU or else of the processor.
 
     Args:
-        information: of the processor; where it does not say, the device is ``cpu``.
+        information: the file that names the model of the processor; if it does not, the model is ``cpu``.
     """
     import torch
 

@@ -59,7 +59,12 @@ def test_all_tables_of_a_grid_are_shown(tmp_path, capsys):
     results = str(write(tmp_path / "r", [*PAIR, a_run(grid="tuning", curve=())]))
     assert main(["tables", "protocol", "--results", results, "--figure", str(tmp_path / "a.png")]) == 0
     said = capsys.readouterr().out
-    for title in ("Every cell at its end", "At equal tokens", "Chosen steps", "Seconds of a training step"):
+    for title in (
+        "Every method at the end of its runs",
+        "At equal tokens",
+        "Chosen steps",
+        "Seconds of a training step",
+    ):
         assert f"## {title}" in said
     assert "| late12 | gpo_fast | grpo | 3 | +2.0 [-0.5, +4.5] | 0.074 |" in said and (tmp_path / "a.png").exists()
     assert main(["tables", "none", "--results", results]) == 1

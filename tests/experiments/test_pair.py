@@ -23,7 +23,7 @@ def test_by_hand():
     assert rows[1] == ["1", "60.0", "40.0", "+20.0 [-107.1, +147.1]", "0.295", "0.50"]
     assert rows[2] == ["2", "70.0", "50.0", "+20.0 [-107.1, +147.1]", "0.295", "0.50"]
     # .5 is there at 500 of 2,000 tokens, and at 300: geometric mean of .25 and .15.
-    assert text.splitlines()[-1].startswith("2 of 2 seeds of gpo_fast reach what grpo ends at, on 0.19 ")
+    assert text.splitlines()[-1].startswith("2 of 2 seeds of gpo_fast reach the final accuracy of grpo, for 0.19 ")
 
 
 def test_settings_behind_a_name_may_come_in_any_order():

@@ -48,7 +48,7 @@ def address(made, tmp_path_factory):
 def browser(address):  # built first: what makes the traces cannot run beside Playwright's loop
     chromium = find()
     if chromium is None:
-        pytest.skip("no Chromium on this machine; python tests/chromium.py gets one")
+        pytest.skip("no Chromium on this machine; python -m tests.chromium fetches one")
     with sync_api.sync_playwright() as playwright:
         started = chromium.launch(playwright)
         yield started

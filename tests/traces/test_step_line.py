@@ -1,11 +1,8 @@
 """A training step in one line: all of it, parts of it, nothing of it."""
 
-import doctest
-
 import pytest
 
-from verl_gpo.report import live
-from verl_gpo.traces import phases, step_line
+from verl_gpo.traces import step_line
 from verl_gpo.traces.runlog import RunLog
 
 FULL = {
@@ -63,13 +60,3 @@ def test_a_line_is_short_enough_to_read():
     for run in ("gpo", "grpo"):
         log = RunLog.read(REPOSITORY / "recipes" / "arithmetic" / "results" / run / "metrics.jsonl")
         assert all(len(step_line.step_line(step, metrics)) < 250 for step, metrics in log.steps.items())
-
-
-@pytest.mark.parametrize("module", [step_line, live, phases])
-def test_examples_of_the_documentation(module):
-    import datetime
-    from collections import Counter
-
-    names = {"Counter": Counter, "datetime": datetime.datetime}
-    failed, tried = doctest.testmod(module, extraglobs=names)
-    assert tried and not failed

@@ -17,10 +17,12 @@ class Account:
 
     >>> step = Account(1000)
     >>> prompt = Account(400, step)
-    >>> prompt.reserve(300); prompt.left, step.left
-    (100, 700)
-    >>> prompt.settle(300, 180); prompt.left, step.left
-    (220, 820)
+    >>> prompt.reserve(300)
+    >>> prompt.left, step.left
+    (100.0, 700.0)
+    >>> prompt.settle(300, 180)
+    >>> prompt.left, step.left
+    (220.0, 820.0)
 
     Args:
         limit: the budget; 0 for none.

@@ -39,9 +39,8 @@ _MOVED = {
 _NOT_THE_BLOCK = ("gpo", "actor_rollout_ref.rollout.custom.gpo")
 #: Blocks in which an unknown key is only printed; those of the engines are checked more strictly.
 _WATCHED = ("algorithm", "data", "trainer")
-
-
-#: Settings that are also read without search and re-entry.
+#: Settings that have an effect even if there is no re-entry row. The estimator has two more of its own (``owned_by``),
+#: which weigh re-entry rows: without GPO's rollout worker they have an effect only if other code adds such rows.
 _OF_EVERY_RUN = ("preset", "enable", "base_estimator")
 
 
