@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Installs what a machine with a GPU gets, on any machine, and does with it all that needs no GPU: imports, the plan of
-# every recipe, the unit tests. 11 GB and some minutes; the environment is one of its own.
+# Installs the environment for GPUs on any machine, and runs with it everything that needs no GPU: imports, the plan of
+# every recipe, the unit tests. It takes 11 GB and some minutes, in an environment of its own.
 #
-#   VENV=FOLDER   where it is installed                  outputs/venv-gpu
-#   KEEP=1        leaves it there; else it is deleted at the end
-#   further arguments go to pytest, e.g. tests/plugin    the unit tests
+#   VENV=FOLDER   folder of the environment; default: outputs/venv-gpu
+#   KEEP=1        keeps it; otherwise it is deleted at the end
+#   further arguments go to pytest, for example tests/plugin
 set -Eeuo pipefail
 export KIND=gpu
 VENV=${VENV:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/outputs/venv-gpu}
 # shellcheck source=scripts/install.sh
 source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
 cd "$ROOT"
-# Nothing is looked for on a hub: the plan has the sizes of the models that it needs.
+# Nothing is fetched from a hub: the plan knows the sizes of the models that it needs.
 export PYTHON HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 PATH=$VENV/bin:$PATH
 mkdir -p outputs
 log=$ROOT/outputs/check-gpu-plan.log
@@ -45,7 +45,7 @@ start=$SECONDS
 "$PYTHON" -m verl_gpo.doctor --only python torch verl flash-attn transferqueue disk versions
 took
 
-# A plan with verl's own checks; its settings are in the environment. What it says is in the log.
+# Make a plan, with verl's own checks. The settings are given as environment variables; the output goes to the log.
 plans=0
 plan() {
     printf '\n--- %s\n' "$*" >>"$log"

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# The first hour on a GPU, in ten minutes at most: the doctor with its two training steps, then the smallest recipe with
-# GPO and its plain twin at equal tokens. What came of it is in one file, figures.json. It needs no network.
+# The first run on a GPU, in at most ten minutes: the doctor with its two training steps, then the smallest recipe with
+# GPO and its plain twin at equal tokens. All results are written to one file, figures.json. It needs no network.
 #
-#   bash scripts/first_gpu_run.sh fetch FOLDER                     where there is a network: wheels, model and data
-#   FOLDER=/there bash scripts/first_gpu_run.sh [options]          on the machine with the GPU
-#   bash scripts/first_gpu_run.sh --dry-run                        what it would do: it needs no FOLDER and no GPU
+#   bash scripts/first_gpu_run.sh fetch FOLDER              on a machine with a network: fetches wheels, model and data
+#   FOLDER=/there bash scripts/first_gpu_run.sh [options]   on the machine with the GPU
+#   bash scripts/first_gpu_run.sh --dry-run                 prints what it would do; needs no FOLDER and no GPU
 #
-#   FOLDER   has Qwen2.5-0.5B-Instruct/, gsm8k/, and wheels/, from which the environment is installed if it is not there
+#   FOLDER   has Qwen2.5-0.5B-Instruct/, gsm8k/ and wheels/; the environment is installed from the wheels if it is missing
 #
-# Options (scripts/first_gpu_run.py): --toy, the arithmetic task on any machine, without FOLDER; --steps; --limit; --out.
-# fetch has to run with the Python version and on the kind of machine (x86-64 or ARM) that the GPU's machine has.
+# Options: --toy trains the arithmetic task on any machine, without FOLDER; --steps, --limit, --out (--help explains them).
+# fetch needs the same version of Python and the same kind of machine (x86-64 or ARM) as the machine with the GPU.
 set -Eeuo pipefail
 # shellcheck source=scripts/install.sh
 source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
@@ -34,7 +34,7 @@ fi
 SECONDS=0
 for argument in "$@"; do
     if [ "$argument" = --dry-run ]; then
-        # A plan needs no GPU, so that any environment with verl_gpo will do.
+        # A plan needs no GPU, so any environment with verl_gpo is good enough.
         if [ ! -x "$PYTHON" ]; then PYTHON=python; fi
         exec "$PYTHON" -m scripts.first_gpu_run --folder "$FOLDER" "$@"
     fi

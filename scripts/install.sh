@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Makes the environment, .venv, once and finds it again; $PYTHON is its interpreter. The other scripts source this file.
+# Makes the environment .venv, unless it is there already. $PYTHON is its interpreter. The other scripts source this file.
 #
 #   bash scripts/install.sh
 #
-#   VENV=/elsewhere   puts it somewhere else
-#   KIND=cpu or gpu   what it is for, where that is not what this machine has
-#   FLASH=1           compiles flash-attn as well: needs CUDA's toolkit, for minutes to hours. Training runs without it
-#   WHEELS=FOLDER     takes everything from this folder, without a network (scripts/first_gpu_run.sh fetch)
+#   VENV=/elsewhere   makes it in another folder
+#   KIND=cpu or gpu   what it is for, by default what this machine has
+#   FLASH=1           also compiles flash-attn, which is optional; it needs CUDA's toolkit, and minutes to hours
+#   WHEELS=FOLDER     installs everything from this folder, without a network (scripts/first_gpu_run.sh fetch)
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=${VENV:-$ROOT/.venv}
 PYTHON=$VENV/bin/python
 UV_VERSION=0.13.8
 
-# Announce a step, and name it if it fails.
+# Print the name of a step; if it fails, the name is printed again.
 STEP=
 step() {
     STEP=$1
@@ -21,7 +21,7 @@ step() {
 }
 trap 'printf "\nfailed: %s\n" "$STEP" >&2' ERR
 
-# Run a command with its output in a log; show the log's end if it fails.
+# Run a command with its output in a log. If it fails, show the end of the log.
 quietly() {
     local log=$1
     shift
@@ -57,7 +57,7 @@ ensure_environment() {
         echo "KIND=$kind: must be cpu or gpu" >&2
         return 2
     fi
-    # Installed again when what is to be installed has changed, and only then.
+    # It is installed again only if the requirements have changed.
     stamp="$kind${FLASH:+ flash} $(cat "$ROOT/setup.py" "$ROOT/scripts/overrides-cpu.txt" "$locked" | cksum)"
     if [ "$(cat "$VENV/.verl_gpo" 2>/dev/null)" = "$stamp" ]; then
         step "environment: $VENV (as installed before)"

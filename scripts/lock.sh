@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Writes the locked sets, lock-cpu.txt and lock-gpu.txt, for Python 3.10 to 3.12, from the extras of setup.py. A version
-# that is locked stays, as long as it goes with the rest.
+# Writes the locked sets, lock-cpu.txt and lock-gpu.txt, for Python 3.10 to 3.12, from the extras of setup.py. A locked
+# version is kept as long as it is compatible with the others.
 #
 #   bash scripts/lock.sh              # after a change of setup.py
-#   bash scripts/lock.sh --upgrade    # the newest version of everything that setup.py does not pin
-#   bash scripts/lock.sh --check      # writes nothing; fails where a locked set is not what setup.py asks for
+#   bash scripts/lock.sh --upgrade    # takes the newest version of everything that setup.py does not pin
+#   bash scripts/lock.sh --check      # writes nothing; fails if a locked set is not what setup.py asks for
 set -Eeuo pipefail
 # shellcheck source=scripts/install.sh
 source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
@@ -28,7 +28,7 @@ fi
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
-# Resolve one set: its name, then the extra and what else it needs. What is locked so far is preferred.
+# Resolve one set: its name, then further arguments of uv. Versions that are locked so far are preferred.
 lock() {
     local kind=$1 found
     shift

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# GPO from nothing: install, build a small model and its task, train it with GPO and then its twin with stock GRPO
-# (verl, vLLM, Ray and FSDP), and show both side by side. Runs on the CPU where there is no GPU. No arguments are needed.
+# From an empty machine to a comparison: installs everything, makes a task and a small model, trains it with GPO and then
+# with stock GRPO (verl, vLLM, Ray and FSDP), and shows both runs side by side. Without a GPU it runs on the CPU. No
+# arguments are needed.
 #
 #   bash scripts/quickstart.sh --no-twin                     # GPO only
 #   bash scripts/quickstart.sh algorithm.gpo.preset=fast     # further arguments are verl's; both runs get them
@@ -30,7 +31,7 @@ train() {
         trainer.resume_mode=disable "${@:3}"
 }
 
-rm -rf "$OUT_DIR/gpo/traces" # of a run before
+rm -rf "$OUT_DIR/gpo/traces" # of an earlier run
 step "GPO: $STEPS training steps (log: $OUT_DIR/gpo/train.log)"
 train gpo "$OUT_DIR/gpo" algorithm.gpo.trace_dir="$OUT_DIR/gpo/traces" "${arguments[@]}"
 runs=("GPO=$OUT_DIR/gpo")

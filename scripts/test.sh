@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All checks: style, unit tests, and end-to-end runs of the real vLLM, Ray, FSDP and verl. Arguments go to pytest,
-# e.g.   bash scripts/test.sh -m "not e2e"
+# All checks: style, unit tests, and end-to-end runs with vLLM, Ray, FSDP and verl. Arguments go to pytest:
+#   bash scripts/test.sh -m "not e2e"     # without the end-to-end runs
 set -Eeuo pipefail
 # shellcheck source=scripts/install.sh
 source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
@@ -20,7 +20,7 @@ step "style"
 step "tests"
 if [ $# -gt 0 ]; then
     "$PYTHON" -m pytest "$@"
-else # one a core, but pipelines one at a time (two starve Ray's start); both, whatever the first came to
+else # a process for each core, but one pipeline at a time, since two of them starve Ray's start; both even if one fails
     status=0
     OMP_NUM_THREADS=1 "$PYTHON" -m pytest -m "not pipeline" -n auto --dist loadscope || status=$?
     "$PYTHON" -m pytest -m pipeline || status=$?

@@ -162,7 +162,7 @@ def ray() -> Finding:
 
 
 def _enough_cpus(text: str, cpus: int, gpus: int, units: int = 8) -> Finding:
-    """Whether Ray has the CPUs that verl 0.9.1 reserves; with fewer, verl waits for ever (verl #7656).
+    """Whether Ray has the CPUs that verl 0.9.1 reserves; with fewer, verl waits forever (verl #7656).
 
     verl reserves 3 CPUs for each GPU, 1 for its runner, 1 for the controller of TransferQueue, 1 for each of the
     ``units`` of its storage, and needs 1 more to place its actors.
@@ -173,4 +173,4 @@ def _enough_cpus(text: str, cpus: int, gpus: int, units: int = 8) -> Finding:
     key = "transfer_queue.backend.SimpleStorage.num_data_storage_units"
     fits = cpus - held
     remedy = f"{key}={fits}" if fits > 0 else f"at least {held + 1} CPUs, and {key}=1"
-    return Finding("Ray", WRONG, f"{text}; verl asks for {held + units} CPUs and would wait for ever", remedy)
+    return Finding("Ray", WRONG, f"{text}; verl asks for {held + units} CPUs and would wait forever", remedy)

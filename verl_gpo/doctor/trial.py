@@ -72,7 +72,7 @@ def command(folder: Path, gpus: int) -> list[str]:
         "reward.custom_reward_function.path": "pkg://verl_gpo.doctor.tiny",
         "reward.custom_reward_function.name": "compute_score",
         "reward.num_workers": 1,
-        # On a machine with few CPUs verl would wait for ever (verl #7656).
+        # On a machine with few CPUs verl would wait forever (verl #7656).
         "transfer_queue.backend.SimpleStorage.num_data_storage_units": 1,
         "trainer.logger": "[console,file]",
         "trainer.n_gpus_per_node": gpus,
