@@ -21,7 +21,7 @@ program() { # NAME VALUE: something that can be run
     command -v -- "$2" >/dev/null || refused "$1=$2: no such program"
 }
 
-# The words of a text. What is quoted, by either kind of quotes, is one word; backslashes stand for themselves.
+# The words of a text. A part in single or double quotes is one word. A backslash has no special meaning.
 words() { # ARRAY NAME TEXT: of a variable of that name
     local -n found=$1
     local text=$3 word="" begun="" quote="" character i
@@ -43,14 +43,15 @@ words() { # ARRAY NAME TEXT: of a variable of that name
     if [[ -n $begun ]]; then found+=("$word"); fi
 }
 
-# A value that Hydra takes as it is, whatever is in it: quoted, with the quotes in it escaped. Backslashes count as
-# backslashes but in front of a quote, where Hydra takes two for one.
+# A value in quotes, so that Hydra takes it as it is. Quotes in it are escaped. A backslash is a backslash for Hydra,
+# except before a quote, where two of them are read as one.
 quoted() { # VALUE
     printf "'%s'" "$(printf '%s' "$1" | sed -e "s/\\(\\\\*\\)'/\\1\\1\\\\'/g" -e '$s/\(\\*\)$/\1\1/')"
 }
 
-# Of recipes with a folder config/, whose runs have twins at equal tokens. They read the variables RECIPE_DIR, PYTHON,
-# METHOD, MATCH and MEASURED and the arrays CONFIG (where the configuration is) and COMMON (what all methods are given).
+# The functions below are for recipes with a folder config/ whose runs have twins at equal tokens. They read the variables
+# RECIPE_DIR, PYTHON, METHOD, MATCH and MEASURED, and the arrays CONFIG (where the configuration is) and COMMON (the
+# arguments of all methods).
 
 names() { # FOLDER of config: its YAML files, without their ending
     local path
@@ -62,7 +63,7 @@ method_arguments() { # sets METHOD_ARGS
     case $METHOD in
     random) METHOD_ARGS+=(algorithm.gpo.search=random) ;;
     plain)
-        # verl's own estimator, where GPO's stands in for it.
+        # verl's own estimator instead of GPO's.
         METHOD_ARGS+=(algorithm.gpo.enable=false "algorithm.adv_estimator=\${recipe.estimator}" algorithm.gpo.base_estimator=null)
         ;;
     esac
@@ -82,7 +83,7 @@ twin_arguments() { # ARGUMENT...: sets EQUAL, the numbers of a twin at equal tok
     if [[ -n $equal ]]; then mapfile -t EQUAL <<<"$equal"; fi
 }
 
-dry_run() { # ARGUMENT...: prints the plan instead of this script
+dry_run() { # ARGUMENT...: prints the plan, and ends the script
     _plan
     exec "${PLAN[@]}" "${COMMON[@]}" "${METHOD_ARGS[@]}" "$@" "${EQUAL[@]}"
 }

@@ -1,5 +1,7 @@
 """What the README states that the code knows better."""
 
+import re
+
 from scripts.bench_search_tables import PAGE, page
 from tests.conftest import REPOSITORY
 from verl_gpo.core.search import SEARCHES
@@ -13,6 +15,12 @@ def test_the_paths_it_names_exist():
     for word in README.replace("(", " ").replace(")", " ").replace("`", " ").split():
         if word.startswith(("scripts/", "recipes/", "verl_gpo/", "docs/")) and "*" not in word:
             assert (REPOSITORY / word.rstrip(".,:;").partition("#")[0]).exists(), word
+
+
+def test_its_map_names_every_folder_of_the_package():
+    (plan,) = [block for block in README.split("```") if block.startswith("\nverl_gpo/")]
+    folders = {file.parent.name for file in (REPOSITORY / "verl_gpo").glob("*/__init__.py")}
+    assert folders <= set(re.findall(r"(\w+)/", plan)) and len(folders) > 10
 
 
 def test_its_two_commands_are_on_the_first_screen():

@@ -7,9 +7,9 @@
 #   BACKEND   rollout engine: vllm, sglang                     vllm
 #   ENGINE    training engine: fsdp, megatron                  fsdp
 #   PRESET    paper, fast, lean                                the setup's
-#   MATCH     a twin spends the tokens of GPO's search on more rollouts (n), more prompts (prompts), or not (none)
-#   MEASURED  metrics.jsonl of the GPO run, to match what it spent instead of what is expected
-#   MODEL, DATA_DIR, OUT_DIR, N_GPUS, NNODES, PYTHON           where the setup's own are not wanted
+#   MATCH     what a twin spends the tokens of GPO's search on: rollouts (n), prompts, or nothing (none)   n
+#   MEASURED  metrics.jsonl of a GPO run: match the tokens that it spent, and not those that are expected
+#   MODEL, DATA_DIR, OUT_DIR, N_GPUS, NNODES, PYTHON           replace the setup's own
 #   DRY_RUN=1 prints the plan and starts nothing
 #
 # Called again after an interruption, a run goes on from its last checkpoint, and so does its metrics.jsonl.
@@ -77,6 +77,6 @@ if [[ -n ${RAY_ADDRESS:-} ]]; then
     CLUSTER+=("+ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH=$(quoted "$VERL_FILE_LOGGER_PATH")")
 fi
 
-# A twin's numbers come after the arguments, which they were computed with.
+# The numbers of a twin come after the arguments, since they were computed from them.
 set -x
 exec "$PYTHON" -m verl.trainer.main_ppo "${CONFIG[@]}" "${COMMON[@]}" "${METHOD_ARGS[@]}" "${CLUSTER[@]}" "$@" "${EQUAL[@]}"

@@ -5,11 +5,11 @@
 #   METHOD    gpo, or a twin: random (reset anywhere), plain         gpo
 #   ALGO      a file of config/algo: grpo, ppo, dapo, ...            grpo
 #   PRESET    paper, fast, lean, ...                                 fast
-#   MATCH     a twin spends the tokens of GPO's search on more rollouts (n), more prompts (prompts), or not (none)   n
-#   MEASURED  metrics.jsonl of the GPO run, to match what it spent instead of what is expected
+#   MATCH     what a twin spends the tokens of GPO's search on: rollouts (n), prompts, or nothing (none)   n
+#   MEASURED  metrics.jsonl of a GPO run: match the tokens that it spent, and not those that are expected
 #   MODEL     another model: a checkpoint's folder or a name on the hub
-#   PREPARE_ARGS  further arguments of prepare.py's, e.g. "--max-animals 8"; give DATA_DIR with them
-#   DATA_DIR, OUT_DIR, N_GPUS, PYTHON                                where the setup's own are not wanted
+#   PREPARE_ARGS  further arguments of prepare.py, e.g. "--max-animals 8"; give another DATA_DIR with them
+#   DATA_DIR, OUT_DIR, N_GPUS, PYTHON                                replace the setup's own
 #   DRY_RUN=1 prints the plan and starts nothing
 #
 # Further arguments are verl's, e.g.   bash recipes/smollm2/run.sh trainer.total_training_steps=4
@@ -78,9 +78,9 @@ if [[ ${#prepare[@]} != 0 ]]; then
 fi
 
 mkdir -p "$OUT_DIR"
-# Where verl's file logger writes: what verl_gpo.report reads.
+# The file of verl's file logger, which verl_gpo.report reads.
 export VERL_FILE_LOGGER_PATH=${VERL_FILE_LOGGER_PATH:-$OUT_DIR/metrics.jsonl}
 words main MAIN "${MAIN:--m verl.trainer.main_ppo}" # benchmarks train many in one process
 set -x
-# A twin's numbers come after the arguments: they were computed with them.
+# The numbers of a twin come after the arguments, since they were computed from them.
 exec "$PYTHON" "${main[@]}" "${CONFIG[@]}" "${COMMON[@]}" "${METHOD_ARGS[@]}" "$@" "${EQUAL[@]}"
