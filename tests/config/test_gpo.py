@@ -29,7 +29,10 @@ def test_what_is_set_wins_over_the_preset_and_nulls_are_not_set():
         ({"n_mc": "four"}, "algorithm.gpo.n_mc='four': must be an integer of at least 1"),
         ({"rule": "best"}, "algorithm.gpo.rule='best': must be one of argmax, abs, argmin, random"),
         ({"reset": 3}, "algorithm.gpo.reset=3: must be one of before, after"),
-        ({"preset": "cheap"}, "algorithm.gpo.preset='cheap': must be one of paper, fast, lean"),
+        (
+            {"preset": "cheap"},
+            "algorithm.gpo.preset='cheap': must be one of paper, fast, lean, vineppo, spo, authors, pods",
+        ),
         ({"reentry_weight": -0.1}, "algorithm.gpo.reentry_weight=-0.1: must be a number of at least 0"),
         ({"stall_timeout": 0}, "algorithm.gpo.stall_timeout=0: must be a number above 0"),
         ({"enable": 1}, "algorithm.gpo.enable=1: must be true or false"),
@@ -40,10 +43,13 @@ def test_what_is_set_wins_over_the_preset_and_nulls_are_not_set():
         ({"value_model": "mean"}, "algorithm.gpo.value_model='mean': must be one of means, curve"),
         (
             {"search": "binary"},
-            "algorithm.gpo.search='binary': must be one of uniform, bisection, adaptive, propose, informative, given, "
-            "random, none",
+            "algorithm.gpo.search='binary': must be one of uniform, bisection, adaptive, propose, highest, "
+            "informative, given, random, none",
         ),
-        ({"learn_from": "fresher"}, "algorithm.gpo.learn_from='fresher': must be one of fresh, reuse, split, all"),
+        (
+            {"learn_from": "fresher"},
+            "algorithm.gpo.learn_from='fresher': must be one of fresh, reuse, split, all, best",
+        ),
         ({"splitter_option": ["a"]}, "algorithm.gpo.splitter_option=['a']: must be a text or a number"),
     ],
 )
@@ -113,7 +119,10 @@ def test_reserved_rows():
     [
         ({"anchors": 0}, r"^algorithm.gpo.anchors=0: must be a number of responses with rows=matched$"),
         ({"learn_from": "all"}, r"^algorithm.gpo.learn_from='all': must be another with rows=matched: its rows vary$"),
-        ({"rows": "equal"}, r"^algorithm.gpo.rows='equal': must be one of added, widened, matched$"),
+        (
+            {"rows": "equal"},
+            r"^algorithm.gpo.rows='equal': must be one of added, widened, matched, replaced, downsampled$",
+        ),
     ],
 )
 def test_what_cannot_be_matched_is_refused(field, message):

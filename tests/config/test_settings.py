@@ -27,7 +27,7 @@ LOOKING = "is read with search=uniform, bisection, adaptive or propose only, and
         ),
         (
             {"search": "propose", "n_mc": 4},
-            "n_mc=4: is read with search=uniform, bisection or adaptive only, and search is propose",
+            "n_mc=4: is read with search=uniform, bisection, adaptive or highest only, and search is propose",
         ),
         ({"search": "random", "rule": "abs"}, f"rule='abs': {LOOKING}random"),
         ({"preset": "lean", "min_advantage": 0.0}, f"min_advantage=0.0: {LOOKING}informative (preset lean)"),
@@ -46,17 +46,18 @@ LOOKING = "is read with search=uniform, bisection, adaptive or propose only, and
         ),
         (
             {"preset": "lean", "learn_from": "fresh"},
-            "learn_from='fresh': is read with search=uniform, bisection, adaptive, propose, given or random only, and "
+            "learn_from='fresh': is read with search=uniform, bisection, adaptive, propose, highest, given or random only, and "
             "search is informative (preset lean)",
         ),
         ({"search": "none", "n_reentry": 2}, f"n_reentry=2: {REENTERING}"),
-        ({"search": "none", "rows": "matched"}, f"rows='matched': {REENTERING}"),
+        ({"search": "none", "rows": "matched"}, f"rows='matched': {REENTERING}, rows is matched"),
         ({"search": "none", "reset": "after"}, f"reset='after': {REENTERING}"),
         ({"search": "none", "step_token_budget": 9}, f"step_token_budget=9: {REENTERING}"),
         (
             {"solved_reward": 1.0},
             "solved_reward=1.0: is read with anchor_outcome=failed or solved, or skip_groups=solved, failed, unanimous "
-            "or mixed, or a trace_dir only, and anchor_outcome is any, skip_groups is none, trace_dir is empty",
+            "or mixed, or search=highest, or a trace_dir only, and anchor_outcome is any, skip_groups is none, search "
+            "is uniform, trace_dir is empty",
         ),
         ({"trace_every": 2}, "trace_every=2: is read with a trace_dir only, and trace_dir is empty"),
         (

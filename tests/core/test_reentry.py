@@ -161,6 +161,8 @@ def test_no_search_asks_for_nothing():
 def test_a_choice_inside_the_response_is_reentered_whatever_is_learnt_from(search, learn_from, settings):
     values = (0.3, 0.2, 0.7, 0.1, 0.6, 0.4)
     roots = [root(tokens=12), root(reward=0.0, first=50)]
+    if learn_from == "best":  # a single rollout, which is learnt from in its anchor's place
+        settings = {**settings, "rows": "replaced", "n_reentry": 1}
     for seed in range(6):
         policy = CoinPolicy(lambda n: values[n // 2])
         result = run(policy, roots, search=search, learn_from=learn_from, n_mc=4, seed=str(seed), **settings)
@@ -221,8 +223,10 @@ def test_one_step_needs_no_sampling_to_be_valued(search, learn_from):
     roots = [root(tokens=2, reward=1.0), root(reward=0.0)]
     result = run(policy, roots, search=search, learn_from=learn_from, n_reentry=2, stop_confidence=1.0)
     (reentry,) = result.reentries
-    assert result.usage["value"].requests == 0
-    if search not in ("informative", "given", "none"):  # more roots teach as much; no data set named a step
+    assert result.usage["value"].requests == (4 if search == "highest" else 0)  # the prompt is the start of a step
+    if search == "highest":
+        assert reentry.critical.index == 0
+    elif search not in ("informative", "given", "none"):  # more roots teach as much; no data set named a step
         assert reentry.critical.index == 0
         assert [group.prefix for group in reentry.groups] == ([()] if learn_from == "fresh" else [])
 

@@ -28,6 +28,7 @@ class GPOConfig(Settings):
                 raise ConfigError(_key("anchors"), 0, "must be a number of responses with rows=matched")
             if self.learn_from == "all":
                 raise ConfigError(_key("learn_from"), "all", "must be another with rows=matched: its rows vary")
+        self._check_rows_and_credit()
         if self.reward_low >= self.reward_high:
             raise ConfigError(_key("reward_high"), self.reward_high, f"must be above reward_low={self.reward_low:g}")
         # A number is as good as its text: YAML makes a number of 512.
@@ -35,6 +36,23 @@ class GPOConfig(Settings):
         reason = check_option(self.splitter, self.splitter_option or None)
         if reason:
             raise ConfigError(_key("splitter_option"), self.splitter_option, reason)
+
+    def _check_rows_and_credit(self) -> None:
+        """Refuse combinations from which nothing, or nothing sensible, would be learnt."""
+        if not self.n_reentry and self.credit == "outcome" and self.enable and self.search != "none":
+            allowed = f"must be at least 1 with credit=outcome: nothing would be learnt from search={self.search}"
+            raise ConfigError(_key("n_reentry"), 0, allowed)
+        if self.rows == "replaced":
+            if self.n_reentry != 1:
+                raise ConfigError(_key("n_reentry"), self.n_reentry, "must be 1 with rows=replaced: a row for a row")
+            if self.learn_from not in ("fresh", "best"):
+                raise ConfigError(_key("learn_from"), self.learn_from, "must be fresh or best with rows=replaced")
+            if self.credit == "steps":
+                allowed = "must be outcome with rows=replaced: the response that was searched is no row"
+                raise ConfigError(_key("credit"), self.credit, allowed)
+        if self.rows == "downsampled" and self.search != "none":
+            allowed = f"is for search=none, and search is {self.search}"
+            raise ConfigError(_key("rows"), self.rows, allowed)
 
     @classmethod
     def from_mapping(cls, block: Mapping[str, Any] | None, refuse_unread: bool = True) -> GPOConfig:
@@ -58,8 +76,12 @@ class GPOConfig(Settings):
                 hint = f"did you mean {close[0]}? " if close else ""
                 raise ConfigError(_key(key), given[key], f"no such key; {hint}known are {', '.join(sorted(known))}")
         preset = given.get("preset", _default(cls, "preset"))
-        base = PRESETS.get(preset, {}) if isinstance(preset, str) else {}
+        base = dict(PRESETS.get(preset, {})) if isinstance(preset, str) else {}
+        if "splitter" in given:  # a preset's option is that of its own splitter
+            base.pop("splitter_option", None)
         config = cls(**{**base, **given})
+        if config.learn_from == "best" and config.rows != "replaced":
+            raise ConfigError(_key("rows"), config.rows, "must be replaced with learn_from=best, which is one rollout")
         if refuse_unread:
             for error in config.unread(given).values():
                 raise error
@@ -82,7 +104,8 @@ class GPOConfig(Settings):
 
     def _said(self, name: str, given: Mapping[str, Any]) -> str:
         by_preset = name not in given and name in PRESETS[self.preset]
-        return f"{name} is {getattr(self, name) or 'empty'}{f' (preset {self.preset})' if by_preset else ''}"
+        value = getattr(self, name)
+        return f"{name} is {'empty' if value == '' else value}{f' (preset {self.preset})' if by_preset else ''}"
 
     @property
     def reserved_rows(self) -> int:
@@ -91,6 +114,11 @@ class GPOConfig(Settings):
         What is not used of them goes to further roots of the same prompt, drawn after the search.
         """
         return self.anchors * self.n_reentry if self.rows == "matched" else 0
+
+    @property
+    def rows_vary(self) -> bool:
+        """Whether the number of rows of a training step differs from ``prompts x rollout.n``."""
+        return self.enable and self.rows not in ("matched", "replaced")
 
 
 def _given(block: Mapping[str, Any] | None) -> dict[str, Any]:

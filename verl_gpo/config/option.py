@@ -46,6 +46,10 @@ def share() -> Allowed:
     return Allowed("must be a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)
 
 
+def probability() -> Allowed:
+    return Allowed("must be a number above 0 and at most 1", lambda value: _is_number(value) and 0 < value <= 1)
+
+
 def one_of(names: Iterable[str]) -> Allowed:
     names = tuple(names)
     return Allowed(f"must be one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names)

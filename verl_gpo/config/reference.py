@@ -8,16 +8,27 @@ from .gpo import PRESETS, GPOConfig
 
 
 def reference_table() -> str:
-    """Name, value under each preset (of the others than the first only what they change), range, reader, meaning."""
-    head = ("`algorithm.gpo.`", *(f"`{preset}`" for preset in PRESETS), "may be", "is read with", "meaning")
+    """Name, default (the preset ``paper``), what other presets change it to, range, reader, meaning."""
+    head = ("`algorithm.gpo.`", "default", "in presets", "may be", "is read with", "meaning")
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    configs = [GPOConfig.from_mapping({"preset": preset}) for preset in PRESETS]
     for known in fields(GPOConfig):
-        first, *others = (str(getattr(config, known.name)).lower() for config in configs)
-        changed = [other if other != first else "" for other in others]
+        changed = [
+            f"`{preset}`: {_shown(block[known.name])}" for preset, block in PRESETS.items() if known.name in block
+        ]
         may_be = known.metadata["allowed"].text.removeprefix("must be ")
         read = ["adv_estimator=gpo"] if known.metadata["owner"] == "estimator" else []
         read += map(str, known.metadata["read"])
-        shown = (f"`{known.name}`", first, *changed, may_be, "; ".join(read), known.metadata["help"])
+        shown = (
+            f"`{known.name}`",
+            _shown(known.default),
+            ", ".join(changed),
+            may_be,
+            "; ".join(read),
+            known.metadata["help"],
+        )
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in shown)} |")
     return "\n".join(lines)
+
+
+def _shown(value: object) -> str:
+    return str(value).lower()

@@ -6,17 +6,22 @@ from dataclasses import dataclass
 
 from . import names
 from .names import PRESETS
-from .option import BOOLEAN, TEXT_OR_NUMBER, When, integer, number, one_of, option, share, text, when
+from .option import BOOLEAN, TEXT_OR_NUMBER, When, integer, number, one_of, option, probability, share, text, when
 from .splitters import SPLITTERS
 
 _LOOKING = when(search=names.LOOKING)
+_RULED = when(search=names.RULED)
+_RESETTING = When({"n_reentry": ()}, "n_reentry above 0")
+_STEP_CREDIT = when(credit=("steps",))
 _REENTERING = When({"search": names.REENTERING}, "a search other than none")
 _ADAPTIVE = when(search=("adaptive",))
 _VALUE_RULE = when(rule=names.VALUE_RULES)
 #: The belief asks what exceeds ``min_advantage``, whatever the rule.
 _BELIEF_OR_VALUE_RULE = when(search=("adaptive", "propose"), rule=names.VALUE_RULES)
 #: A response's outcome is asked for, or shown.
-_BY_OUTCOME = when(anchor_outcome=("failed", "solved"), skip_groups=names.SKIP_GROUPS[1:], trace_dir=())
+_BY_OUTCOME = when(
+    anchor_outcome=("failed", "solved"), skip_groups=names.SKIP_GROUPS[1:], search=("highest",), trace_dir=()
+)
 _WITH_OPTION = when(splitter=tuple(name for name, needed in SPLITTERS.items() if needed))
 _TRACED = when(trace_dir=())
 
@@ -28,8 +33,9 @@ class Settings:
     preset: str = option(
         "paper",
         one_of(PRESETS),
-        "The named set of values for all settings that are not set: `paper`, `fast` (a cheaper search) or "
-        "`lean` (no search).",
+        "The named set of values for all settings that are not set: `paper`, `fast` (a cheaper search), `lean` "
+        "(no search), `vineppo` and `spo` (step credit without re-entry), `authors` (GPO as its authors' code "
+        "does it) or `pods` (a control: more rollouts, some of them trained on).",
     )
     enable: bool = option(
         True,
@@ -60,26 +66,37 @@ class Settings:
         "",
         TEXT_OR_NUMBER,
         "What some splitters need: a number of tokens for `tokens`, a pattern for `regex`, a probability for "
-        "`low_prob`.",
+        "`low_prob`, and then, if not one, the number of cut points in a step: `0.9/5`.",
         _WITH_OPTION,
     )
     min_step_tokens: int = option(4, integer(1), "A step with fewer tokens is merged with the step after it.")
     max_steps: int = option(
-        0, integer(0), "Upper bound on the number of steps of a response; neighbours are merged. 0: no bound."
+        0,
+        integer(0),
+        "Upper bound on the number of steps of a response; neighbours are merged (`line_tokens`: the rest is "
+        "the last step). 0: no bound.",
     )
     search: str = option(
         "uniform",
         one_of(names.SEARCHES),
         "Where continuations are drawn: at every state (`uniform`), by `bisection`, where their outcome "
-        "tells most (`adaptive`), at the state that the free evidence points to (`propose`), or nowhere: the "
-        "reset is where a group is expected to teach most for its tokens (`informative`), or at a step that "
-        "the data set names in `extra_info.hard_steps` (`given`). Controls: `random` (any step) and `none`.",
+        "tells most (`adaptive`), at the state that the free evidence points to (`propose`), at the start of "
+        "every step until the mean of one is that of a solved response (`highest`: the reset is to the state of "
+        "highest mean), or nowhere: the reset is where a group is expected to teach most for its tokens "
+        "(`informative`), or at a step that the data set names in `extra_info.hard_steps` (`given`). Controls: "
+        "`random` (any step) and `none`.",
     )
     n_mc: int = option(
         4,
         integer(1),
         "Number of Monte Carlo continuations at each valued state; for `adaptive`, in each round, and then at least 4.",
-        when(search=("uniform", "bisection", "adaptive")),
+        when(search=("uniform", "bisection", "adaptive", "highest")),
+    )
+    states_at_once: int = option(
+        4, integer(1), "Number of states at which `highest` draws in one round.", when(search=("highest",))
+    )
+    search_seconds: float = option(
+        0.0, number(0.0), "Seconds after which the search of a prompt begins no further round. 0: no limit.", _LOOKING
     )
     search_budget: int = option(
         0,
@@ -115,13 +132,13 @@ class Settings:
         "Which step is critical: the one that gains most (`argmax`), changes most (`abs`) or loses most "
         "(`argmin`), or one at random after the search (`random`, an ablation; `search=random` is the one "
         "that does not pay for a search).",
-        _LOOKING,
+        _RULED,
     )
     min_advantage: float = option(
         0.0,
         number(0.0),
         "The importance of the critical step has to exceed this; otherwise the response has no critical step.",
-        _LOOKING,
+        _RULED,
         _BELIEF_OR_VALUE_RULE,
     )
     min_confidence: float = option(
@@ -129,7 +146,7 @@ class Settings:
         share(),
         "The confidence of the choice has to reach this; otherwise the response has no critical step, and "
         "there is no re-entry.",
-        _LOOKING,
+        _RULED,
         _VALUE_RULE,
     )
     reset: str = option(
@@ -137,23 +154,60 @@ class Settings:
         one_of(names.RESETS),
         "Reset to the state `before` the critical step (the paper's), or to the one `after` it.",
         _REENTERING,
+        _RESETTING,
     )
     learn_from: str = option(
         "fresh",
         one_of(names.LEARN_FROM),
         "What is trained on: `fresh` rollouts from the reset state, `reuse` of the continuations that the "
-        "search drew there, `split` (those of them that took no part in the choice), or `all` states with "
-        "continuations, each as a group.",
+        "search drew there, `split` (those of them that took no part in the choice), `all` states with "
+        "continuations, each as a group, or the `best` of the continuations that the search drew there.",
         when(search=(*names.LOOKING, "given", "random")),
+        _RESETTING,
     )
-    n_reentry: int = option(4, integer(1), "Number of rollouts wanted from each reset state.", _REENTERING)
+    n_reentry: int = option(
+        4,
+        integer(0),
+        "Number of rollouts wanted from each reset state. 0, with `credit=steps` only: no re-entry.",
+        _REENTERING,
+    )
     rows: str = option(
         "added",
         one_of(names.ROWS),
         "`added`: re-entry rollouts are added to the `rollout.n` roots of a prompt and make more "
         "mini-batches. `widened`: they make larger mini-batches, so the number of optimizer steps is the "
         "base optimizer's. `matched`: they take the place of `n_reentry` roots for each anchor, and further "
-        "roots take places that stay free, so the number of rows is the base optimizer's as well.",
+        "roots take places that stay free, so the number of rows is the base optimizer's as well. `replaced`: one "
+        "rollout from the reset state takes the place of the response that was searched, and the loss is on all "
+        "of it. `downsampled`, with `search=none` only: `kept_rows` of the roots are trained on, those whose "
+        "rewards vary most.",
+        When({"search": names.REENTERING, "rows": ("downsampled",)}, "a search other than none"),
+        When({"n_reentry": (), "rows": ("downsampled",)}, "n_reentry above 0"),
+    )
+    kept_rows: int = option(
+        4,
+        integer(2),
+        "Number of the `rollout.n` rows of a prompt that are trained on.",
+        when(rows=("downsampled",)),
+    )
+    credit: str = option(
+        "outcome",
+        one_of(names.CREDITS),
+        "What the tokens of a searched response are credited with: its `outcome`, or, in each of its `steps`, "
+        "the advantage of that step, by the search.",
+        _REENTERING,
+    )
+    credit_below: float = option(
+        1.0,
+        probability(),
+        "With step credit, only tokens of lower probability than this get any (the mask of SPO). 1: all tokens.",
+        _STEP_CREDIT,
+    )
+    scored: str = option(
+        "response",
+        one_of(names.SCORED),
+        "What the reward function is shown of a continuation: the whole `response`, kept prefix included, or the "
+        "`continuation` alone (the authors' code).",
         _REENTERING,
     )
     base_estimator: str = option(
@@ -164,7 +218,7 @@ class Settings:
         owner="estimator",
     )
     reentry_weight: float = option(
-        1.0, number(0.0), "Factor on the advantages of re-entry rollouts.", _REENTERING, owner="estimator"
+        1.0, number(0.0), "Factor on the advantages of re-entry rollouts.", _REENTERING, _RESETTING, owner="estimator"
     )
     exp_beta: float = option(
         0.0,
@@ -172,6 +226,7 @@ class Settings:
         "Above 0: the advantage of a re-entry rollout is `exp(A/beta)` divided by its mean in the group, "
         "minus 1 (advantage-weighted regression), and is not standardized.",
         _REENTERING,
+        _RESETTING,
         when(base_estimator=("grpo",)),
         owner="estimator",
     )

@@ -33,8 +33,21 @@ def _check_pattern(option: str) -> None:
 
 
 def _check_threshold(option: str) -> None:
-    if not 0 < float(option) < 1:
-        raise ValueError(f"{option} is no threshold on probabilities")
+    threshold, cuts = threshold_and_cuts(option)
+    if not 0 < threshold < 1:
+        raise ValueError(f"{threshold:g} is no threshold on probabilities")
+    if cuts < 1:
+        raise ValueError(f"{cuts} cut points are no step")
+
+
+def threshold_and_cuts(option: str) -> tuple[float, int]:
+    """The option of ``low_prob``, such as ``0.9/5``: the threshold, and the number of cut points in a step.
+
+    Raises:
+        ValueError: it is not a number, or the part behind the stroke is no integer.
+    """
+    threshold, _, cuts = option.partition("/")
+    return float(threshold), int(cuts or 1)
 
 
 #: name -> its option; None for a splitter that takes none.
@@ -45,7 +58,10 @@ SPLITTERS: dict[str, SplitterOption | None] = {
     "code": None,
     "tokens": SplitterOption("an integer of at least 1", _check_count),
     "regex": SplitterOption("a Python regular expression", _check_pattern),
-    "low_prob": SplitterOption("a number above 0 and below 1", _check_threshold),
+    "low_prob": SplitterOption(
+        "a number above 0 and below 1, or such a number and an integer of at least 1, as 0.9/5", _check_threshold
+    ),
+    "line_tokens": None,
 }
 
 

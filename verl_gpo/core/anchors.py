@@ -35,21 +35,24 @@ def is_skipped(roots_N: Sequence[Trajectory], rule: str, solved_reward: float) -
     return SKIP_GROUPS[rule]([root.reward >= solved_reward for root in roots_N])
 
 
-def choose_anchors(roots_N: Sequence[Trajectory], count: int, outcome: str, solved_reward: float) -> list[int]:
-    """Indices of the responses that are examined: the first ones that qualify, each distinct response once.
+def choose_anchors(
+    roots_N: Sequence[Trajectory], count: int, outcome: str, solved_reward: float, distinct: bool = True
+) -> list[int]:
+    """Indices of the responses that are examined: the first ones that qualify.
 
     Args:
         roots_N: the group.
         count: most anchors; 0 for all that qualify.
         outcome: a key of :data:`ANCHOR_OUTCOMES`.
         solved_reward: least reward of a solved response.
+        distinct: each distinct response once.
     """
     seen: set[tuple[int, ...]] = set()
     anchors = []
     for index, root in enumerate(roots_N):
         if not math.isfinite(root.reward):
             continue  # its outcome is unknown
-        if ANCHOR_OUTCOMES[outcome](root.reward >= solved_reward) and root.token_ids not in seen:
+        if ANCHOR_OUTCOMES[outcome](root.reward >= solved_reward) and not (distinct and root.token_ids in seen):
             seen.add(root.token_ids)
             anchors.append(index)
     return anchors[:count] if count else anchors

@@ -53,6 +53,8 @@ def rows_of_group(config: GPOConfig, rollouts: float, smallest_group: int) -> fl
     Returns:
         Their number; 0 for a group that is too small to be compared.
     """
+    if config.rows == "replaced":
+        return min(rollouts, 1)  # it is compared with the other roots, in its anchor's place
     rows = min(rollouts, config.n_reentry) if config.reserved_rows else rollouts
     return rows if rows >= smallest_group else 0
 
@@ -74,6 +76,8 @@ def most_rows(config: GPOConfig, smallest_group: int, steps: int = _MANY_STEPS) 
     """
     search, learn_from = SEARCHES[config.search](), LEARN_FROM[config.learn_from]
     sizes = [0]
+    if not config.n_reentry:
+        return 0
     for drawn in search.drawn_at_reset(config, steps) if config.enable else ():
         added = learn_from.missing(search, 1, drawn, config.n_reentry)
         sizes.append(learn_from.group_size(search, placeholders(drawn), added))
@@ -121,10 +125,15 @@ def expected_cost(
     drawn = draws.search + draws.at_prompt
     reentry_rows = anchors * rows_of_group(config, learnt.rows, smallest_group)
     # A reserved row that no re-entry rollout takes is filled with one more root rollout.
-    root_rows = prompts * n - reentry_rows if reserved else float(prompts * n)
+    roots = prompts * n - reentry_rows if reserved else float(prompts * n)
+    root_rows = roots
+    if config.enable and config.rows == "replaced":
+        root_rows -= reentry_rows
+    elif config.enable and config.rows == "downsampled":
+        root_rows = float(prompts * min(config.kept_rows, n))
     return Cost(
         plain_tokens=prompts * n * response_tokens,
-        root_tokens=root_rows * response_tokens,
+        root_tokens=roots * response_tokens,
         value_tokens=anchors * (drawn * min(typical, config.max_continuation_tokens or math.inf)),
         reentry_tokens=anchors * learnt.after * typical,
         requests=anchors * (drawn + learnt.after),

@@ -1,9 +1,9 @@
 """Step credit: the tokens of a searched response's step ``k`` carry the advantage ``A_k`` of that step.
 
-An optimizer that looks at outcomes gives every token of a response the same advantage, ``R(y) - V(s_0)``. A search knows
-more: it has estimated the values of the states between the steps. Because ``A_k`` is the expected advantage of the tokens
-of step ``k``, putting it on these tokens leaves the expected gradient unchanged and takes away the noise of what the
-policy wrote before and after the step (VinePPO, arXiv 2410.01679). The advantages telescope:
+An optimizer that looks at outcomes gives every token of a response the same advantage, ``R(y) - V(s_0)``. A search
+knows more: it has estimated the values of the states between the steps. Because ``A_k`` is the expected advantage of
+the tokens of step ``k``, putting it on these tokens leaves the expected gradient unchanged and takes away the noise of
+what the policy wrote before and after the step (VinePPO, arXiv 2410.01679). The advantages telescope:
 ``sum_k A_k = R(y) - V(s_0)``, so a response as a whole gets as much as before. A step whose value does not change gets
 nothing, and a single jump gets all.
 
@@ -106,7 +106,7 @@ def credit_by_belief(
         ends_K: exclusive token positions of the steps' ends.
         total: ``R(y) - V(s_0)``.
         curves_SK1: state values drawn from the belief with all continuations. Shape ``(S, K + 1)``.
-        prior_SK1: the same, from the belief without the continuations: by the outcome, the root group and the log-probs.
+        prior_SK1: the same without the continuations: by the outcome, the root group and the log-probs.
         reward_range: highest reward minus lowest reward.
 
     Returns:

@@ -81,6 +81,7 @@ class Draw:
         seed: names the prompt; requests are seeded by it and by their number.
         scheduler: grants slots to the requests of all prompts.
         account: the tokens drawn count against it.
+        alone: the reward function is shown a continuation without the tokens before it.
     """
 
     sampler: Sampler
@@ -89,6 +90,7 @@ class Draw:
     seed: str
     scheduler: Scheduler
     account: Account = field(default_factory=Account)
+    alone: bool = False
 
     def __post_init__(self) -> None:
         self._queue = self.scheduler.queue()
@@ -162,7 +164,7 @@ class Draw:
                 usage.cached_tokens += continuation.cached_tokens
             cut = spent >= max_tokens < room
             usage.cut += cut
-            scored = await self.scorer.score(kept, continuation)
+            scored = await self.scorer.score(() if self.alone else kept, continuation)
             if not math.isfinite(scored.reward):
                 raise ScoringError(f"the reward is {scored.reward}, which is not a finite number")
         except StalledError as error:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ..config import GPOConfig
 from .cost import rows_of_group
+from .credit import StepCredit, credit_by_belief, credit_by_means, on_unsure_tokens
 from .critical import CriticalStep
 from .draw import Drawn, Wanted
 from .learn import LEARN_FROM
@@ -82,7 +83,8 @@ class Group:
                 view = AnchorView(config, root, merged, longest, expected, rng, given=frozenset())
             self.views.append(view)
         self._reserved_for_all = sum(self._reserved(view, self._root_value.count) for view in self.views)
-        self._shared = _shared_states(self.views)
+        # A rollout can replace one row only, so responses whose rows are replaced share nothing.
+        self._shared = {} if config.rows == "replaced" else _shared_states(self.views)
         self._update()
 
     def _affordable_steps(self, view: AnchorView, roots: int, tokens_left: float) -> int:
@@ -119,8 +121,8 @@ class Group:
         for number, view in enumerate(self.views):
             inner = [self._values.get(self._place(number, state), UNKNOWN) for state in range(1, view.steps)]
             # The mean of a group of one is that root's own outcome; continuations drawn at s_0 say more.
-            drawn = self._values.get(Place(0, 0), UNKNOWN)
-            use_drawn = drawn.known and self._root_value.count < 2
+            drawn = self._values.get(self._place(number, 0), UNKNOWN)
+            use_drawn = drawn.known and (self._root_value.count < 2 or self._search.draws_at_prompt)
             values = [drawn if use_drawn else self._root_value, *inner]
             if view.steps:
                 values.append(observed_value(view.root.reward))
@@ -186,7 +188,7 @@ class Group:
             count = self._learn_from.missing(self._search, place.state, drawn, self._config.n_reentry)
             count = int(min(count, left // tokens))
             size = self._learn_from.group_size(self._search, samples, count)
-            if not rows_of_group(self._config, size, self._smallest_group):
+            if not self._config.n_reentry or not rows_of_group(self._config, size, self._smallest_group):
                 continue  # they would be paid for, and nobody could learn from them
             left -= count * tokens
             if count and (place not in wanted or wanted[place].count < count):
@@ -218,10 +220,39 @@ class Group:
                     own[state] = place
                     drawn[state] = self._samples.get(place, ())
             new = () if reset is None else added.get(resets[number], Drawn()).samples
-            groups = self._learn_from.groups(self._search, drawn, reset, new, view.prefix)
+            groups = (
+                self._learn_from.groups(self._search, drawn, reset, new, view.prefix) if self._config.n_reentry else ()
+            )
             taken.update(own[group.state] for group in groups)
-            reentries.append(Reentry(anchor, view.ends_K, tuple(view.values_K1), critical, groups))
+            credit = self._credit(number, added)
+            reentries.append(Reentry(anchor, view.ends_K, tuple(view.values_K1), critical, groups, credit))
         return reentries
+
+    def _credit(self, number: int, added: Mapping[Place, Drawn]) -> StepCredit | None:
+        """What an anchor's tokens are credited with; None where that is its outcome.
+
+        Every continuation counts, also one that took no part in the choice, and those of the re-entry: credit is given
+        to all steps, so that it is not biased by the choice of one of them.
+        """
+        view, config = self.views[number], self._config
+        if config.credit != "steps" or not view.steps:
+            return None
+        inner = []
+        for place in (self._place(number, state) for state in range(1, view.steps)):
+            more = added.get(place, Drawn())
+            samples, censored = (*self._samples.get(place, ()), *more.samples), self._censored.get(place, 0)
+            inner.append(monte_carlo_value(samples, censored + more.censored, config.partial_rewards, self._bounds))
+        first, last = view.values_K1[0], view.values_K1[-1]
+        if not first.known or not any(value.known for value in inner):
+            return None
+        if self._search.by_belief(config):
+            without = [first, *([UNKNOWN] * len(inner)), last]
+            curves_SK1, prior_SK1 = view.curves([first, *inner, last]), view.curves(without)
+            width = config.reward_high - config.reward_low
+            credit = credit_by_belief(view.ends_K, last.mean - first.mean, curves_SK1, prior_SK1, width)
+        else:
+            credit = credit_by_means(view.ends_K, [first, *inner, last])
+        return credit and on_unsure_tokens(credit, view.root.log_probs, config.credit_below)
 
 
 def _shared_states(views: Sequence[AnchorView]) -> dict[tuple[int, int], Place]:

@@ -26,6 +26,7 @@ seed and a policy that gives the same answers, every choice is the same, in what
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -100,17 +101,18 @@ class ReentryProcedure:
             result.skipped = "skip_groups"
         elif result.effort == "none":
             result.skipped = "step_token_budget"
-        anchors = choose_anchors(roots_N, config.anchors, config.anchor_outcome, config.solved_reward)
+        distinct = config.rows != "replaced"  # there, each row is replaced by a rollout of its own
+        anchors = choose_anchors(roots_N, config.anchors, config.anchor_outcome, config.solved_reward, distinct)
         if result.skipped or not anchors:
             return result
         account = Account(prompt_limit(config, roots_N), step_account)
-        draw = Draw(sampler, scorer, self.response_length, f"{config.seed}/{seed}", self.scheduler, account)
+        seeds, alone = f"{config.seed}/{seed}", config.scored == "continuation"
+        draw = Draw(sampler, scorer, self.response_length, seeds, self.scheduler, account, alone)
         # When the budget is nearly spent, nothing is drawn: the most probable step by roots and log-probs is taken.
         search, rounds = SEARCHES[config.search](), result.effort == "search"
         if search.looks and not rounds:
             search = ProposeSearch()
         with _Stopwatch(result):
-            seeds = f"{config.seed}/{seed}"
             group = Group(
                 config,
                 search,
@@ -127,7 +129,8 @@ class ReentryProcedure:
         keep = keep_tokens or LEARN_FROM[config.learn_from].keeps_tokens
 
         started = time.perf_counter()
-        while rounds:
+        limit = config.search_seconds or math.inf
+        while rounds and time.perf_counter() - started <= limit:
             with _Stopwatch(result):
                 wanted = group.next_round(account.left)
             if not wanted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .credit import StepCredit
 from .critical import CriticalStep
 from .draw import Usage
 from .learn import ReentryGroup
@@ -21,6 +22,7 @@ class Reentry:
         values: ``(K + 1,)`` state values as the choice saw them; unknown where nothing was drawn.
         critical: the critical step, or None.
         groups: rollouts from reset states, one group for each state; rollouts that failed are missing.
+        credit: what its tokens are credited with, with ``credit=steps``; None where that is the outcome.
     """
 
     anchor: int
@@ -28,6 +30,7 @@ class Reentry:
     values: tuple[StateValue, ...]
     critical: CriticalStep | None
     groups: tuple[ReentryGroup, ...] = ()
+    credit: StepCredit | None = None
 
     @property
     def rollouts(self) -> tuple[ScoredContinuation, ...]:

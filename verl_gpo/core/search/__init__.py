@@ -10,6 +10,7 @@ from __future__ import annotations
 from .adaptive import AdaptiveSearch
 from .bisection import BisectionSearch
 from .controls import GivenStep, NoSearch, RandomStep
+from .highest import HighestMean
 from .informative import InformativeState
 from .propose import ProposeSearch
 from .uniform import UniformSearch
@@ -23,6 +24,7 @@ SEARCHES: dict[str, type[Search]] = {
     "bisection": BisectionSearch,
     "adaptive": AdaptiveSearch,
     "propose": ProposeSearch,
+    "highest": HighestMean,
     "informative": InformativeState,
     "given": GivenStep,
     "random": RandomStep,

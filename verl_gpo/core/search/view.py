@@ -122,6 +122,16 @@ class AnchorView:
         """Steps that may be critical: those whose reset state can be sampled."""
         return [self.can_sample(state) for state in map(self.reset_state, range(self.steps))]
 
+    def curves(self, values_K1: Sequence[StateValue]) -> np.ndarray:
+        """Curves drawn from the belief with these estimates, in units of the reward. Shape ``(S, K + 1)``."""
+        low, high = self.bounds.low, self.bounds.high
+        counts_K = np.array([value.count for value in values_K1[:-1]], dtype=float)
+        successes_K = counts_K * [value.share_of(self.bounds) if value.count else 0.0 for value in values_K1[:-1]]
+        if self.in_first:  # its own outcome is the end of the curve already, so it must not count at s_0 again
+            counts_K[0] -= 1.0
+            successes_K[0] -= self.bounds.share(self.root.reward)
+        return low + (high - low) * self.curve.sample(successes_K, counts_K, _CURVES, self._generator)
+
     def belief(self) -> tuple[np.ndarray, np.ndarray]:
         """Curves drawn from the belief, and the critical step of each. They are drawn anew only after an update.
 
@@ -130,15 +140,7 @@ class AnchorView:
             (:func:`~verl_gpo.core.critical.best_steps`).
         """
         if self._belief is None:
-            low, high = self.bounds.low, self.bounds.high
-            counts_K = np.array([value.count for value in self.values_K1[:-1]], dtype=float)
-            successes_K = counts_K * [
-                value.share_of(self.bounds) if value.count else 0.0 for value in self.values_K1[:-1]
-            ]
-            if self.in_first:  # its own outcome is the end of the curve already, so it must not count at s_0 again
-                counts_K[0] -= 1.0
-                successes_K[0] -= self.bounds.share(self.root.reward)
-            curves_SK1 = low + (high - low) * self.curve.sample(successes_K, counts_K, _CURVES, self._generator)
+            curves_SK1 = self.curves(self.values_K1)
             eligible_K = self.curve.moves_K & self.eligible_K
             rule, least = self.config.rule, self.config.min_advantage
             self._belief = curves_SK1, best_steps(curves_SK1, rule, eligible_K, least, self._generator)
@@ -186,6 +188,8 @@ class Search(ABC):
     needs_log_probs = False
     #: Chooses among steps that the data set names.
     needs_given_steps = False
+    #: Draws at the prompt although the group tells its value.
+    draws_at_prompt = False
 
     @abstractmethod
     def next_states(self, view: AnchorView) -> Sequence[int]:
@@ -194,6 +198,10 @@ class Search(ABC):
     @abstractmethod
     def choose(self, view: AnchorView) -> CriticalStep | None:
         """The critical step after the last round, or None."""
+
+    def by_belief(self, config: GPOConfig) -> bool:
+        """Whether it chooses, and credits steps, by the belief, which knows states that were not sampled, too."""
+        return False
 
     @abstractmethod
     def expected_draws(self, config: GPOConfig, steps: int, roots: int) -> Draws:
@@ -231,9 +239,7 @@ class ByValues(Search):
     def choose(self, view: AnchorView) -> CriticalStep | None:
         return view.select(by_belief=self.by_belief(view.config))
 
-    @staticmethod
-    def by_belief(config: GPOConfig) -> bool:
-        """Whether it chooses by the belief, which knows states that were not sampled, too."""
+    def by_belief(self, config: GPOConfig) -> bool:
         return config.value_model == "curve"
 
     def expected_draws(self, config: GPOConfig, steps: int, roots: int) -> Draws:
@@ -252,6 +258,9 @@ class ByBelief(Search):
     """Chooses by the belief, which also guides the search: states that were not sampled have no means to compare."""
 
     sequential = True
+
+    def by_belief(self, config: GPOConfig) -> bool:
+        return True
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
         return view.select(by_belief=True)

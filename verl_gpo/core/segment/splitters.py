@@ -204,13 +204,15 @@ class LowProbSplitter:
     """A step begins at each token whose probability is below ``threshold``: the cut points of SPO (arXiv 2505.23564).
 
     The boundary is before the token of which the policy was not sure, so that a rollout from there samples this token
-    again. SPO puts several cut points into one segment; :func:`~verl_gpo.core.segment.steps.limit_steps` also does it.
+    again. SPO begins a step at the first such token and at every fifth one after it (``every=5``).
     """
 
-    def __init__(self, threshold: float):
+    def __init__(self, threshold: float, every: int = 1):
         if not 0 < threshold < 1:
             raise ValueError(f"{threshold:g} is no threshold on probabilities")
-        self._log_threshold = math.log(threshold)
+        if every < 1:
+            raise ValueError(f"{every} cut points are no step")
+        self._log_threshold, self._every = math.log(threshold), every
 
     def __call__(self, token_ids: Sequence[int], log_probs: Sequence[float] | None = None) -> list[int]:
         """Return the exclusive ends of the steps.
@@ -222,4 +224,43 @@ class LowProbSplitter:
         if log_probs is None or len(log_probs) != total:
             given = "none" if log_probs is None else len(log_probs)
             raise ValueError(f"low_prob needs the log-prob of each of the {total} tokens; it got {given}")
-        return [*(i for i in range(1, total) if log_probs[i] < self._log_threshold), total] if total else []
+        cuts = [i for i in range(total) if log_probs[i] < self._log_threshold][:: self._every]
+        return [*(i for i in cuts if i), total] if total else []
+
+
+class LineTokensSplitter:
+    """A step ends with a token that is one or two line breaks, alone or after a full stop: GPO's authors' own steps.
+
+    As in their code, a step has at least ``min_step_tokens`` tokens before its last one, except that the last line
+    break of the response always ends a step, however short. What follows it is the last step, as short as it may be.
+    Of a response with more than ``max_steps`` steps, the rest is one step.
+
+    Args:
+        decode: text of a list of token ids, special tokens kept.
+        min_step_tokens: see above.
+        max_steps: see above; 0 for no bound.
+    """
+
+    TOKENS = ("\n", "\n\n", ".\n", ".\n\n")
+
+    def __init__(self, decode: Decode, min_step_tokens: int = 1, max_steps: int = 0):
+        self._decode, self._min, self._max = decode, min_step_tokens, max_steps
+        self._ends: dict[int, bool] = {}
+
+    def _ends_step(self, token: int) -> bool:
+        if token not in self._ends:
+            self._ends[token] = self._decode([token]) in self.TOKENS
+        return self._ends[token]
+
+    def __call__(self, token_ids: Sequence[int], log_probs: Sequence[float] | None = None) -> list[int]:
+        breaks = [at for at, token in enumerate(token_ids) if self._ends_step(token)]
+        ends: list[int] = []
+        start = 0
+        for number, at in enumerate(breaks):
+            if self._max and len(ends) >= self._max - 1:
+                break
+            if at - start < self._min and number < len(breaks) - 1:
+                continue
+            start = at + 1
+            ends.append(start)
+        return [*ends, len(token_ids)] if start < len(token_ids) else ends

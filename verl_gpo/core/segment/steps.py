@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...config.splitters import SPLITTERS as OPTIONS
-from ...config.splitters import check_option
+from ...config.splitters import check_option, threshold_and_cuts
 from ..types import Splitter
 from .splitters import (
     CodeSplitter,
+    LineTokensSplitter,
     LowProbSplitter,
     NewlineSplitter,
     ParagraphSplitter,
@@ -36,10 +37,12 @@ class SplitterChoice:
     Attributes:
         help: where steps end, in one line.
         build: the splitter, given ``decode`` and the option.
+        bounded: the same for a splitter with bounds of its own, given ``decode``, ``min_step_tokens``, ``max_steps``.
     """
 
     help: str
     build: Callable[[Decode, str], Splitter]
+    bounded: Callable[[Decode, int, int], Splitter] | None = None
 
 
 #: name -> splitter. To add one, add its row, and its name and option to :mod:`verl_gpo.config.splitters`.
@@ -52,7 +55,12 @@ SPLITTERS: dict[str, SplitterChoice] = {
     "regex": SplitterChoice("the end of each match of a pattern", RegexSplitter),
     "low_prob": SplitterChoice(
         "tokens less probable than a threshold, which begin a step",
-        lambda _, threshold: LowProbSplitter(float(threshold)),
+        lambda _, option: LowProbSplitter(*threshold_and_cuts(option)),
+    ),
+    "line_tokens": SplitterChoice(
+        "tokens that are one or two line breaks, alone or after a full stop",
+        lambda decode, _: LineTokensSplitter(decode),
+        LineTokensSplitter,
     ),
 }
 
@@ -74,7 +82,8 @@ def build_splitter(
         option: the splitter's option (see the table); None or empty for none.
         decode: text of a list of token ids, special tokens kept; see :class:`TokenText`.
         min_step_tokens: shorter steps are merged with their successor (:func:`merge_short_steps`).
-        max_steps: upper bound on the number of steps, 0 for none (:func:`limit_steps`).
+        max_steps: upper bound on the number of steps, 0 for none (:func:`limit_steps`). A splitter may have bounds of
+            its own.
 
     Raises:
         ValueError: an unknown name, or an option that is not allowed.
@@ -82,7 +91,10 @@ def build_splitter(
     reason = check_option(name, option)
     if reason:
         raise ValueError(f"splitter {name!r} with option {option!r}: {reason}")
-    split = SPLITTERS[name].build(decode, option or "")
+    choice = SPLITTERS[name]
+    if choice.bounded is not None:
+        return choice.bounded(decode, min_step_tokens, max_steps)
+    split = choice.build(decode, option or "")
 
     def bounded(token_ids: Sequence[int], log_probs: Sequence[float] | None = None) -> list[int]:
         return limit_steps(merge_short_steps(split(token_ids, log_probs), min_step_tokens), max_steps)
