@@ -136,8 +136,9 @@ def workload(
     if uses_critic(configuration):
         mini_batch = configuration.integer("critic.ppo_mini_batch_size")
         mini_batches.append((batch.mini_batch if mini_batch == configured.mini_batch else mini_batch) * n)
-    if gpo.enable and gpo.rows != "matched":
-        as_many_as = rows_of_steps(gpo.rows, rows, round(cost.root_rows))
+    if gpo.rows_vary:
+        sampled = prompts * n if gpo.rows == "downsampled" else round(cost.root_rows)
+        as_many_as = rows_of_steps(gpo.rows, rows, sampled)
         mini_batches = even_mini_batches(rows, as_many_as, mini_batches, math.lcm(n, ranks))
     actor_rows = mini_batches[0]
     if uses_critic(configuration):

@@ -43,12 +43,17 @@ def step_arithmetic(rows: int, mini_batch_rows: int, epochs: int = 1, other_mult
 
 
 def rows_of_steps(kind: str, rows: int, root_rows: int) -> int:
-    """Number of rows that sets the number of optimizer steps: the roots under ``widened``, otherwise all rows.
+    """Number of rows that sets the number of optimizer steps.
+
+    It is the number of roots under ``widened``, and under ``downsampled``, where some roots are not trained on;
+    otherwise that of all rows.
 
     Args:
         kind: one of :data:`verl_gpo.config.names.ROWS`.
+        rows: rows that are trained on.
+        root_rows: roots that were sampled.
     """
-    return root_rows if kind == "widened" else rows
+    return root_rows if kind in ("widened", "downsampled") else rows
 
 
 def even_mini_batches(rows: int, as_many_as: int, mini_batches: Sequence[int], unit: int) -> list[int]:

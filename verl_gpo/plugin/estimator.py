@@ -10,6 +10,7 @@ from verl.trainer.ppo.core_algos import get_adv_estimator_fn, register_adv_est
 
 from ..config import GPOConfig
 from ..core.advantage import group_advantages, is_alone, is_reentry_uid, reentry_weights
+from ..core.credit import credited_advantages, split_credits
 from .estimators import UNGROUPED_BASES
 
 
@@ -26,7 +27,8 @@ def compute_gpo_advantage(
     Args:
         token_level_rewards: shape ``(rows, response length)``.
         response_mask: shape ``(rows, response length)``.
-        index: ``(rows,)`` group ids, the batch's ``uid`` column.
+        index: ``(rows,)`` group ids, the batch's ``uid`` column. That of a searched response may carry step credit,
+            which its tokens get in place of the outcome's advantage (:mod:`verl_gpo.core.credit`).
         config: the block ``algorithm``: settings of the base estimator, and ``gpo``.
 
     Returns:
@@ -42,13 +44,26 @@ def compute_gpo_advantage(
     """
     config = config if config is not None else {}
     gpo = GPOConfig.from_mapping(config.get("gpo"))
+    plain, credits = split_credits(index)
+    if any(credits):
+        index = np.array(plain, dtype=object)
+    width = None
     if gpo.base_estimator == "grpo":
         normalize = config.get("norm_adv_by_std_in_grpo", True)
         advantages = group_advantages(
             token_level_rewards, response_mask, index, normalize, gpo.reentry_weight, exp_beta=gpo.exp_beta
         )
-        return advantages, advantages
-    return _apart(gpo.base_estimator, gpo.reentry_weight, token_level_rewards, response_mask, index, config)
+        returns = advantages
+        width = gpo.reward_high - gpo.reward_low if normalize else None
+    else:
+        advantages, returns = _apart(
+            gpo.base_estimator, gpo.reentry_weight, token_level_rewards, response_mask, index, config
+        )
+    if not any(credits):
+        return advantages, returns
+    outcomes, kl = token_level_rewards.sum(dim=-1), bool(config.get("use_kl_in_reward"))
+    credited = credited_advantages(advantages, outcomes, response_mask, index, credits, width, kl)
+    return credited, credited if returns is advantages else returns
 
 
 def _apart(

@@ -42,6 +42,26 @@ BASES = ("grpo", "rloo", "opo", "gpg", "reinforce_plus_plus", "reinforce_plus_pl
 UNGROUPED_BASES = ("reinforce_plus_plus",)
 
 
+#: Values of ``algorithm.gpo.base_estimator`` with which ``credit=steps`` works: a row's advantage is in proportion to its
+#: reward within its group, and the advantages of its steps get the same scale.
+CREDITING = ("grpo", "rloo", "opo", "gpg", "reinforce_plus_plus_baseline")
+
+
+def refuses_credit(estimator: str, base_estimator: str) -> tuple[str, str] | None:
+    """Why an estimator cannot credit steps: the key under ``algorithm``, and what is allowed; None where it can."""
+    if estimator not in ("gpo", *BY_CRITIC):
+        return "adv_estimator", (
+            "must be gpo or gae with algorithm.gpo.credit=steps: the credit of a row is in its group id, which no "
+            "other estimator reads (gpo has rloo, opo, gpg and reinforce_plus_plus_baseline as base_estimator)"
+        )
+    if estimator == "gpo" and base_estimator not in CREDITING:
+        return "gpo.base_estimator", (
+            f"must be one of {', '.join(CREDITING)} with algorithm.gpo.credit=steps: {base_estimator} compares a row "
+            "with the whole batch, so there is no advantage of a group to scale the steps to"
+        )
+    return None
+
+
 def needs_group(estimator: str, base_estimator: str) -> bool:
     """Whether a re-entry rollout that is alone at its reset state has no baseline, and so gives no gradient."""
     return estimator not in BY_CRITIC and not (estimator == "gpo" and base_estimator in UNGROUPED_BASES)

@@ -31,7 +31,7 @@ _SPLITS = (
 def rows_vary(config: DictConfig) -> bool:
     """Whether the rows of a training step depend on what the search finds."""
     gpo = GPOConfig.from_mapping(config.algorithm.get("gpo"))
-    return gpo.enable and gpo.rows != "matched"
+    return gpo.rows_vary
 
 
 class MiniBatches:
@@ -43,7 +43,8 @@ class MiniBatches:
 
     def __init__(self, config: DictConfig):
         self._config = config
-        self._kind = GPOConfig.from_mapping(config.algorithm.get("gpo")).rows
+        gpo = GPOConfig.from_mapping(config.algorithm.get("gpo"))
+        self._kind, self._kept = gpo.rows, gpo.kept_rows
         self._n = config.actor_rollout_ref.rollout.n
         self._blocks = [_ACTOR, "critic"] if need_critic(config) else [_ACTOR]
         self._rows = [OmegaConf.select(config, f"{block}.ppo_mini_batch_size") * self._n for block in self._blocks]
@@ -59,7 +60,8 @@ class MiniBatches:
         Returns:
             Rows of a mini-batch of the actor.
         """
-        fitting = even_mini_batches(rows, rows_of_steps(self._kind, rows, root_rows), self._rows, self._unit)
+        sampled = root_rows * self._n // self._kept if self._kind == "downsampled" else root_rows
+        fitting = even_mini_batches(rows, rows_of_steps(self._kind, rows, sampled), self._rows, self._unit)
         for block, mini_batch_rows in zip(self._blocks, fitting, strict=True):
             OmegaConf.update(self._config, f"{block}.ppo_mini_batch_size", mini_batch_rows // self._n)
         return fitting[0]

@@ -46,11 +46,9 @@ from .observe.progress import Progress
 from .observe.tracing import PromptTraces, this_worker
 from .observe.trackers import sample_row, wanted
 from .roots import SINGLE_TURN, RootGroup, prompt_seed, slots_of_a_worker
+from .rows import PARTITION, credit_rows, leave_out_rows, replace_rows, row_key
 
 logger = logging.getLogger(__name__)
-
-PARTITION = "train"
-
 
 # A Ray actor class cannot be subclassed, and the class inside it is reachable by this private name only.
 _AgentLoopWorker = AgentLoopWorkerTQ.__ray_actor_class__
@@ -140,13 +138,22 @@ class ReentryWorker(_AgentLoopWorker):
             failed |= await self._add_roots(group, missing, sampling_params, trajectory, kwargs)
         if not group.rollouts:
             return
-        session = min(group.rollouts)
+        session, left_out = min(group.rollouts), 0
+        if self._gpo.enable and self._gpo.rows == "downsampled" and not group.failed:
+            try:
+                kept = await leave_out_rows(uid, group.rollouts, self._gpo.kept_rows)
+                session, left_out = min(kept), len(group.rollouts) - len(kept)
+            except Exception:
+                failed = True
+                logger.exception("no rows were left out of prompt %s: all are trained on", uid)
         roots = [output for output, _ in group.rollouts.values() if not isinstance(output, list)]
         try:
             given = self._given(kwargs)
             record = prompt_record(roots, reentered, result, rollout_seconds, skipped, failed, given)
+            record["left_out"] = left_out
+            record["replaced"] = len(reentered) if self._gpo.rows == "replaced" else 0
             record["sample"] = self._sample(group, result, int(trajectory["step"]))
-            await tq.async_kv_put(key=f"{uid}_{session}_0", partition_id=PARTITION, tag={TAG: record})
+            await tq.async_kv_put(key=row_key(uid, session), partition_id=PARTITION, tag={TAG: record})
         except Exception:
             logger.exception("no gpo metrics for prompt %s", uid)
 
@@ -171,7 +178,8 @@ class ReentryWorker(_AgentLoopWorker):
         self, uid: str, group: RootGroup, sampling_params: dict, trajectory: dict
     ) -> tuple[GroupResult, list[ScoredContinuation]]:
         """The result of GPO's procedure, and the re-entry rollouts that became rows."""
-        pairs = [group.rollouts[session] for session in sorted(group.rollouts)]
+        sessions = sorted(group.rollouts)
+        pairs = [group.rollouts[session] for session in sessions]
         trajectories = [
             Trajectory(
                 token_ids=tuple(output.response_ids),
@@ -203,7 +211,11 @@ class ReentryWorker(_AgentLoopWorker):
             self._given(columns),
             keep_tokens=bool(gpo.trace_dir),
         )
-        rows = await self._store(uid, group.size, trajectories, result, columns, scorer)
+        if gpo.rows == "replaced":
+            rows = await replace_rows(super()._agent_loop_postprocess, pairs, trajectories, result, scorer)
+        else:
+            rows = await self._store(uid, group.size, trajectories, result, columns, scorer)
+        await credit_rows(uid, sessions, trajectories, result, self.config.algorithm.adv_estimator)
         self._traces.write(trajectories, result, rows, trajectory, columns)
         return result, rows
 
@@ -255,7 +267,7 @@ class ReentryWorker(_AgentLoopWorker):
         if not rows:
             return []
         sessions = range(n, n + len(rows))
-        keys = [f"{uid}_{session}_0" for session in sessions]
+        keys = [row_key(uid, session) for session in sessions]
         # verl's own method and not that of this class, which would count a re-entry rollout as a root.
         put = super()._agent_loop_postprocess
         written = await asyncio.gather(

@@ -11,6 +11,8 @@ from ..estimators import smallest_group
 
 #: The settings that decide how large a group is, in the order in which they are tried, and how far.
 _SIZES, _TRIED = ("n_reentry", "n_mc"), 8
+#: More steps than a response has.
+_MANY_STEPS = 2**16
 
 
 def check_learns(gpo: GPOConfig, estimator: str) -> None:
@@ -24,8 +26,12 @@ def check_learns(gpo: GPOConfig, estimator: str) -> None:
         ConfigError: the setting that makes groups too small, and the least value that does not. Say
             ``algorithm.gpo.n_mc=3: must be at least 4 with search=uniform, learn_from=split and ...``.
     """
+    search = SEARCHES[gpo.search]()
+    if search.reenters and not gpo.n_reentry and not search.expected_draws(gpo, _MANY_STEPS, 2).search:
+        allowed = f"must be at least 1 with search={gpo.search}, which draws no other continuations than these"
+        raise ConfigError(f"{BLOCK}.n_reentry", 0, allowed)
     smallest = smallest_group(estimator, gpo.base_estimator)
-    if not SEARCHES[gpo.search].reenters or most_rows(gpo, smallest):
+    if not gpo.n_reentry or not SEARCHES[gpo.search].reenters or most_rows(gpo, smallest):
         return
     name, least = _least(gpo, smallest)
     draws = f"search={gpo.search}" + (f", learn_from={gpo.learn_from}" if SEARCHES[gpo.search].looks else "")

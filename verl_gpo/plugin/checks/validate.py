@@ -20,7 +20,7 @@ from ...config import BLOCK, ConfigError, GPOConfig, owned_by
 from ...core.search import SEARCHES
 from ...cpu.detect import PLATFORM, accelerator_present
 from ..attention import COST, adapt_to_missing_flash_attention
-from ..estimators import BASES, BY_GROUP, REFUSED, needs_group
+from ..estimators import BASES, BY_CRITIC, BY_GROUP, REFUSED, needs_group, refuses_credit
 from .accelerators import Decision, decide, pass_on
 from .backends import check_backends, check_loggers
 from .files import check_files, prepare_folder
@@ -176,13 +176,19 @@ def check(config: DictConfig) -> GPOConfig:
     if estimator in REFUSED:
         refuse("algorithm.adv_estimator", REFUSED[estimator])
     check_learns(gpo, estimator)
+    _check_credit(gpo, estimator)
     if gpo.reserved_rows and isinstance(n, int) and n < gpo.reserved_rows + (2 if grouped else 1):
         refuse(
             "actor_rollout_ref.rollout.n",
             f"must be at least {gpo.reserved_rows + (2 if grouped else 1)} with {BLOCK}.rows=matched: {gpo.anchors} x "
             f"{gpo.n_reentry} rows (anchors x n_reentry) of it are kept for re-entry",
         )
+    if gpo.rows == "downsampled" and isinstance(n, int) and n <= gpo.kept_rows:
+        allowed = f"must be below {n}, actor_rollout_ref.rollout.n: otherwise no row would be left out"
+        raise ConfigError(f"{BLOCK}.kept_rows", gpo.kept_rows, allowed)
     log_probs = "actor_rollout_ref.rollout.calculate_log_probs"
+    if gpo.credit == "steps" and gpo.credit_below < 1 and not get(log_probs):
+        refuse(log_probs, f"must be true with {BLOCK}.credit_below, which asks how probable each token was")
     if gpo.splitter == "low_prob" and not get(log_probs):
         refuse(
             log_probs,
@@ -198,8 +204,8 @@ def check(config: DictConfig) -> GPOConfig:
             "reward.reward_model.enable_resource_pool",
             "must be true with re-entry: a colocated reward model cannot score while the policy samples",
         )
-    if gpo.rows == "widened" and get(SAMPLER_KEY) != SAMPLER:
-        refuse(SAMPLER_KEY, f"must be {SAMPLER}, as in verl_gpo's gpo.yaml: it widens the mini-batches (rows=widened)")
+    if gpo.rows in ("widened", "downsampled") and get(SAMPLER_KEY) != SAMPLER:
+        refuse(SAMPLER_KEY, f"must be {SAMPLER}, as in verl_gpo's gpo.yaml: it fits the mini-batches (rows={gpo.rows})")
     if get("algorithm.filter_groups.enable"):
         if get(SAMPLER_KEY) != SAMPLER or not get("trainer.v1.sampler.sampler_kwargs.filter_groups"):
             refuse(
@@ -219,6 +225,19 @@ def check(config: DictConfig) -> GPOConfig:
             "must be false with re-entry: a continuation does not carry its prefix's routing",
         )
     return gpo
+
+
+def _check_credit(gpo: GPOConfig, estimator: str) -> None:
+    """Refuse step credit with an estimator that could not give it."""
+    if gpo.credit != "steps" or gpo.search == "none":
+        return
+    refused = refuses_credit(estimator, gpo.base_estimator)
+    if refused:
+        key, allowed = refused
+        raise ConfigError(f"algorithm.{key}", estimator if key == "adv_estimator" else gpo.base_estimator, allowed)
+    if estimator in BY_CRITIC and gpo.credit_below < 1:
+        allowed = f"must be 1 with adv_estimator={estimator}: its rewards come at the ends of steps, not at tokens"
+        raise ConfigError(f"{BLOCK}.credit_below", gpo.credit_below, allowed)
 
 
 def _check_estimator_settings(gpo: GPOConfig, given: Mapping[str, Any], estimator: str) -> None:

@@ -66,6 +66,16 @@ def prompt_record(
             for reentry in result.reentries
             if reentry.critical is not None
         ]
+        credits = [reentry.credit for reentry in result.reentries if reentry.credit is not None]
+        # For each credited response: segments, mean weight, and the largest advantage as a share of all of them.
+        record["credits"] = [
+            (
+                len(credit.ends),
+                sum(credit.weights) / len(credit.weights),
+                max(map(abs, credit.advantages)) / (sum(map(abs, credit.advantages)) or math.nan),
+            )
+            for credit in credits
+        ]
         if given:
             record["given"] = [index in given for index, *_ in record["critical"]]
         record["effort"], record["thinned"] = result.effort, result.thinned
@@ -129,6 +139,16 @@ def step_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     average("gpo/critical/given", flat("given"))
     average("gpo/steps", flat("steps"))
     average("gpo/states_sampled", flat("states"))
+
+    credits = flat("credits")
+    if credits:
+        metrics["gpo/credit/responses"] = float(len(credits))
+        average("gpo/credit/segments", (segments for segments, *_ in credits))
+        average("gpo/credit/weight", (weight for _, weight, _ in credits))
+        average("gpo/credit/largest_share", (share for *_, share in credits))
+    for kind in ("replaced", "left_out"):
+        if count := sum(record.get(kind, 0) for record in records):
+            metrics[f"gpo/rollouts/{kind}"] = float(count)
 
     for kind in ("root", "reentry"):
         average(f"gpo/reward/{kind}", flat(f"{kind}_rewards"))
