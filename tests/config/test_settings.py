@@ -46,8 +46,8 @@ LOOKING = "is read with search=uniform, bisection, adaptive or propose only, and
         ),
         (
             {"preset": "lean", "learn_from": "fresh"},
-            "learn_from='fresh': is read with search=uniform, bisection, adaptive, propose, highest, given or random only, "
-            "and search is informative (preset lean)",
+            "learn_from='fresh': is read with search=uniform, bisection, adaptive, propose, highest, given or random "
+            "only, and search is informative (preset lean)",
         ),
         ({"search": "none", "n_reentry": 2}, f"n_reentry=2: {REENTERING}"),
         ({"search": "none", "rows": "matched"}, f"rows='matched': {REENTERING}, rows is matched"),

@@ -14,6 +14,8 @@ from verl.trainer.ppo.v1.utils import compute_advantage_for_multi_trajectories
 
 from verl_gpo.config import ConfigError
 from verl_gpo.core.advantage import reentry_uid
+from verl_gpo.core.credit import StepCredit, credited_uid
+from verl_gpo.plugin.estimators import CREDITING
 
 LENGTH = 5
 
@@ -118,3 +120,71 @@ def test_a_wrong_setting_is_refused_here_too():
     data, _ = protocol(*hand_made())
     with pytest.raises(ConfigError, match=r"^algorithm.gpo.reentry_weight=-1: must be a number of at least 0$"):
         compute_advantage(data, "gpo", config=algorithm(reentry_weight=-1))
+
+
+# ------------------------------------------------------------------------------------------------------ step credit
+
+
+def credited(row=0, total=0.75):
+    """The batch of :func:`hand_made`, its first root credited: .5 to two tokens, .25 to three."""
+    rewards, mask, uids = hand_made()
+    uids[row] = credited_uid("p", StepCredit(total, (2, 5), (0.5, 0.25), (1.0, 1.0)))
+    return rewards, mask, uids
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_a_credited_row_has_the_advantages_of_its_steps_and_no_other_row_changes(normalize):
+    plain, with_credit = (
+        compute_advantage(protocol(*batch)[0], "gpo", config=algorithm(normalize)).batch["advantages"]
+        for batch in (hand_made(), credited())
+    )
+    scale = 1 / (0.5 + 1e-6) if normalize else 1.0  # rewards 1 0 0 0: mean .25, std .5
+    assert with_credit[0].tolist() == pytest.approx([0.5 * scale] * 2 + [0.25 * scale] * 3, abs=1e-5)
+    assert torch.equal(with_credit[1:], plain[1:])
+
+
+@pytest.mark.parametrize("base", CREDITING)
+def test_every_group_estimator_scales_the_steps_as_it_scales_rewards(base):
+    """The two steps' advantages sum to R - V(s_0) = .75, so one token of each adds up to the row's own advantage.
+
+    OPO's baseline is weighted by lengths, which are equal here. The whitened one is centred over the batch, too, so it
+    is compared with the difference of two rows.
+    """
+    config = algorithm(base_estimator=base)
+    config.gamma = 1.0
+    plain, with_credit = (
+        compute_advantage(protocol(*batch)[0], "gpo", config=config).batch["advantages"]
+        for batch in (hand_made(), credited())
+    )
+    scale = float(plain[0, 0] - plain[1, 0])  # a reward of 1 makes this difference
+    assert with_credit[0].tolist() == pytest.approx([0.5 * scale] * 2 + [0.25 * scale] * 3, rel=1e-4)
+    assert torch.equal(with_credit[1:], plain[1:])
+
+
+def test_kl_in_the_reward_stays_with_the_tokens_of_a_credited_row():
+    rewards, mask, uids = credited()
+    rewards[0, 0] = -0.2  # a penalty: the outcome is .8, the mean .2
+    config = algorithm(normalize=False)
+    config.use_kl_in_reward = True
+    advantages = compute_advantage(protocol(rewards, mask, uids)[0], "gpo", config=config).batch["advantages"]
+    # The group gives .6, of which .75 is the outcome's: -.15 is left of it, beside .5 and .25.
+    assert advantages[0].tolist() == pytest.approx([0.35, 0.35, 0.1, 0.1, 0.1])
+    assert advantages[1].tolist() == pytest.approx([-0.2] * 5)
+
+
+def test_returns_of_a_credited_row_are_its_advantages_as_in_grpo():
+    data = compute_advantage(protocol(*credited())[0], "gpo", config=algorithm())
+    assert torch.equal(data.batch["returns"], data.batch["advantages"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(batch=batches(), normalize=st.booleans())
+def test_a_weight_of_zero_everywhere_is_grpo(batch, normalize):
+    rewards, mask, uids = batch
+    none = StepCredit(0.0, (LENGTH,), (9.0,), (0.0,))
+    light = np.array([uid if uid.startswith("pad") else credited_uid(uid, none) for uid in uids], dtype=object)
+    plain, with_credit = (
+        compute_advantage(protocol(rewards, mask, ids)[0], "gpo", config=algorithm(normalize)).batch["advantages"]
+        for ids in (uids, light)
+    )
+    assert torch.allclose(plain, with_credit, atol=1e-5)

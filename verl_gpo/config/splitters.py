@@ -46,8 +46,8 @@ def threshold_and_cuts(option: str) -> tuple[float, int]:
     Raises:
         ValueError: it is not a number, or the part behind the stroke is no integer.
     """
-    threshold, _, cuts = option.partition("/")
-    return float(threshold), int(cuts or 1)
+    threshold, stroke, cuts = option.partition("/")
+    return float(threshold), int(cuts) if stroke else 1
 
 
 #: name -> its option; None for a splitter that takes none.

@@ -42,8 +42,8 @@ BASES = ("grpo", "rloo", "opo", "gpg", "reinforce_plus_plus", "reinforce_plus_pl
 UNGROUPED_BASES = ("reinforce_plus_plus",)
 
 
-#: Values of ``algorithm.gpo.base_estimator`` with which ``credit=steps`` works: a row's advantage is in proportion to its
-#: reward within its group, and the advantages of its steps get the same scale.
+#: Values of ``algorithm.gpo.base_estimator`` with which ``credit=steps`` works: the advantage of a row is in proportion
+#: to its reward within its group, and the advantages of its steps get the same scale.
 CREDITING = ("grpo", "rloo", "opo", "gpg", "reinforce_plus_plus_baseline")
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from verl_gpo.core.segment.splitters import (
     CodeSplitter,
+    LineTokensSplitter,
     LowProbSplitter,
     NewlineSplitter,
     ParagraphSplitter,
@@ -203,6 +204,50 @@ def test_low_prob_splitter_by_hand():
         splitter(range(7))
     with pytest.raises(ValueError, match="each of the 7 tokens; it got 6"):
         splitter(range(7), log_probs[:6])
+
+
+def test_every_fifth_cut_point_begins_a_step_from_the_first_on():
+    log_probs = [math.log(0.5 if at in (0, 1, 3, 4, 6, 7, 8) else 0.95) for at in range(10)]
+    assert LowProbSplitter(0.9, 3)(range(10), log_probs) == [4, 8, 10]  # cut points 0, 4, 8; that at 0 is the prompt
+    assert LowProbSplitter(0.9, 3)(range(1, 10), log_probs[1:]) == [3, 7, 9]  # 0 (1), 3 (4), 7 (8)
+    assert LowProbSplitter(0.9, 1)(range(10), log_probs) == [1, 3, 4, 6, 7, 8, 10]
+    assert build_splitter("low_prob", "0.9/3", str)(range(10), log_probs) == [4, 8, 10]
+    with pytest.raises(ValueError, match="0 cut points are no step"):
+        LowProbSplitter(0.9, 0)
+
+
+BREAKS = ["\n", "\n\n", ".\n", ".\n\n"]
+
+
+def line_tokens(pieces, min_step_tokens=1, max_steps=0):
+    decode = lambda ids: "".join(pieces[i] for i in ids)  # noqa: E731
+    return LineTokensSplitter(decode, min_step_tokens, max_steps)(range(len(pieces)))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "least", "most", "ends"),
+    [
+        (["a", "\n", "b", "\n\n", "c", ".\n", "d", ".\n\n", "e"], 1, 0, [2, 4, 6, 8, 9]),  # the four kinds
+        (["a", " \n", "b", "\n\n\n", "c", ":\n", "d.\n"], 1, 0, [7]),  # no other token ends a step
+        (["\n", "a", "\n"], 1, 0, [3]),  # a break alone has no token before it; the last one ends the step
+        # At least two tokens before the break; the last break ends a step however short, and so does the end.
+        (["a", "\n", "b", "\n", "c", "c", "\n", "d", "\n", "e"], 2, 0, [4, 7, 9, 10]),
+        (["a", "\n"], 30, 0, [2]),
+        (["a", "b"], 30, 0, [2]),
+        # At most three steps: what follows the second is one.
+        (["a", "\n"] * 5, 1, 3, [2, 4, 10]),
+        (["a", "\n"] * 3, 1, 3, [2, 4, 6]),
+        ([], 1, 0, []),
+    ],
+)
+def test_line_tokens_by_hand(pieces, least, most, ends):
+    assert line_tokens(pieces, least, most) == ends
+
+
+def test_line_tokens_have_bounds_of_their_own():
+    pieces = ["a", "\n"] * 4
+    decode = lambda ids: "".join(pieces[i] for i in ids)  # noqa: E731
+    assert build_splitter("line_tokens", None, decode, 1, 2)(range(8)) == [2, 8]  # merged evenly: [4, 8]
 
 
 def assert_lossless(codec, name, ids):

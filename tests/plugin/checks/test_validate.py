@@ -158,7 +158,7 @@ BAD = {
         "algorithm.gpo.rows=widened",
         "trainer.v1.sampler.custom_sampler.name=null",
     ): "trainer.v1.sampler.custom_sampler.name=None: must be build_replay_buffer, as in verl_gpo's gpo.yaml: it "
-    "widens the mini-batches (rows=widened)",
+    "fits the mini-batches (rows=widened)",
     (
         "algorithm.gpo.rows=matched",
         f"{ROLLOUT}.n=5",
