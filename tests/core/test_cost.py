@@ -64,3 +64,26 @@ def test_no_search_costs_the_plain_run():
 def test_what_cannot_be_is_refused_by_name(field, value):
     with pytest.raises(ValueError, match=rf"^{field}={value}: must be"):
         cost(**{field: value})
+
+
+def test_segments_without_reentry_cost_their_values_alone():
+    # 8 anchors, 3 states each, 9 continuations of 50.
+    segments = cost(anchors=0, n_mc=9, n_reentry=0, credit="steps")
+    assert (segments.value_tokens, segments.reentry_tokens, segments.reentry_rows) == (8 * 3 * 9 * 50, 0, 0)
+    assert (segments.root_rows, segments.multiple) == (8, (800 + 10_800) / 800)
+    assert cost(n_reentry=0, credit="steps", learn_from="reuse").reentry_rows == 0
+
+
+def test_a_replaced_row_is_no_further_row_and_the_roots_are_all_sampled():
+    # At the prompt and at 3 states 4 continuations, of 50 by the model; of a group of 8 all may have failed.
+    replaced = cost(search="highest", learn_from="best", rows="replaced", n_reentry=1, anchors=0)
+    assert (replaced.root_rows, replaced.reentry_rows) == (0, 8) and replaced.root_tokens == 800
+    assert (replaced.value_tokens, replaced.reentry_tokens) == (8 * 4 * 4 * 50, 0)
+    twin = cost(search="random", rows="replaced", n_reentry=1, anchors=0, examined=0.5)
+    assert (twin.root_rows, twin.reentry_rows, twin.reentry_tokens) == (4, 4, 4 * 50)
+
+
+def test_rows_that_are_left_out_are_sampled():
+    pods = cost(search="none", rows="downsampled", kept_rows=4, prompts=2)
+    assert (pods.root_rows, pods.root_tokens, pods.multiple) == (8, 1600, 1.0)
+    assert cost(search="none", rows="downsampled", kept_rows=4, enable=False).root_rows == 8

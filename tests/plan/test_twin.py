@@ -66,3 +66,27 @@ def test_a_twin_has_no_twin(configured, override):
     configuration = configured(f"algorithm.gpo.{override}")
     with pytest.raises(PlanError, match="a twin is of a run with a search"):
         twin(configuration, gpo_settings(configuration), "plain")
+
+
+def test_the_control_has_the_run_s_tokens_and_its_rows(configured):
+    configuration = configured("algorithm.gpo.rows=matched", "+recipe.steps=8", "+recipe.response_tokens=250")
+    found = twin(configuration, gpo_settings(configuration), "pods")
+    # 5,000 tokens a prompt are 20 rollouts, of which as many are trained on as the run has rows: 8.
+    assert found.overrides == (
+        "algorithm.gpo.preset=pods",
+        "algorithm.gpo.kept_rows=8",
+        "actor_rollout_ref.rollout.n=20",
+    )
+    assert found.ratio == 1 and found.workload.root_rows == 16 * 8
+    own = workload(configuration, gpo_settings(configuration), expectation(configuration))
+    assert found.workload.actor.optimizer_steps == own.actor.optimizer_steps
+    with pytest.raises(PlanError, match="--match prompts: must be n with --twin pods"):
+        twin(configuration, gpo_settings(configuration), "pods", "prompts")
+
+
+def test_a_run_without_reentry_has_no_random_twin(configured):
+    configuration = configured("algorithm.gpo.preset=vineppo")
+    gpo = gpo_settings(configuration)
+    with pytest.raises(PlanError, match="algorithm.gpo.n_reentry=0: a run without re-entry has no random twin"):
+        twin(configuration, gpo, "random")
+    assert twin(configuration, gpo, "plain").ratio == pytest.approx(1.0, abs=0.05)

@@ -5,10 +5,10 @@ from omegaconf import OmegaConf
 from verl_gpo.plugin.mini_batches import MiniBatches, ranks_and_micro_batches, rows_vary
 
 
-def configuration(critic=False, gpus=1, dynamic=True, rows="widened"):
+def configuration(critic=False, gpus=1, dynamic=True, rows="widened", **gpo):
     return OmegaConf.create(
         {
-            "algorithm": {"adv_estimator": "gae" if critic else "gpo", "gpo": {"rows": rows}},
+            "algorithm": {"adv_estimator": "gae" if critic else "gpo", "gpo": {"rows": rows, **gpo}},
             "trainer": {"n_gpus_per_node": gpus, "nnodes": 2 if gpus > 1 else 1},
             "critic": {
                 "enable": critic,
@@ -64,9 +64,16 @@ def test_added_rows_take_their_own_optimizer_steps_evenly():
     assert mini_batches.fit(72, 64) == 24 and sizes(config) == (3, 2)
 
 
+def test_rows_that_are_left_out_take_the_optimizer_steps_of_all():
+    # 8 prompts of 8 roots, two mini-batches of 32; of each prompt 4 rows are trained on: two of 16.
+    config = configuration(rows="downsampled", search="none", kept_rows=4)
+    assert rows_vary(config) and MiniBatches(config).fit(32, 32) == 16 and sizes(config) == (2, 2)
+
+
 def test_only_where_rows_vary():
     assert rows_vary(configuration()) and rows_vary(configuration(rows="added")) and rows_vary(configuration(rows=None))
     assert not rows_vary(configuration(rows="matched"))
+    assert not rows_vary(configuration(rows="replaced", n_reentry=1))
     plain = configuration()
     plain.algorithm.gpo.enable = False
     assert not rows_vary(plain)

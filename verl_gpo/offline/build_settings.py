@@ -199,6 +199,11 @@ def _config(args: argparse.Namespace) -> tuple[dict[str, Any], GPOConfig]:
             raise ConfigError(f"{BLOCK}.search", search, said)
         if args.method == "random":
             given["search"] = "random"
+        if args.method == "authors":
+            if "preset" in given:
+                raise ConfigError(f"{BLOCK}.preset", given["preset"], "is set by --method authors")
+            # A pair needs two rollouts of the state, where the online form takes the best one.
+            given = {"preset": "authors", "learn_from": "reuse", "rows": "added", "n_reentry": 4, **given}
         config = GPOConfig.from_mapping({**given, "seed": args.seed})
     except ConfigError as error:
         raise ValueError(str(error)) from error

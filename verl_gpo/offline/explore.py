@@ -15,6 +15,7 @@ from .records import Record, Rollout, State, Task
 #: name -> the state from which the continuations of a pair are drawn.
 METHODS: dict[str, str] = {
     "gpo": "rollouts from the state before the critical step",
+    "authors": "rollouts from the state of highest mean, the prefix repeated on both sides: the authors' own code",
     "random": "rollouts from the state before a random step: the paper's ablation",
     "plain": "whole responses: the baseline",
 }
@@ -38,6 +39,7 @@ class Explorer:
         self._engine = None if method == "plain" else ReentryProcedure(config, splitter, response_length)
         self._config = config
         self._response_length = response_length
+        self._repeats_prefix = method == "authors"
         self._roots = roots
         self._settings = settings
         self._scheduler = Scheduler(config.max_in_flight)
@@ -87,6 +89,9 @@ class Explorer:
 
         def state(step: int, prefix: tuple[int, ...], is_critical: bool, rollouts: tuple[Rollout, ...]) -> State:
             known = critical if is_critical else None
+            if self._repeats_prefix:  # the prompt of a pair is the question, and its two sides begin with the prefix
+                rollouts = tuple(Rollout(prefix + one.token_ids, one.reward, one.finish) for one in rollouts)
+                prefix = ()
             return State(
                 prefix,
                 step,

@@ -33,7 +33,7 @@ from .architecture import architecture
 from .configuration import Configuration, PlanError, folder_of, load
 from .memory import estimate
 from .numbers import expectation, training_steps, workload
-from .twin import MATCH, TWINS, method_settings, twin
+from .twin import CONTROLS, MATCH, TWINS, method_settings, twin
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config-path", default="pkg://verl_gpo.trainer.config", help="folder of the configuration")
     parser.add_argument("--config-name", default="gpo_trainer", help="its name, without .yaml")
     parser.add_argument("--measured", type=Path, help="metrics of a GPO run, to use instead of estimates")
-    parser.add_argument("--twin", choices=TWINS, help="print nothing but the overrides of the twin at equal tokens")
+    parser.add_argument("--twin", choices=CONTROLS, help="print nothing but the overrides of the twin at equal tokens")
     parser.add_argument("--match", choices=MATCH, default="n", help="what a twin has more of: rollouts or prompts")
     parser.add_argument("--quick", action="store_true", help="without verl's own checks, which have to import verl")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
@@ -114,7 +114,8 @@ def _plan(console: Console, configuration: Configuration, gpo: GPOConfig, args: 
     expected = expectation(configuration, args.measured)
     own = workload(configuration, gpo, expected)
     searches = gpo.enable and gpo.search not in ("none", "given", "random")
-    twins = [twin(configuration, gpo, method, args.match, args.measured) for method in TWINS] if searches else []
+    methods = [method for method in TWINS if gpo.n_reentry or method != "random"] if searches else []
+    twins = [twin(configuration, gpo, method, args.match, args.measured) for method in methods]
     columns = {"this run": own}
     if searches:
         columns["plain, same batch"] = workload(configuration, method_settings(gpo, "plain"), expected)

@@ -94,7 +94,7 @@ def _rows(
     given, plan = drawn
     model = architecture(plan.model)
     sizes = f", {model.parameters:,} parameters ({model.source})" if model else ""
-    config = plan.config if plan.method == "gpo" else method_settings(plan.config, plan.method)
+    config = plan.config if plan.method in ("gpo", "authors") else method_settings(plan.config, plan.method)
     cost = expected_cost(config, args.steps, args.response_tokens, plan.roots)
     tokens = cost.root_tokens + cost.value_tokens + cost.reentry_tokens
     kinds = (

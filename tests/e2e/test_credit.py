@@ -1,0 +1,95 @@
+"""Step credit, segments without re-entry, the authors' own form and PODS: two training steps each, in one pipeline."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import read_metrics
+from tests.e2e.conftest import RECIPE, TIMEOUT, common
+from tests.e2e.test_training import assert_nothing_failed, assert_rollout_and_actor_agree
+
+pytestmark = [pytest.mark.e2e, pytest.mark.pipeline]
+
+RUNS = {
+    "steps": ["algorithm.gpo.preset=fast", "algorithm.gpo.credit=steps"],
+    "vineppo": ["algorithm.gpo.preset=vineppo", "algorithm.gpo.n_mc=3", "algorithm.gpo.min_step_tokens=3"],
+    "spo": ["algorithm.gpo.preset=spo", "algorithm.gpo.n_mc=3", "algorithm.gpo.base_estimator=rloo"],
+    "authors": ["algorithm.gpo.preset=authors", "algorithm.gpo.scored=response", "algorithm.gpo.min_step_tokens=3"],
+    "pods": ["algorithm.gpo.preset=pods", "algorithm.gpo.kept_rows=2", "algorithm.gpo.min_step_tokens=null"],
+}
+
+
+@pytest.fixture(scope="module")
+def trained(arithmetic_data, tmp_path_factory):
+    """Metrics of all runs: name -> step -> metrics."""
+    folder = tmp_path_factory.mktemp("credit")
+    start = ["--config-path", str(RECIPE / "config"), "--config-name", "arithmetic"]
+    short = ["trainer.total_training_steps=2", "trainer.test_freq=-1"]
+    runs = [
+        {
+            "name": name,
+            "arguments": [*start, *common(arithmetic_data), *short, *own],
+            "environment": {"VERL_FILE_LOGGER_PATH": str(folder / f"{name}.jsonl")},
+        }
+        for name, own in RUNS.items()
+    ]
+    (folder / "runs.json").write_text(json.dumps(runs))
+    command = [sys.executable, "-m", "verl_gpo.plugin.consecutive", "runs.json", "ended.jsonl"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ}, cwd=folder, start_new_session=True
+        )
+        try:
+            status = process.wait(TIMEOUT)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    assert status == 0, (folder / "log").read_text(errors="replace")[-6000:]
+    return {name: read_metrics(folder / f"{name}.jsonl") for name in RUNS}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_it_trains(trained, name):
+    assert sorted(trained[name]) == [1, 2]
+    for metrics in trained[name].values():
+        assert_nothing_failed(metrics)
+        assert metrics["actor/grad_norm"] > 0
+        # Of replaced rows, too: the log-probs that they were sampled with are those that the actor computes.
+        assert_rollout_and_actor_agree(metrics)
+
+
+def test_searched_responses_are_credited_and_the_score_is_the_outcome_s(trained):
+    for name in ("steps", "vineppo", "spo"):
+        for metrics in trained[name].values():
+            assert metrics["gpo/credit/responses"] > 0 and metrics["gpo/credit/segments"] > 1
+            assert 0 < metrics["gpo/credit/weight"] <= 1
+            assert 0 <= metrics["critic/score/mean"] <= 1 and metrics["critic/score/max"] <= 1
+
+
+def test_without_reentry_every_row_is_a_root(trained):
+    for name in ("vineppo", "spo"):
+        for metrics in trained[name].values():
+            assert metrics["gpo/rows"] == 16 and metrics["gpo/tokens/reentry"] == 0 < metrics["gpo/tokens/value"]
+            assert metrics["gpo/credit/responses"] >= 8  # all but duplicates, and those of a single segment
+            assert metrics["critic/score/mean"] == pytest.approx(metrics["gpo/reward/root"])
+            # Steps of a response differ, so that some tokens gain and some lose more than a whole response would.
+            assert metrics["critic/advantages/min"] < 0 < metrics["critic/advantages/max"]
+
+
+def test_rows_of_the_authors_form_are_as_many_as_before_and_some_are_replaced(trained):
+    runs = trained["authors"]
+    assert all(metrics["gpo/rows"] == 16 and metrics["gpo/optimizer_steps"] == 1 for metrics in runs.values())
+    assert sum(metrics.get("gpo/rollouts/replaced", 0) for metrics in runs.values()) > 0
+    for metrics in runs.values():
+        gained = metrics.get("gpo/rollouts/replaced", 0) * metrics.get("gpo/reward/reentry", 0) / 16
+        assert metrics["critic/score/mean"] == pytest.approx(metrics["gpo/reward/root"] + gained, abs=1e-5)
+
+
+def test_half_of_the_rollouts_are_trained_on(trained):
+    for metrics in trained["pods"].values():
+        assert metrics["gpo/rows"] == 8 and metrics["gpo/rollouts/left_out"] == 8
+        assert metrics["gpo/optimizer_steps"] == 1
