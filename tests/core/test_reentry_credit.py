@@ -37,7 +37,7 @@ def test_half_that_is_kept_out_of_the_choice_counts_for_the_credit():
 
 
 def test_a_random_reset_gives_two_segments():
-    policy = FakePolicy({n: [0, 1, 1, 1] for n in (2, 4, 6)})
+    policy = FakePolicy({n: [0, 1, 1, 1] for n in (0, 2, 4, 6)})
     credits = set()
     for seed in range(8):
         (reentry,) = run(policy, [root(), root(reward=0.0)], search="random", credit="steps", seed=str(seed)).reentries

@@ -1,18 +1,29 @@
 """``--method authors``: the pairs of the authors' own form, by hand."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from tests.core.fakes import LENGTH, pairs_of_tokens
 from tests.offline.test_explore import Policy
 from verl_gpo.config import GPOConfig
+from verl_gpo.core.types import ScoredContinuation
 from verl_gpo.offline.build_settings import _config, parse_args
 from verl_gpo.offline.explore import Explorer
 from verl_gpo.offline.pairs import Selection, Tally, select, unpair
 from verl_gpo.offline.records import Task
 
 NEEDED = ["--model", "m", "--data", "d", "--out", "o", "--method", "authors"]
+
+
+class Alone(Policy):
+    """Is asked for the reward of a continuation without the tokens before it, and knows where it began."""
+
+    async def score(self, prefix, continuation):
+        assert prefix == ()
+        values = self.rewards[continuation.context_tokens]
+        return ScoredContinuation(continuation, values.pop(0) if len(values) > 1 else values[0])
 
 
 def settings(*given):
@@ -30,7 +41,7 @@ FAILED = {0: [1, 0, 0], 2: [0, 0, 1, 0], 4: [0, 1, 0, 1], 6: [0]}
 
 
 def test_the_state_of_highest_mean_gives_the_pairs_and_both_sides_repeat_the_prefix():
-    policy = Policy(FAILED)
+    policy = Alone(FAILED)
     drawn = record(policy)
     ((state),) = drawn.states
     assert (state.step, state.steps, state.prefix, state.critical) == (2, 4, (), True)
@@ -42,10 +53,10 @@ def test_the_state_of_highest_mean_gives_the_pairs_and_both_sides_repeat_the_pre
 
 
 def test_the_prompt_of_a_pair_is_the_question():
-    class Distinct(Policy):
+    class Distinct(Alone):
         async def sample(self, prefix, max_tokens, seed, lane=0):
             drawn = await super().sample(prefix, max_tokens, seed)
-            return drawn if not prefix else type(drawn)((drawn.source, 8), None, 0, None, drawn.source)
+            return drawn if not prefix else replace(drawn, token_ids=(drawn.source, 8), log_probs=None)
 
     tally = Tally()
     (pair, _) = select([record(Distinct(FAILED))], False, Selection(), tally)
@@ -59,7 +70,7 @@ def test_the_prompt_of_a_pair_is_the_question():
 
 
 def test_where_every_response_is_right_nothing_is_drawn():
-    assert record(Policy({0: [1]})).states == ()
+    assert record(Alone({0: [1]})).states == ()
 
 
 def test_the_method_sets_the_preset():

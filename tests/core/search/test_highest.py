@@ -24,7 +24,7 @@ def explored(view, curve):
 
 
 def test_four_states_at_once_the_prompt_included():
-    view = view_of(UNKNOWN, search="highest", n_mc=4)
+    view = view_of(UNKNOWN, search="highest", n_mc=4, solved_reward=1.0)
     assert explored(view, [0.0, 0.0, 0.25, 0.5, 0.25, 0.5]) == [[0, 1, 2, 3], [4, 5]]
     critical = HighestMean().choose(view)
     assert critical.index == 3 and critical.advantage != critical.advantage  # the first of equals, and no difference

@@ -209,7 +209,7 @@ def test_low_prob_splitter_by_hand():
 def test_every_fifth_cut_point_begins_a_step_from_the_first_on():
     log_probs = [math.log(0.5 if at in (0, 1, 3, 4, 6, 7, 8) else 0.95) for at in range(10)]
     assert LowProbSplitter(0.9, 3)(range(10), log_probs) == [4, 8, 10]  # cut points 0, 4, 8; that at 0 is the prompt
-    assert LowProbSplitter(0.9, 3)(range(1, 10), log_probs[1:]) == [3, 7, 9]  # 0 (1), 3 (4), 7 (8)
+    assert LowProbSplitter(0.9, 3)(range(1, 10), log_probs[1:]) == [5, 9]  # cut points 0, 5; the one at 8 is missing
     assert LowProbSplitter(0.9, 1)(range(10), log_probs) == [1, 3, 4, 6, 7, 8, 10]
     assert build_splitter("low_prob", "0.9/3", str)(range(10), log_probs) == [4, 8, 10]
     with pytest.raises(ValueError, match="0 cut points are no step"):
