@@ -229,7 +229,7 @@ def check(config: DictConfig) -> GPOConfig:
 
 def _check_credit(gpo: GPOConfig, estimator: str) -> None:
     """Refuse step credit with an estimator that could not give it."""
-    if gpo.credit != "steps" or gpo.search == "none":
+    if gpo.credit != "steps" or not SEARCHES[gpo.search].reenters:
         return
     refused = refuses_credit(estimator, gpo.base_estimator)
     if refused:
