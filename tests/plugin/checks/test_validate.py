@@ -90,7 +90,9 @@ BAD = {
     ("+algorithm.gpo.nmc=3",): f"algorithm.gpo.nmc=3: no such key; did you mean n_mc? known are {KNOWN}",
     ("+algorithm.gpo.zzz=3",): f"algorithm.gpo.zzz=3: no such key; known are {KNOWN}",
     ("algorithm.gpo.rule=argmx",): "algorithm.gpo.rule='argmx': must be one of argmax, abs, argmin, random",
-    ("algorithm.gpo.preset=slow",): "algorithm.gpo.preset='slow': must be one of paper, fast, lean",
+    (
+        "algorithm.gpo.preset=slow",
+    ): "algorithm.gpo.preset='slow': must be one of paper, fast, lean, vineppo, spo, authors, pods",
     ("algorithm.gpo=fast",): "algorithm.gpo='fast': must be a block of settings",
     (f"{ROLLOUT}.n=1",): f"{ROLLOUT}.n=1: must be at least 2 with adv_estimator=gpo: it compares rollouts",
     (
