@@ -19,6 +19,12 @@ GPO_METHODS: dict[str, tuple[str, Mapping[str, str]]] = {
     "gpo_paper": ("gpo", {}),
     "gpo_fast": ("gpo", {"preset": "fast"}),
     "lean": ("gpo", {"preset": "lean"}),
+    "paper_steps": ("gpo", {"credit": "steps"}),
+    "fast_steps": ("gpo", {"preset": "fast", "credit": "steps"}),
+    "vineppo": ("gpo", {"preset": "vineppo"}),
+    "spo": ("gpo", {"preset": "spo"}),
+    "authors": ("gpo", {"preset": "authors"}),
+    "pods": ("gpo", {"preset": "pods", "kept_rows": "8"}),  # as many rows as the others have; with more rollouts
     "oracle": ("gpo", {"search": "given"}),
 }
 #: Name of the optimizer alone in the YAML file of a grid. In a row the method has the name of its optimizer.

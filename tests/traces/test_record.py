@@ -113,7 +113,7 @@ TYPES = {"int": int, "str": str, "bool": bool, "float": (int, float), "object": 
 
 
 def test_records_of_the_engine_are_what_the_schema_says():
-    made = plain(records(24) + records(8, 1, search="adaptive", learn_from="reuse", search_budget=24))
+    made = plain(records(24) + records(8, 1, search="adaptive", learn_from="reuse", search_budget=24, credit="steps"))
     assert any(anchor["critical"] for record in made for anchor in record["anchors"])
     seen = set()
     for record in made:

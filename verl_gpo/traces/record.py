@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ..core.credit import StepCredit
 from ..core.result import GroupResult, Reentry
 from ..core.segment.token_text import REPLACEMENT, Decode
 from ..core.types import ScoredContinuation, Trajectory
@@ -73,6 +74,10 @@ FIELDS: dict[str, tuple[str, str]] = {
     "anchors[].critical.step": ("int", "its index `m`"),
     "anchors[].critical.advantage": ("float?", "estimate of `A_m`"),
     "anchors[].critical.confidence": ("float?", "probability that it is the critical one"),
+    "anchors[].credit": ("object?", "what its tokens carry (`credit=steps`); null or missing: the outcome's advantage"),
+    "anchors[].credit.ends": ("[int]", "tokens after the last of each segment"),
+    "anchors[].credit.advantages": ("[float]", "advantage of each segment, in units of reward"),
+    "anchors[].credit.weights": ("[float]", "its weight against the advantage of the group"),
     "anchors[].reset_state": ("int?", "state that the critical step resets to, if it is trained on"),
     "anchors[].true_critical": (
         "int?",
@@ -185,8 +190,13 @@ def _anchor(
         "critical": None
         if critical is None
         else {"step": critical.index, "advantage": critical.advantage, "confidence": critical.confidence},
+        "credit": None if reentry.credit is None else _credit(reentry.credit),
         "reset_state": next((group.state for group in reentry.groups if group.critical), None),
     }
+
+
+def _credit(credit: StepCredit) -> dict[str, list]:
+    return {"ends": list(credit.ends), "advantages": list(credit.advantages), "weights": list(credit.weights)}
 
 
 def step_texts(token_ids: Sequence[int], ends_K: Sequence[int], decode: Decode) -> list[str]:
