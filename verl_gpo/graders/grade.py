@@ -9,7 +9,7 @@ class Grade(NamedTuple):
     """The grade of one response.
 
     Attributes:
-        score: the reward, in [0, 1]; between the two for partial credit.
+        score: the reward, from 0 to 1; values between are partial credit.
         acc: 1.0 if the answer is right, else 0.0.
         pred: the answer that was read from the response, "" for none.
     """
