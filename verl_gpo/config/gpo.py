@@ -13,6 +13,8 @@ from .option import ConfigError
 from .settings import Settings
 from .splitters import check_option
 
+_BEST = "must be replaced with learn_from=best, which is one rollout"
+
 
 @dataclass(frozen=True)
 class GPOConfig(Settings):
@@ -23,7 +25,9 @@ class GPOConfig(Settings):
             value, allowed = getattr(self, known.name), known.metadata["allowed"]
             if not allowed.accepts(value):
                 raise ConfigError(_key(known.name), value, allowed.text)
-        if self.rows == "matched":
+        if self.rows == "matched" and self.n_reentry:
+            if self.learn_from == "best":
+                raise ConfigError(_key("rows"), self.rows, _BEST)
             if not self.anchors:
                 raise ConfigError(_key("anchors"), 0, "must be a number of responses with rows=matched")
             if self.learn_from == "all":
@@ -81,7 +85,7 @@ class GPOConfig(Settings):
             base.pop("splitter_option", None)
         config = cls(**{**base, **given})
         if config.learn_from == "best" and config.rows != "replaced":
-            raise ConfigError(_key("rows"), config.rows, "must be replaced with learn_from=best, which is one rollout")
+            raise ConfigError(_key("rows"), config.rows, _BEST)
         if refuse_unread:
             for error in config.unread(given).values():
                 raise error

@@ -58,6 +58,13 @@ BAD = {
     ("algorithm.gpo.learn_from=best",): (
         "algorithm.gpo.rows='added': must be replaced with learn_from=best, which is one rollout"
     ),
+    ("algorithm.gpo.preset=authors", "algorithm.gpo.rows=matched"): (
+        "algorithm.gpo.rows='matched': must be replaced with learn_from=best, which is one rollout"
+    ),
+    ("algorithm.gpo.preset=vineppo", "algorithm.gpo.rows=matched"): (
+        "algorithm.gpo.rows='matched': is read with n_reentry above 0 only, and n_reentry is 0 (preset vineppo), "
+        "rows is matched"
+    ),
     ("algorithm.gpo.rows=downsampled",): (
         "algorithm.gpo.rows='downsampled': is for search=none, and search is uniform"
     ),
