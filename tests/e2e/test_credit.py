@@ -64,9 +64,11 @@ def test_it_trains(trained, name):
 
 def test_searched_responses_are_credited_and_the_score_is_the_outcome_s(trained):
     for name in ("steps", "vineppo", "spo"):
-        for metrics in trained[name].values():
-            assert metrics["gpo/credit/responses"] > 0 and metrics["gpo/credit/segments"] > 1
-            assert 0 < metrics["gpo/credit/weight"] <= 1
+        # A step of `fast` may find nothing worth a continuation.
+        credited = [metrics for metrics in trained[name].values() if metrics.get("gpo/credit/responses", 0) > 0]
+        assert len(credited) >= (1 if name == "steps" else 2)
+        for metrics in credited:
+            assert metrics["gpo/credit/segments"] > 1 and 0 < metrics["gpo/credit/weight"] <= 1
             assert 0 <= metrics["critic/score/mean"] <= 1 and metrics["critic/score/max"] <= 1
 
 
@@ -74,7 +76,7 @@ def test_without_reentry_every_row_is_a_root(trained):
     for name in ("vineppo", "spo"):
         for metrics in trained[name].values():
             assert metrics["gpo/rows"] == 16 and metrics["gpo/tokens/reentry"] == 0 < metrics["gpo/tokens/value"]
-            assert metrics["gpo/credit/responses"] >= 8  # all but duplicates, and those of a single segment
+            assert metrics["gpo/credit/responses"] >= 4  # each prompt's, roots with the same tokens once
             assert metrics["critic/score/mean"] == pytest.approx(metrics["gpo/reward/root"])
             # Steps of a response differ, so that some tokens gain and some lose more than a whole response would.
             assert metrics["critic/advantages/min"] < 0 < metrics["critic/advantages/max"]
