@@ -15,6 +15,31 @@ def test_the_paper_preset_is_the_paper():
     assert (paper.min_advantage, paper.min_confidence, paper.skip_groups) == (0.0, 0.0, "none")
 
 
+def test_the_preset_authors_is_the_table_of_its_page():
+    authors = GPOConfig.from_mapping({"preset": "authors"})
+    assert (authors.anchors, authors.anchor_outcome, authors.solved_reward) == (0, "failed", 1.0)
+    assert (authors.splitter, authors.min_step_tokens, authors.max_steps) == ("line_tokens", 30, 30)
+    assert (authors.search, authors.n_mc, authors.states_at_once, authors.search_seconds) == ("highest", 4, 4, 200.0)
+    assert (authors.learn_from, authors.rows, authors.n_reentry, authors.reset) == ("best", "replaced", 1, "before")
+    assert (authors.scored, authors.credit, authors.cost_ceiling) == ("continuation", "outcome", 0.0)
+    assert authors.reserved_rows == 0 and not authors.rows_vary
+
+
+@pytest.mark.parametrize("preset", ["vineppo", "spo"])
+def test_segments_without_reentry(preset):
+    config = GPOConfig.from_mapping({"preset": preset})
+    assert (config.search, config.value_model, config.n_mc, config.anchors) == ("uniform", "means", 9, 0)
+    assert (config.credit, config.n_reentry, config.cost_ceiling, config.min_step_tokens) == ("steps", 0, 0.0, 1)
+    spo = preset == "spo"
+    assert (config.splitter, config.splitter_option) == (("low_prob", "0.9/5") if spo else ("newline", ""))
+    assert config.credit_below == (0.9 if spo else 1.0)
+
+
+def test_the_splitter_of_a_preset_can_be_replaced_without_its_option():
+    config = GPOConfig.from_mapping({"preset": "spo", "splitter": "newline"})
+    assert (config.splitter, config.splitter_option) == ("newline", "")
+
+
 def test_what_is_set_wins_over_the_preset_and_nulls_are_not_set():
     config = GPOConfig.from_mapping({"preset": "fast", "search_budget": 3, "min_confidence": None})
     assert (config.search_budget, config.min_confidence) == (3, PRESETS["fast"]["min_confidence"])

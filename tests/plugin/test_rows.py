@@ -178,12 +178,18 @@ def test_two_failed_responses_with_the_same_tokens_are_replaced_by_rollouts_of_t
     assert run.metrics["gpo/rollouts/replaced"] == 2.0
 
 
-def test_the_random_twin_draws_one_continuation_and_takes_it_whatever_it_comes_to(start):
-    run = authors(start, "algorithm.gpo.search=random", "algorithm.gpo.learn_from=fresh", "algorithm.gpo.n_mc=null")
+@pytest.mark.parametrize("learn_from", ["best", "fresh"])
+def test_the_random_twin_draws_one_continuation_and_takes_it_whatever_it_comes_to(start, learn_from):
+    def answer(state, number):
+        return (ANCHOR, WRONG)[number] if not state and number < N else "x"
+
+    own = ("algorithm.gpo.search=random", "algorithm.gpo.n_mc=null", f"algorithm.gpo.learn_from={learn_from}")
+    run = authors(start, *own, answer=answer)
     assert len(run.client.requests) == N + 1
     new = run.queue.columns["p_1_0"]
     assert new["response_mask"].tolist() == [1] * len(new["responses"]) and new["uid"] == "p"
-    assert run.metrics["gpo/rollouts/replaced"] == 1.0
+    assert new["responses"].tolist()[-2:] == ids("x") and new["rm_scores"].sum() == 0
+    assert run.metrics["gpo/rollouts/replaced"] == 1.0 and run.metrics["gpo/reward/reentry"] == 0.0
 
 
 def test_a_single_response_a_prompt_with_a_critic(start):
