@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+from collections import deque
 from dataclasses import dataclass
 
 
@@ -58,7 +59,7 @@ class Replica:
         self._steps = 0.0  # decoding steps done so far
         self._at = 0.0  # the time at which they were
         self._running: list[tuple[float, int, asyncio.Future[None]]] = []  # (steps at its end, number, who waits)
-        self._waiting: list[tuple[int, float, asyncio.Future[None]]] = []
+        self._waiting: deque[tuple[int, float, asyncio.Future[None]]] = deque()
         self._numbers = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._cached: dict[object, int] = {}
@@ -101,7 +102,7 @@ class Replica:
 
     def _admit(self) -> None:
         while self._waiting and len(self._running) < self._hardware.max_sequences:
-            number, work, done = self._waiting.pop(0)
+            number, work, done = self._waiting.popleft()
             heapq.heappush(self._running, (self._steps + work, number, done))
         self._plan()
 

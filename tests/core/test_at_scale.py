@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from tests.core.fakes import CoinPolicy, FakePolicy, pairs_of_tokens, root, run
+from tests.core.fakes import CoinPolicy, FakePolicy, balance, every_way, pairs_of_tokens, root, run
 from verl_gpo.config import GPOConfig
 from verl_gpo.core.budget import Account
 from verl_gpo.core.reentry import ReentryProcedure
@@ -189,3 +189,58 @@ def test_a_scorer_that_raises_is_counted_like_one_that_gives_no_number():
         return [(u.requests, u.scoring_failures, u.tokens) for u in result.usage.values()]
 
     assert usage(NoNumber()) == usage(Broken())
+
+
+# Inputs at the edges, with every search and everything that may be learnt from.
+
+EMPTY = Trajectory((), (), 0.0)
+ODD_GROUPS = {
+    "one root": [root(tokens=12)],
+    "one empty root": [EMPTY],
+    "all empty": [EMPTY, EMPTY, EMPTY],
+    "an empty root first": [EMPTY, root(tokens=12)],
+    "an empty root last": [root(tokens=12), EMPTY],
+    "roots of one token": [root(tokens=1), root(tokens=1, reward=0.0, first=50)],
+    "no number at all": [root(tokens=12, reward=None), root(tokens=12, reward="right", first=50)],
+    "minus infinity": [root(tokens=12), root(tokens=12, reward=-math.inf, first=50)],
+    "truth values": [root(tokens=12, reward=True), root(tokens=12, reward=False, first=50)],
+    "identical roots": [root(tokens=12)] * 4,
+}
+
+
+@every_way
+@pytest.mark.parametrize("roots", ODD_GROUPS.values(), ids=ODD_GROUPS)
+def test_odd_groups_keep_the_books(roots, search, learn_from):
+    policy = CoinPolicy(lambda n: 0.5)
+    result = run(policy, roots, search=search, learn_from=learn_from, given=(0,), n_reentry=2, anchors=0)
+    assert balance(result) == len(policy.requests)
+    for reentry in result.reentries:
+        assert math.isfinite(roots[reentry.anchor].reward)
+        assert all(math.isfinite(rollout.reward) for rollout in reentry.rollouts)
+        assert all(len(group.prefix) < 12 for group in reentry.groups)
+
+
+@every_way
+@pytest.mark.parametrize("limit", ["prompt", "step"])
+def test_a_budget_of_one_token_is_kept(limit, search, learn_from):
+    policy, account = CoinPolicy(lambda n: 0.5), Account(1 if limit == "step" else 0)
+    roots = [root(tokens=12), root(tokens=12, reward=0.0, first=50)]
+    settings = {"search": search, "learn_from": learn_from, "n_reentry": 2}
+    result = run(
+        policy, roots, step_account=account, given=(0,), prompt_token_budget=int(limit == "prompt"), **settings
+    )
+    assert not policy.requests and account.reserved == 0 and sum(u.tokens for u in result.usage.values()) == 0
+
+
+def test_two_training_steps_in_flight_have_a_budget_each():
+    # Both overlap; each has enough for one of its two prompts, whatever the other step does.
+    async def go():
+        engine = ReentryProcedure(GPOConfig(search="random"), pairs_of_tokens, 12)
+        policy = FakePolicy({n: [1] for n in range(12)})
+        roots, steps = [root(), root(reward=0.0, first=50)], [Account(40), Account(40)]
+        runs = [engine.run(roots, policy, policy, f"{n}/{prompt}", steps[n]) for n in (0, 1) for prompt in range(8)]
+        await asyncio.gather(*runs)
+        return steps
+
+    one, other = asyncio.run(go())
+    assert 0 < one.spent <= 40 and 0 < other.spent <= 40 and one.reserved == other.reserved == 0

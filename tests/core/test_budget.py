@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.core.fakes import LENGTH, FakePolicy, pairs_of_tokens, root, run
 from verl_gpo.config import GPOConfig
-from verl_gpo.core.budget import Account
+from verl_gpo.core.budget import Account, StepAccounts
 from verl_gpo.core.reentry import ReentryProcedure
 from verl_gpo.core.types import Trajectory
 
@@ -188,3 +188,39 @@ def test_what_other_prompts_spend_stops_a_search_that_has_begun():
     policy = Elsewhere(REWARDS)
     run(policy, ROOTS, search="bisection", n_mc=4, n_reentry=1, step_account=budget)
     assert policy.asked()[4] >= 4 and len(policy.requests) <= 4 + 1  # one round, not two, and the re-entry
+
+
+def test_what_is_held_is_held_from_others_and_given_back():
+    step = Account(100)
+    one, other = Account(0, step), Account(0, step)
+    with one.holding(60):
+        assert (one.left, other.left, step.reserved) == (40, 40, 60)
+    with pytest.raises(RuntimeError), one.holding(60):
+        raise RuntimeError
+    assert (other.left, step.reserved, step.spent) == (100, 0, 0)
+
+
+def test_the_reentry_rollouts_of_a_prompt_are_held_from_the_search_of_another():
+    # One prompt needs 3 states x 4 x 2 tokens as expected (24 + 16 + 8) and 4 rollouts of 8 tokens: 48 + 32 = 80. The
+    # other comes while it waits for its values, and takes all that is left. The first still gets its rollouts.
+    budget, held = Account(84), []
+
+    class Meanwhile(FakePolicy):
+        async def sample(self, prefix, max_tokens, seed, lane=0):
+            if not held:
+                held.append(budget.left)
+                budget.settle(0, budget.left)  # another prompt of the step spends what it may
+            return await super().sample(prefix, max_tokens, seed, lane)
+
+    result = run(Meanwhile(REWARDS), ROOTS, n_mc=4, n_reentry=4, step_account=budget)
+    assert held == [4]  # 84 without the 48 that were asked for and the 32 that are kept
+    assert len(result.reentries[0].rollouts) == 4 and budget.reserved == 0
+
+
+def test_each_training_step_has_an_account_of_its_own():
+    accounts = StepAccounts(1000, workers=8)
+    one, other = accounts.of(3), accounts.of(4)
+    one.settle(0, 125)
+    assert (one.left, other.left) == (0, 125) and accounts.of(3) is one  # two steps in flight do not reset each other
+    assert accounts.of(7) is not one and accounts.of(3) is not one  # forgotten
+    assert StepAccounts(3, workers=8).of(0).left == 1 and StepAccounts(0, workers=8).of(0).left == math.inf

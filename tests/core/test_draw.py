@@ -4,7 +4,9 @@ import asyncio
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 
 from tests.core.fakes import LENGTH, CoinPolicy, FakePolicy, pairs_of_tokens, root
 from verl_gpo.config import GPOConfig
@@ -114,10 +116,34 @@ def test_a_slot_is_given_back_by_a_request_that_fails():
     assert (usage.requests, usage.sampling_failures) == (6, 3)
 
 
-@pytest.mark.parametrize("reward", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize(
+    "reward",
+    [
+        float("nan"),
+        float("inf"),
+        float("-inf"),
+        None,
+        "right",
+        "1.0",
+        {"score": 1.0},
+        10**400,
+        np.nan,
+        torch.tensor(float("inf")),
+        torch.ones(2),
+        np.ones(2),
+    ],
+    ids=repr,
+)
 def test_a_reward_that_is_no_finite_number_is_a_reward_that_failed(reward):
     drawn, usage, _ = together(FakePolicy({1: [reward, 1.0]}), {(5,): 2})
     assert [sample.reward for sample in drawn[5,]] == [1.0] and usage.scoring_failures == 1
+
+
+@pytest.mark.parametrize("one", [1, True, np.float32(1), np.bool_(True), np.array(1.0), torch.tensor(1.0)], ids=repr)
+def test_every_kind_of_number_is_a_reward(one):
+    drawn, usage, _ = together(FakePolicy({1: [one, 0.5]}), {(5,): 2})
+    assert [sample.reward for sample in drawn[5,]] == [1.0, 0.5] and usage.scoring_failures == 0
+    assert all(type(sample.reward) is float for sample in drawn[5,])
 
 
 def test_a_continuation_that_is_given_up_is_censored():

@@ -99,18 +99,22 @@ def test_a_reset_state_that_only_the_later_anchor_chose_is_the_later_ones():
     ],
 )
 def test_tokens_for_the_reentry_rollouts_are_kept_up_to_half(tokens_left, drawn_at):
-    wanted = group([ONE, root(first=50)]).next_round(tokens_left)
+    one = group([ONE, root(first=50)])
+    wanted = one.next_round(tokens_left - one.kept(tokens_left))
     assert counts(wanted) == {Place(0, state): count for state, count in drawn_at.items()}
 
 
 def test_each_anchor_keeps_tokens_of_its_own():
     # Two anchors of four states keep 2 x 4 x 8 = 64 of 128 tokens; the first takes 48 of the others, the second 16.
     both = group([ONE, root(first=50)], anchors=(0, 1))
-    assert counts(both.next_round(128)) == {Place(0, 1): 4, Place(0, 2): 4, Place(0, 3): 4, Place(1, 1): 2}
+    assert both.kept(128) == 64
+    assert counts(both.next_round(64)) == {Place(0, 1): 4, Place(0, 2): 4, Place(0, 3): 4, Place(1, 1): 2}
 
 
 def test_a_search_that_learns_from_what_it_drew_keeps_nothing():
-    wanted = group([ONE, root(first=50)], learn_from="reuse").next_round(48)
+    one = group([ONE, root(first=50)], learn_from="reuse")
+    assert one.kept(48) == 0
+    wanted = one.next_round(48)
     assert counts(wanted) == {Place(0, 1): 4, Place(0, 2): 4, Place(0, 3): 4}
 
 

@@ -84,3 +84,22 @@ def test_whoever_waits_may_be_cancelled():
         assert aborted == [True]
 
     play(main)
+
+
+def test_the_first_answer_gives_a_rate_as_well():
+    # Without sent() the clock would start with the first answer, which would then have taken no time.
+    clock = EngineClock(quiet=30.0)
+    clock.sent(100.0)
+    clock.sent(105.0)  # only the first request starts it
+    assert clock.now(110.0) == 10.0
+    clock.came_back(110.0, 100, clock.now(110.0))  # 0.1 s a token
+    assert clock.patience(60.0, 1000) == pytest.approx(60.0 + 2 * 0.1 * 1000)
+
+
+def test_a_request_that_is_watched_starts_the_clock():
+    async def main():
+        clock = EngineClock(quiet=30.0)
+        await watched(answer(20.0, 10), clock, 60.0, 100, len)
+        assert clock.patience(0.0, 1) == pytest.approx(2 * 2.0)
+
+    play(main)

@@ -1,15 +1,29 @@
 """The nouns: what a response and a continuation refuse and keep."""
 
+import math
 from array import array
 
+import numpy as np
 import pytest
+import torch
 
-from verl_gpo.core.types import Continuation, SamplingError, ScoredContinuation, StalledError, Trajectory
+from verl_gpo.core.types import Continuation, SamplingError, ScoredContinuation, StalledError, Trajectory, as_number
 
 
 def test_trajectory_refuses_log_probs_of_another_length():
     with pytest.raises(ValueError, match="1 entries for 2 tokens"):
         Trajectory((1, 2), (0.5,), 1.0)
+
+
+@pytest.mark.parametrize("reward", [None, "0.5", [], torch.ones(2), np.zeros(3), 1j, 10**400], ids=repr)
+def test_what_is_not_a_number_is_no_reward(reward):
+    assert math.isnan(as_number(reward)) and math.isnan(Trajectory((1,), None, reward).reward)
+
+
+@pytest.mark.parametrize("reward", [0.5, np.float64(0.5), torch.tensor(0.5), torch.tensor([0.5])], ids=repr)
+def test_numbers_of_other_libraries_are_rewards(reward):
+    assert as_number(reward) == Trajectory((1,), None, reward).reward == 0.5
+    assert as_number(True) == as_number(np.bool_(True)) == 1.0 and as_number(float("-inf")) == -math.inf
 
 
 def test_a_continuation_of_the_prompt_is_the_root_that_it_is():

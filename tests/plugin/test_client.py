@@ -198,5 +198,8 @@ def test_a_reward_that_does_not_come_is_a_reward_that_failed():
 
     with pytest.raises(ScoringError):
         asyncio.run(RewardLoopScorer(Silent(), root(), {}, 0.05).score((), continuation()))
+    for odd in ("right", "1.0", {"score": 1.0}, [1.0, 0.0]):
+        with pytest.raises(ScoringError, match="is not a number"):
+            asyncio.run(RewardLoopScorer(Worker(lambda ids, odd=odd: odd), root(), {}, 10.0).score((), continuation()))
     with pytest.raises(ScoringError, match="no score"):
         asyncio.run(RewardLoopScorer(Worker(lambda ids: None), root(), {}, 10.0).score((), continuation()))

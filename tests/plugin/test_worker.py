@@ -198,17 +198,17 @@ def test_all_stores_every_valued_state_as_a_group_of_its_own(start):
 
 def test_a_steps_budget_is_shared_out_and_starts_anew_each_step(start):
     run = start("algorithm.gpo.step_token_budget=9", "actor_rollout_ref.rollout.agent.num_workers=3")
-    account = run.worker._account_of(1)
+    account = run.worker._accounts.of(1)
     assert account.limit == 3  # of 9 tokens for three workers
     account.settle(0, 3)
     # Two steps are in flight: each has its own, whoever asks in between.
-    assert run.worker._account_of(2).effort == "search"
-    assert run.worker._account_of(1) is account and account.effort == "none"
+    assert run.worker._accounts.of(2).effort == "search"
+    assert run.worker._accounts.of(1) is account and account.effort == "none"
 
 
 def test_a_spent_budget_leaves_the_roots(start):
     run = start("algorithm.gpo.step_token_budget=9")
-    run.worker._account_of(3).settle(0, 9)
+    run.worker._accounts.of(3).settle(0, 9)
     run.prompt()
     assert run.only_roots_are_left() and run.record["skipped"] == "step_token_budget"
 

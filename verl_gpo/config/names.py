@@ -56,11 +56,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "rule": "abs",  # a failed response seldom has a step that gains; the one that loses is as good a place
         "min_advantage": 0.1,
         "min_confidence": 0.4,
+        "step_stretch": 1.0,
     },
     "lean": {
         "search": "informative",
         "rows": "matched",
         "n_reentry": 6,  # of rollout.n=8: two roots are enough to see what they share
+        "step_stretch": 1.05,
     },
     # VinePPO (arXiv 2410.01679): step advantages of all responses, no re-entry. Theirs: all states, nine continuations,
     # no limit on the cost. Ours: lines as steps for every task, and the group's scale instead of whitening.

@@ -50,6 +50,13 @@ def probability() -> Allowed:
     return Allowed("must be a number above 0 and at most 1", lambda value: _is_number(value) and 0 < value <= 1)
 
 
+def zero_or(least: float) -> Allowed:
+    return Allowed(
+        f"must be 0, or a number of at least {least:g}",
+        lambda value: _is_number(value) and (value == 0 or value >= least),
+    )
+
+
 def one_of(names: Iterable[str]) -> Allowed:
     names = tuple(names)
     return Allowed(f"must be one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names)

@@ -6,7 +6,20 @@ from dataclasses import dataclass
 
 from . import names
 from .names import PRESETS
-from .option import BOOLEAN, TEXT_OR_NUMBER, When, integer, number, one_of, option, probability, share, text, when
+from .option import (
+    BOOLEAN,
+    TEXT_OR_NUMBER,
+    When,
+    integer,
+    number,
+    one_of,
+    option,
+    probability,
+    share,
+    text,
+    when,
+    zero_or,
+)
 from .splitters import SPLITTERS
 
 _LOOKING = when(search=names.LOOKING)
@@ -255,6 +268,16 @@ class Settings:
         "Search and re-entry of one prompt may cost at most this number of times the tokens of its root "
         "rollouts. Where that binds, neighbouring steps are merged evenly (metric `gpo/prompts/thinned`). 0: "
         "no limit.",
+        _REENTERING,
+    )
+    step_stretch: float = option(
+        0.0,
+        zero_or(1.0),
+        "Search and re-entry of a prompt may take at most this number of times what the longest root of the last "
+        "training steps took; a prompt that would take longer is searched in fewer rounds or not re-entered "
+        "(`gpo/prompts/shortened`, `gpo/prompts/late`). Under `rows=matched`, the share above 1 is how long the "
+        "roots may take before the other rows are started as roots. It applies only where there is a shadow, "
+        "[scale.md](scale.md). 0: no limit.",
         _REENTERING,
     )
     prompt_token_budget: int = option(

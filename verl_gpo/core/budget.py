@@ -7,6 +7,8 @@ same time see what the others have reserved, and not only what the others have c
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 #: Share of a training step's budget after which a prompt that begins now is not searched.
 _SEARCH_SHARE = 0.8
@@ -60,9 +62,39 @@ class Account:
         if self._parent:
             self._parent.reserve(tokens)
 
+    @contextmanager
+    def holding(self, tokens: float) -> Iterator[None]:
+        """Keep tokens from all others for the block, for requests that are not known yet."""
+        self.reserve(tokens)
+        try:
+            yield
+        finally:
+            self.settle(tokens, 0.0)
+
     def settle(self, reserved: float, spent: float) -> None:
         """Release the tokens that were reserved for a request, and count the tokens that it has cost."""
         self.reserved -= reserved
         self.spent += spent
         if self._parent:
             self._parent.settle(reserved, spent)
+
+
+class StepAccounts:
+    """The accounts of the training steps in flight, of which there may be two or more at the same time.
+
+    Args:
+        limit: tokens of a training step; 0 for no limit.
+        workers: number of equal shares; one of them is given out here.
+    """
+
+    def __init__(self, limit: int, workers: int):
+        self._limit = max(limit // workers, 1) if limit else 0
+        self._accounts: dict[int, Account] = {}
+
+    def of(self, step: int) -> Account:
+        """The account of a training step. Those of steps long before it are forgotten."""
+        if step not in self._accounts:
+            self._accounts[step] = Account(self._limit)
+            for old in [known for known in self._accounts if known < step - 2]:
+                del self._accounts[old]
+        return self._accounts[step]

@@ -159,8 +159,11 @@ def _kernels(jump_L: np.ndarray, sure_L: np.ndarray) -> np.ndarray:
     kernels_LGG[:, cells, cells] += (stay_L * (1.0 - bounded_L))[:, None]
     # U uniform: p V' + (1 - p) U is uniform on an interval; each grid cell gets the share that it overlaps with.
     low_LG = np.multiply.outer(sure_L, GRID)
-    inside = np.minimum(np.maximum(_EDGES, low_LG[..., None]), (low_LG + unsure_L[:, None])[..., None])
-    kernels_LGG += ((1 - _ALL_OR_NOTHING) * jump_L / unsure_L)[:, None, None] * np.diff(inside, axis=-1)
+    inside = np.maximum(_EDGES, low_LG[..., None])
+    np.minimum(inside, (low_LG + unsure_L[:, None])[..., None], out=inside)
+    overlaps_LGG = np.diff(inside, axis=-1)
+    overlaps_LGG *= ((1 - _ALL_OR_NOTHING) * jump_L / unsure_L)[:, None, None]
+    kernels_LGG += overlaps_LGG
     # U = 0: the value is p V', split between the two grid points next to it.
     above_LG = np.multiply.outer(sure_L, cells)
     below_LG = above_LG.astype(np.intp)

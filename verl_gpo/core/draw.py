@@ -12,7 +12,17 @@ from typing import Generic, TypeVar
 
 from .budget import Account
 from .scheduler import Scheduler
-from .types import Continuation, Sampler, SamplingError, ScoredContinuation, Scorer, ScoringError, StalledError, Tokens
+from .types import (
+    Continuation,
+    Sampler,
+    SamplingError,
+    ScoredContinuation,
+    Scorer,
+    ScoringError,
+    StalledError,
+    Tokens,
+    as_number,
+)
 
 State = TypeVar("State", bound=Hashable)
 T = TypeVar("T")
@@ -95,6 +105,8 @@ class Draw:
     def __post_init__(self) -> None:
         self._queue = self.scheduler.queue()
         self._drawn = 0
+        #: Tokens of the longest continuation of the last call: those that had to be generated one after another.
+        self.longest = 0
 
     async def together(
         self,
@@ -122,6 +134,7 @@ class Draw:
                 requests.append((one, min(room, max_tokens or room), room, self._drawn, lane))
                 self._drawn += 1
         self.account.reserve(sum(request[0].tokens for request in requests))
+        self.longest = 0
         outcomes = await all_or_none([self._one(*request, prefix, usage, keep) for request in requests])
         samples: dict[State, list[ScoredContinuation]] = {one.state: [] for one in wanted}
         censored = dict.fromkeys(samples, 0)
@@ -159,14 +172,17 @@ class Draw:
                 continuation = _in_arrays(await self.sampler.sample(kept, max_tokens, seed, lane))
             spent = len(continuation.token_ids)
             usage.tokens += spent
+            self.longest = max(self.longest, spent)
             if continuation.cached_tokens is not None:
                 usage.context_tokens += continuation.context_tokens
                 usage.cached_tokens += continuation.cached_tokens
             cut = spent >= max_tokens < room
             usage.cut += cut
             scored = await self.scorer.score(() if self.alone else kept, continuation)
-            if not math.isfinite(scored.reward):
-                raise ScoringError(f"the reward is {scored.reward}, which is not a finite number")
+            reward = as_number(scored.reward)
+            if not math.isfinite(reward):
+                raise ScoringError(f"the reward is {scored.reward!r}, which is not a finite number")
+            scored = replace(scored, reward=reward, cut=cut or scored.cut)
         except StalledError as error:
             usage.censored += 1
             spent = error.tokens
@@ -179,7 +195,6 @@ class Draw:
             return error
         finally:
             self.account.settle(one.tokens, spent)
-        scored = replace(scored, cut=True) if cut else scored
         return scored if keep else _without_tokens(scored)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import bisect
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from ..config import GPOConfig
@@ -128,13 +129,16 @@ class Group:
                 values.append(observed_value(view.root.reward))
             view.update(values, in_first=not use_drawn and self._root_value.known)
 
+    def kept(self, tokens_left: float) -> float:
+        """Tokens that are kept for the re-entry rollouts: at most half of what is left."""
+        return min(self._reserved_for_all, tokens_left / 2)
+
     def next_round(self, tokens_left: float) -> list[Wanted[Place]]:
         """The draws of the next round. Anchors with the same tokens up to a state share what is drawn there.
 
         Args:
-            tokens_left: tokens that may be spent, the re-entry rollouts included. Up to half is kept for these.
+            tokens_left: tokens that the search may spend, without those that are kept for the re-entry rollouts.
         """
-        tokens_left -= min(self._reserved_for_all, tokens_left / 2)
         wanted: dict[Place, Wanted[Place]] = {}
         for number, view in enumerate(self.views):
             counts: dict[int, int] = {}
@@ -195,14 +199,19 @@ class Group:
                 wanted[place] = self._wanted(place, count)
         return list(wanted.values())
 
-    def results(self, chosen: Sequence[CriticalStep | None], added: Mapping[Place, Drawn]) -> list[Reentry]:
-        """The result of each anchor.
+    def results(
+        self,
+        chosen: Sequence[CriticalStep | None],
+        added: Mapping[Place, Drawn],
+        dropped: Iterable[Place] = (),
+    ) -> list[Reentry]:
+        """The result of each anchor; states in ``dropped`` give no group.
 
         A state that several anchors share gives one group only. The group belongs to the first anchor that resets to
         the state, or else to the first anchor that has it.
         """
         reentries = []
-        taken: set[Place] = set()
+        taken = set(dropped)
         resets = [self._reset(number, critical) for number, critical in enumerate(chosen)]
         owners: dict[Place, int] = {}  # of reset states
         for number, place in enumerate(resets):
@@ -220,8 +229,10 @@ class Group:
                     own[state] = place
                     drawn[state] = self._samples.get(place, ())
             new = () if reset is None else added.get(resets[number], Drawn()).samples
-            groups = (
-                self._learn_from.groups(self._search, drawn, reset, new, view.prefix) if self._config.n_reentry else ()
+            found = self._learn_from.groups(self._search, drawn, reset, new, lambda state: ())
+            groups = tuple(
+                replace(group, root=view.root.token_ids, kept=view.prefix_length(group.state))
+                for group in (found if self._config.n_reentry else ())
             )
             taken.update(own[group.state] for group in groups)
             credit = self._credit(number, added)

@@ -26,6 +26,7 @@ seed and a policy that gives the same answers, every choice is the same, in what
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -38,8 +39,9 @@ from .group import Group
 from .learn import LEARN_FROM
 from .result import GroupResult
 from .scheduler import Scheduler
-from .search import SEARCHES
+from .search import SEARCHES, Search
 from .search.propose import ProposeSearch
+from .shadow import Chain
 from .types import Sampler, Scorer, Splitter, Trajectory
 
 
@@ -79,6 +81,7 @@ class ReentryProcedure:
         on_choice: Callable[[], None] = lambda: None,
         given: Sequence[int] = (),
         keep_tokens: bool = False,
+        longest_chain: float = math.inf,
     ) -> GroupResult:
         """Search the group's anchors for critical steps and sample new rollouts from the reset states.
 
@@ -91,6 +94,10 @@ class ReentryProcedure:
             on_choice: called between the phases ``value`` and ``reentry``, to show progress.
             given: steps of the responses that the data set says are decisive, for ``search=given``.
             keep_tokens: also keep the tokens of continuations that only give a value, to show them.
+            longest_chain: tokens that may be generated one after another (:mod:`verl_gpo.core.shadow`). A prompt for
+                which this is too little is searched in fewer rounds, or not re-entered. Re-entry rollouts that reach
+                the limit are cut, and then the whole group is dropped, because the others are the short ones. Under
+                ``rows=matched`` it bounds the search alone, because roots would have to take the place of the group.
 
         Returns:
             One :class:`Reentry` for each anchor. Anchors without tokens have no steps and so no critical one.
@@ -108,9 +115,13 @@ class ReentryProcedure:
         account = Account(prompt_limit(config, roots_N), step_account)
         seeds, alone = f"{config.seed}/{seed}", config.scored == "continuation"
         draw = Draw(sampler, scorer, self.response_length, seeds, self.scheduler, account, alone)
-        # When the budget is nearly spent, nothing is drawn: the most probable step by roots and log-probs is taken.
         search, rounds = SEARCHES[config.search](), result.effort == "search"
+        longest = max(1, *(len(root.token_ids) for root in roots_N))
+        chain, pace = Chain(longest, longest_chain), _Pace(config, search, longest)
+        if search.looks and rounds and not chain.fits(pace.round + pace.reentry):
+            rounds, result.shortened = False, True
         if search.looks and not rounds:
+            # There are no tokens or no time for a search: the most probable step by roots and log-probs is taken.
             search = ProposeSearch()
         with _Stopwatch(result):
             group = Group(
@@ -126,31 +137,58 @@ class ReentryProcedure:
                 self.smallest_group,
             )
             result.thinned = group.thinned
+            planned = max(pace.rounds(view.steps) for view in group.views)
+            result.chain = longest + planned * pace.round + pace.reentry
+
+        started, usage = time.perf_counter(), result.usage["value"]
         keep = keep_tokens or LEARN_FROM[config.learn_from].keeps_tokens
+        # Until the choice, no other prompt of the step may take what the re-entry rollouts will need.
+        with account.holding(group.kept(account.left)):
+            for done in itertools.count() if rounds else ():
+                if not chain.fits(pace.round + pace.reentry):
+                    result.shortened = done < planned
+                    break
+                if config.search_seconds and time.perf_counter() - started > config.search_seconds:
+                    break
+                with _Stopwatch(result):
+                    wanted = group.next_round(account.left)
+                if not wanted:
+                    break
+                drawn = await draw.together(wanted, group.prefix, usage, config.max_continuation_tokens, keep)
+                chain.tokens += draw.longest
+                with _Stopwatch(result):
+                    group.observe(drawn)
+        usage.seconds = time.perf_counter() - started
 
-        started = time.perf_counter()
-        limit = config.search_seconds or math.inf
-        while rounds and time.perf_counter() - started <= limit:
-            with _Stopwatch(result):
-                wanted = group.next_round(account.left)
-            if not wanted:
-                break
-            usage, cap = result.usage["value"], config.max_continuation_tokens
-            drawn = await draw.together(wanted, group.prefix, usage, cap, keep)
-            with _Stopwatch(result):
-                group.observe(drawn)
-        result.usage["value"].seconds = time.perf_counter() - started
-
-        started = time.perf_counter()
+        started, usage = time.perf_counter(), result.usage["reentry"]
         with _Stopwatch(result):
             chosen = group.choose()
             missing = group.missing(chosen, account.left)
         on_choice()
-        added = await draw.together(missing, group.prefix, result.usage["reentry"]) if missing else {}
+        if config.reserved_rows:
+            chain.limit = math.inf
+        wanted = [one for one in missing if chain.fits(max(longest - one.prefix_length, 1))]
+        added = await draw.together(wanted, group.prefix, usage, chain.room) if wanted else {}
+        # A group whose long rollouts were cut is dropped as a whole: the others are the short ones.
+        cut = [place for place, drawn in added.items() if any(sample.cut for sample in drawn.samples)]
+        result.late = bool(cut) or len(wanted) < len(missing)
         with _Stopwatch(result):
-            result.reentries = group.results(chosen, added)
-        result.usage["reentry"].seconds = time.perf_counter() - started
+            result.reentries = group.results(chosen, added, cut)
+        usage.seconds = time.perf_counter() - started
         return result
+
+
+class _Pace:
+    """How many tokens have to be generated one after another, before anything is known but the longest root."""
+
+    def __init__(self, config: GPOConfig, search: Search, longest: int):
+        self._config, self._search = config, search
+        self.round = min(longest, config.max_continuation_tokens or longest)
+        self.reentry = longest if search.reenters and config.n_reentry else 0
+
+    def rounds(self, steps: int) -> int:
+        """Number of rounds of the search, as configured."""
+        return self._search.rounds(self._config, steps)
 
 
 def prompt_limit(config: GPOConfig, roots_N: Sequence[Trajectory]) -> float:

@@ -43,12 +43,17 @@ class GroupResult:
 
     ``skipped`` says why the prompt was not examined, ``effort`` what was done (:attr:`Account.effort`), and
     ``cpu_seconds`` is the CPU time of the procedure itself. ``thinned`` says that neighbouring steps were merged
-    because the values of all states would have cost too much.
+    because the values of all states would have cost too much. The others are about a prompt's chain
+    (:mod:`verl_gpo.core.shadow`): ``chain`` is what it would be without a limit; under the limit the search of a prompt
+    was ``shortened``, or it was too ``late`` for re-entry.
     """
 
-    reentries: list[Reentry] = field(default_factory=list)
+    reentries: list[Reentry] = field(default_factory=list, repr=False)  # a task's text has its result's, all tokens
     usage: dict[str, Usage] = field(default_factory=lambda: {"value": Usage(), "reentry": Usage()})
     skipped: str | None = None
     effort: str = "search"
     thinned: bool = False
+    chain: float = 0.0
+    shortened: bool = False
+    late: bool = False
     cpu_seconds: float = 0.0

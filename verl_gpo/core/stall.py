@@ -38,6 +38,11 @@ class EngineClock:
         """Seconds of work until ``time``."""
         return self._worked + (min(time - self._last, self._quiet) if self._last is not None else 0.0)
 
+    def sent(self, time: float) -> None:
+        """A request was sent. The clock runs from the first one on: its answer took time, too."""
+        if self._last is None:
+            self._last = time
+
     def came_back(self, time: float, tokens: int, seconds: float) -> None:
         """A request has come back.
 
@@ -76,6 +81,7 @@ async def watched(
     """
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(work)
+    clock.sent(loop.time())
     started = clock.now(loop.time())
     try:
         while not task.done():

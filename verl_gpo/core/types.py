@@ -16,6 +16,7 @@ same for all rollouts of a group, so a state is written as the tuple of response
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -46,6 +47,20 @@ class ScoringError(RuntimeError):
     """One response could not be scored: the reward function raised, timed out, or gave no finite number."""
 
 
+def as_number(reward: Any) -> float:
+    """A reward as a number; NaN for what is not one, which then counts as a reward that failed.
+
+    Numbers, truth values, and numpy's and torch's numbers are accepted. A text is not, not even ``"1.0"``: verl could
+    not store it.
+    """
+    if isinstance(reward, (str, bytes)):
+        return math.nan
+    try:
+        return float(reward)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # torch raises the last for several elements
+        return math.nan
+
+
 @dataclass(frozen=True)
 class Trajectory:
     """A complete response of the policy to a group's prompt.
@@ -53,7 +68,7 @@ class Trajectory:
     Attributes:
         token_ids: ``(T,)`` response tokens, without the prompt.
         log_probs: ``(T,)`` log-probs under the policy that sampled them, or None if the engine returned none.
-        reward: outcome reward ``R(y)``.
+        reward: outcome reward ``R(y)``; what is not a number becomes NaN (:func:`as_number`).
         source: anything that the caller wants to get back; the procedure does not use it.
     """
 
@@ -65,9 +80,10 @@ class Trajectory:
     def __post_init__(self) -> None:
         if self.log_probs is not None and len(self.log_probs) != len(self.token_ids):
             raise ValueError(f"log_probs has {len(self.log_probs)} entries for {len(self.token_ids)} tokens")
+        object.__setattr__(self, "reward", as_number(self.reward))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Continuation:
     """The response tokens that the policy sampled after a state.
 
@@ -88,7 +104,7 @@ class Continuation:
     seconds: float | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ScoredContinuation:
     """A continuation and the outcome reward of the whole response, prefix included.
 

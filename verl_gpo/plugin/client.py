@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,7 @@ from uuid import uuid4
 from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
 
 from ..core.stall import EngineClock, watched
-from ..core.types import Continuation, SamplingError, ScoredContinuation, ScoringError, StalledError, Tokens
+from ..core.types import Continuation, SamplingError, ScoredContinuation, ScoringError, StalledError, Tokens, as_number
 
 logger = logging.getLogger(__name__)
 
@@ -159,8 +160,11 @@ class RewardLoopScorer:
             raise ScoringError(repr(error)) from error
         if output.reward_score is None:
             raise ScoringError("the reward loop returned no score")
+        reward = as_number(output.reward_score)
+        if math.isnan(reward):
+            raise ScoringError(f"the reward is {output.reward_score!r}, which is not a number")
         answer = replace(continuation, source=None)  # the engine's own output repeats all tokens
-        return ScoredContinuation(answer, float(output.reward_score), source=RowParts(output.extra_fields))
+        return ScoredContinuation(answer, reward, source=RowParts(output.extra_fields))
 
     def row(
         self, prefix: Tokens, prefix_log_probs: tuple[float, ...] | None, rollout: ScoredContinuation

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 from hydra.utils import get_class
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput, _agent_loop_registry
 
-from ..config import GPOConfig
+from ..config import GIVEN_STEPS, GPOConfig
+from ..core.types import as_number
 
 #: verl's single-turn agent loop, for which a continuation is one call of generate.
 SINGLE_TURN = "single_turn_agent"
@@ -26,6 +29,11 @@ class RootGroup:
         expected: number of root rollouts.
         size: number of rows of the prompt, re-entry rollouts included.
         agent_name: the agent loop that produces them, as verl's registry names it.
+        began: time of its start on the engine's clock.
+        sent: session -> time at which it was started on the engine's clock, for those that are started later.
+        longest_seconds: seconds of work that its longest root took.
+        filling: starts the missing rows as roots once the prompt is late.
+        late: whether it did.
     """
 
     expected: int
@@ -34,6 +42,11 @@ class RootGroup:
     started: float = field(default_factory=time.perf_counter)
     settled: int = 0
     failed: bool = False
+    began: float = 0.0
+    sent: dict[int, float] = field(default_factory=dict)
+    longest_seconds: float = 0.0
+    filling: asyncio.Task[bool] | None = None
+    late: bool = False
     #: session id -> (output, the columns that verl stores beside it)
     rollouts: dict[int, tuple[AgentLoopOutput | list[AgentLoopOutput], dict[str, Any]]] = field(default_factory=dict)
 
@@ -61,7 +74,7 @@ class RootGroup:
 def _filtered_by(output: AgentLoopOutput, metric: str) -> float | None:
     """The quantity that ``algorithm.filter_groups`` compares, as verl reads it."""
     if metric == "reward":
-        return output.reward_score
+        return None if output.reward_score is None else as_number(output.reward_score)
     return (output.extra_fields.get("reward_extra_info") or {}).get(metric)
 
 
@@ -87,6 +100,16 @@ def prompt_seed(step: int, sample_index: Any, prompt_ids: Iterable[int]) -> str:
     """
     digest = hashlib.blake2b(repr(list(prompt_ids)).encode(), digest_size=8).hexdigest()
     return f"{step}/{sample_index}/{digest}"
+
+
+def given_steps(columns: Mapping[str, Any]) -> tuple[int, ...]:
+    """Steps that the data set says are decisive for a prompt; () if it has none.
+
+    They are read only for ``search=given``: in other data sets a field of that name may mean something else.
+    """
+    steps = (columns.get("extra_info") or {}).get(GIVEN_STEPS)
+    steps = tuple(steps) if isinstance(steps, Iterable) else ()
+    return steps if all(isinstance(step, Integral) for step in steps) else ()
 
 
 @functools.lru_cache(maxsize=64)

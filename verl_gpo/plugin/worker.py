@@ -19,8 +19,6 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Iterable
-from numbers import Integral
 from typing import Any
 
 import ray
@@ -29,9 +27,9 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
-from ..config import GIVEN_STEPS, GPOConfig
+from ..config import GPOConfig
 from ..core.advantage import reentry_uid
-from ..core.budget import Account
+from ..core.budget import StepAccounts
 from ..core.cost import rows_of_group
 from ..core.reentry import ReentryProcedure
 from ..core.result import GroupResult
@@ -41,11 +39,12 @@ from ..core.stall import EngineClock
 from ..core.types import ScoredContinuation, Trajectory
 from .client import LLMClientSampler, RewardLoopScorer
 from .estimators import smallest_group
+from .lateness import Lateness
 from .observe.metrics import REENTRY_TAG, TAG, prompt_record
 from .observe.progress import Progress
 from .observe.tracing import PromptTraces, this_worker
 from .observe.trackers import sample_row, wanted
-from .roots import SINGLE_TURN, RootGroup, prompt_seed, slots_of_a_worker
+from .roots import SINGLE_TURN, RootGroup, given_steps, prompt_seed, slots_of_a_worker
 from .rows import PARTITION, credit_rows, leave_out_rows, replace_rows, row_key
 
 logger = logging.getLogger(__name__)
@@ -63,6 +62,7 @@ class ReentryWorker(_AgentLoopWorker):
         splitter = configured_splitter(self._gpo, self._decode)
         self._scheduler = Scheduler(slots_of_a_worker(self.config, self._gpo))
         self._clock = EngineClock()
+        self._lateness = Lateness(self._gpo, self._clock)
         algorithm = self.config.algorithm
         self._smallest_group = smallest_group(algorithm.adv_estimator, self._gpo.base_estimator)
         self._procedure = ReentryProcedure(
@@ -71,7 +71,8 @@ class ReentryWorker(_AgentLoopWorker):
         self._groups: dict[str, RootGroup] = {}
         filter_groups = algorithm.get("filter_groups") or {}
         self._filter_metric = filter_groups.get("metric") if filter_groups.get("enable") else None
-        self._accounts: dict[int, Account] = {}  # by training step, because two steps may be in flight
+        # A share of each training step's budget: all workers get equally many prompts, so all are equal.
+        self._accounts = StepAccounts(self._gpo.step_token_budget, self.rollout_config.agent.num_workers)
         name = this_worker()
         self._traces = PromptTraces(self._gpo, self.tokenizer, name, self.rollout_config.agent.num_workers)
         self._progress = Progress(name)
@@ -89,7 +90,8 @@ class ReentryWorker(_AgentLoopWorker):
             reserved = self._gpo.reserved_rows if self._gpo.enable else 0
             roots = size - reserved if size > reserved else size
             prompt["__rollout_n__"] = roots
-            self._groups[uid] = RootGroup(roots, size, prompt.get("agent_name", SINGLE_TURN))
+            self._clock.sent(asyncio.get_running_loop().time())
+            self._groups[uid] = RootGroup(roots, size, prompt.get("agent_name", SINGLE_TURN), began=self._now())
             self._progress.enter(int(trajectory["step"]), uid, "rollout")
         try:
             await super()._run_prompt(prompt, sampling_params, trajectory, trace)
@@ -101,6 +103,7 @@ class ReentryWorker(_AgentLoopWorker):
         group = self._groups.get(kwargs["uid"])
         if group is None:
             return await super()._run_agent_loop(sampling_params, trajectory, **kwargs)
+        self._fill_if_late(group, sampling_params, trajectory, kwargs)
         try:
             return await super()._run_agent_loop(sampling_params, trajectory, **kwargs)
         except BaseException:
@@ -112,20 +115,45 @@ class ReentryWorker(_AgentLoopWorker):
                 await self._complete(group, sampling_params, trajectory, kwargs)
 
     async def _agent_loop_postprocess(self, output: Any, validate: bool, **kwargs: Any) -> None:
-        await super()._agent_loop_postprocess(output, validate, **kwargs)
-        group = self._groups.get(kwargs["uid"])
+        group, session = self._groups.get(kwargs["uid"]), kwargs["session_id"]
         if group is not None and output:
-            group.rollouts[kwargs["session_id"]] = (output, kwargs)
+            seconds = self._now() - group.sent.get(session, group.began)
             written = 0 if isinstance(output, list) else len(output.response_ids)
-            self._clock.came_back(asyncio.get_running_loop().time(), written, time.perf_counter() - group.started)
+            self._clock.came_back(asyncio.get_running_loop().time(), written, seconds)
+            group.longest_seconds = max(group.longest_seconds, seconds)
+        await super()._agent_loop_postprocess(output, validate, **kwargs)
+        if group is not None and output:
+            group.rollouts[session] = (output, kwargs)
+
+    def _now(self) -> float:
+        """Seconds in which the engine worked."""
+        return self._clock.now(asyncio.get_running_loop().time())
+
+    def _fill_if_late(self, group: RootGroup, sampling_params: dict, trajectory: dict, kwargs: dict) -> None:
+        """Start the rows that are kept for re-entry as roots, if the prompt's first roots take too long."""
+        limit = self._lateness.longest_wait(int(trajectory["step"]))
+        if group.filling is not None or group.size == group.expected or limit == math.inf:
+            return
+
+        async def fill() -> bool:
+            await self._lateness.wait(limit, group.began)
+            group.late = True
+            return await self._add_roots(group, group.size - group.expected, sampling_params, trajectory, kwargs)
+
+        group.filling = asyncio.create_task(fill())
 
     async def _complete(self, group: RootGroup, sampling_params: dict, trajectory: dict, kwargs: dict) -> None:
         """Re-enter one prompt, and add roots if rows are missing. Its root rollouts are kept even if this fails."""
-        uid = kwargs["uid"]
-        rollout_seconds = time.perf_counter() - group.started
+        uid, step = kwargs["uid"], int(trajectory["step"])
+        rollout_seconds, waited = time.perf_counter() - group.started, self._now() - group.began
         # With enable=false the roots are still counted, so that the twin has the same metrics.
         skipped = group.not_reentered_because(self._filter_metric) if self._gpo.enable else "off"
         failed, result, reentered = False, None, []
+        if group.late:
+            skipped = "late"
+            failed = await group.filling
+        elif group.filling is not None:
+            group.filling.cancel()
         if skipped is None:
             try:
                 result, reentered = await self._search_and_store(uid, group, sampling_params, trajectory)
@@ -134,8 +162,9 @@ class ReentryWorker(_AgentLoopWorker):
                 failed = True
                 logger.exception("re-entry failed for prompt %s; its root rollouts are kept", uid)
         missing = group.size - group.expected - len(reentered)
-        if missing > 0:
+        if missing > 0 and not group.late:
             failed |= await self._add_roots(group, missing, sampling_params, trajectory, kwargs)
+        self._lateness.note(step, group, result, waited)
         if not group.rollouts:
             return
         session, left_out = min(group.rollouts), 0
@@ -148,11 +177,11 @@ class ReentryWorker(_AgentLoopWorker):
                 logger.exception("no rows were left out of prompt %s: all are trained on", uid)
         roots = [output for output, _ in group.rollouts.values() if not isinstance(output, list)]
         try:
-            given = self._given(kwargs)
+            given = given_steps(kwargs)
             record = prompt_record(roots, reentered, result, rollout_seconds, skipped, failed, given)
             record["left_out"] = left_out
             record["replaced"] = len(reentered) if self._gpo.rows == "replaced" else 0
-            record["sample"] = self._sample(group, result, int(trajectory["step"]))
+            record["sample"] = self._sample(group, result, step)
             await tq.async_kv_put(key=row_key(uid, session), partition_id=PARTITION, tag={TAG: record})
         except Exception:
             logger.exception("no gpo metrics for prompt %s", uid)
@@ -161,7 +190,8 @@ class ReentryWorker(_AgentLoopWorker):
         self, group: RootGroup, count: int, sampling_params: dict, trajectory: dict, kwargs: dict
     ) -> bool:
         """Sample more root rollouts of a prompt, as sessions of their own; True if one of them failed."""
-        roll_out = super()._run_agent_loop
+        roll_out, now = super()._run_agent_loop, self._now()
+        group.sent.update(dict.fromkeys(range(group.expected, group.expected + count), now))
         outcomes = await asyncio.gather(
             *(
                 roll_out(sampling_params, trajectory, **{**kwargs, "session_id": session})
@@ -184,7 +214,7 @@ class ReentryWorker(_AgentLoopWorker):
             Trajectory(
                 token_ids=tuple(output.response_ids),
                 log_probs=tuple(output.response_logprobs) if output.response_logprobs is not None else None,
-                reward=math.nan if output.reward_score is None else float(output.reward_score),
+                reward=output.reward_score,
                 source=output,
             )
             for output, _ in pairs
@@ -206,10 +236,11 @@ class ReentryWorker(_AgentLoopWorker):
             sampler,
             scorer,
             prompt_seed(step, trajectory["sample_index"], root.prompt_ids),
-            self._account_of(step),
+            self._accounts.of(step),
             lambda: self._progress.enter(step, uid, "reentry"),
-            self._given(columns),
+            given_steps(columns),
             keep_tokens=bool(gpo.trace_dir),
+            longest_chain=self._lateness.longest_chain(step),
         )
         if gpo.rows == "replaced":
             rows = await replace_rows(super()._agent_loop_postprocess, pairs, trajectories, result, scorer)
@@ -219,15 +250,6 @@ class ReentryWorker(_AgentLoopWorker):
         self._traces.write(trajectories, result, rows, trajectory, columns)
         return result, rows
 
-    def _given(self, columns: dict[str, Any]) -> tuple[int, ...]:
-        """Steps that the data set says are decisive for this prompt; () if it has none.
-
-        They are read only for ``search=given``: in other data sets a field of that name may mean something else.
-        """
-        steps = (columns.get("extra_info") or {}).get(GIVEN_STEPS)
-        steps = tuple(steps) if isinstance(steps, Iterable) else ()
-        return steps if all(isinstance(step, Integral) for step in steps) else ()
-
     def _sample(self, group: RootGroup, result: GroupResult | None, step: int) -> dict[str, Any] | None:
         """One trajectory of each training step for the trackers' table; None if there is no such table."""
         if not self._samples_wanted or result is None or step == self._sampled_step:
@@ -236,15 +258,6 @@ class ReentryWorker(_AgentLoopWorker):
         row = sample_row(outputs, result, self._decode)
         self._sampled_step = self._sampled_step if row is None else step
         return row
-
-    def _account_of(self, step: int) -> Account:
-        """This worker's share of a training step's budget: all workers get equally many prompts, so all are equal."""
-        if step not in self._accounts:
-            limit, workers = self._gpo.step_token_budget, self.rollout_config.agent.num_workers
-            self._accounts[step] = Account(max(limit // workers, 1) if limit else 0)
-            for old in [known for known in self._accounts if known < step - 2]:
-                del self._accounts[old]
-        return self._accounts[step]
 
     async def _store(
         self,

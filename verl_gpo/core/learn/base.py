@@ -53,15 +53,22 @@ class ReentryGroup:
 
     Attributes:
         state: index ``k`` of the state in its anchor.
-        prefix: response tokens that are kept.
+        root: the anchor's tokens, or only those that are kept.
         rollouts: continuations of ``s_k``.
         critical: whether it is the state that the critical step resets to.
+        kept: how many of the tokens are kept; None for all.
     """
 
     state: int
-    prefix: Tokens
+    root: Tokens
     rollouts: tuple[ScoredContinuation, ...]
     critical: bool
+    kept: int | None = None
+
+    @property
+    def prefix(self) -> Tokens:
+        """Response tokens that are kept. They are copied for each use: all prefixes of a long response take memory."""
+        return self.root[: self.kept]
 
 
 class LearnFrom(ABC):

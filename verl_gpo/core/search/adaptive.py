@@ -49,16 +49,25 @@ class AdaptiveSearch(ByBelief):
         low, high = view.bounds.low, view.bounds.high
         success_SJ = (curves_SK1[:, states] - low) / max(high - low, 1e-9)
         cost_J = np.array([view.continuation_tokens(k) + _REQUEST_TOKENS for k in states])
-        repeat = max(1, view.config.n_mc // _PICKS)
+        repeat = _repeat(view.config)
         picks = [states[j] for j in most_telling_draws(success_SJ, labels_S, cost_J, _PICKS) for _ in range(repeat)]
         return picks[:left]
 
     def expected_draws(self, config: GPOConfig, steps: int, roots: int) -> Draws:
         return Draws(adaptive_budget(config, steps) if steps > 1 else 0, config.n_reentry)
 
+    def rounds(self, config: GPOConfig, steps: int) -> int:
+        left = self.drawn_at_reset(config, steps)[-1] if steps > 1 else 0
+        return math.ceil(left / (_PICKS * _repeat(config)))
+
     def drawn_at_reset(self, config: GPOConfig, steps: int) -> tuple[int, ...]:
         kept_back = LEARN_FROM[config.learn_from].kept_back(config.n_reentry)
         return 0, max(adaptive_budget(config, steps) - kept_back, 0)
+
+
+def _repeat(config: GPOConfig) -> int:
+    """How often each draw of a round is made."""
+    return max(1, config.n_mc // _PICKS)
 
 
 def adaptive_budget(config: GPOConfig, steps: int) -> int:

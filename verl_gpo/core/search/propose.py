@@ -51,5 +51,8 @@ class ProposeSearch(ByBelief):
         check = LEARN_FROM[config.learn_from].check_size(config.n_reentry)
         return Draws(check * MAX_PROPOSALS if steps > 1 else 0, check)
 
+    def rounds(self, config: GPOConfig, steps: int) -> int:
+        return MAX_PROPOSALS if steps > 1 else 0
+
     def drawn_at_reset(self, config: GPOConfig, steps: int) -> tuple[int, ...]:
         return (LEARN_FROM[config.learn_from].check_size(config.n_reentry),)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...config import GPOConfig
 from .view import AnchorView, ByValues
 
 
@@ -17,6 +18,9 @@ class UniformSearch(ByValues):
         first = 1 if view.root_group_tells or view.steps == 1 else 0
         states = [k for k in range(first, view.steps) if view.can_sample(k) and not view.requested_K[k]]
         return [state for state in states for _ in range(view.config.n_mc)]
+
+    def rounds(self, config: GPOConfig, steps: int) -> int:
+        return min(self.states_valued(steps), 1)
 
     def states_valued(self, steps: int) -> int:
         return max(steps - 1, 0)

@@ -55,6 +55,7 @@ class AnchorView:
         self._generator = np.random.default_rng(self.rng.getrandbits(64))
         self.eligible_K = self._eligible()
         self._curve: ValueCurve | None = None
+        self._prefix: Tokens = ()
         self._belief: tuple[np.ndarray, np.ndarray] | None = None
 
     def update(self, values_K1: list[StateValue], in_first: bool) -> None:
@@ -91,7 +92,10 @@ class AnchorView:
 
     def prefix(self, state: int) -> Tokens:
         """Response tokens that state ``s_state`` keeps."""
-        return self.root.token_ids[: self.prefix_length(state)]
+        length = self.prefix_length(state)
+        if len(self._prefix) != length:  # the requests of a state come together, and share it while they are in flight
+            self._prefix = self.root.token_ids[:length]
+        return self._prefix
 
     def prefix_length(self, state: int) -> int:
         """Tokens of the response that state ``s_state`` keeps."""
@@ -210,6 +214,10 @@ class Search(ABC):
         For a search that may stop early it is an upper bound.
         """
 
+    def rounds(self, config: GPOConfig, steps: int) -> int:
+        """Number of rounds that it is expected to wait for, for an anchor of ``steps`` steps."""
+        return int(self.looks and steps > 1)
+
     @abstractmethod
     def drawn_at_reset(self, config: GPOConfig, steps: int) -> tuple[int, ...]:
         """Numbers of continuations that the state it resets to may have by then: the least and the most of them.
@@ -248,6 +256,9 @@ class ByValues(Search):
 
     def drawn_at_reset(self, config: GPOConfig, steps: int) -> tuple[int, ...]:
         return (config.n_mc,)
+
+    def rounds(self, config: GPOConfig, steps: int) -> int:
+        return self.states_valued(steps)
 
     @abstractmethod
     def states_valued(self, steps: int) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ...core.result import GroupResult
-from ...core.types import ScoredContinuation
+from ...core.types import ScoredContinuation, as_number
 
 #: The tag that holds a prompt's record.
 TAG = "gpo"
@@ -40,7 +40,7 @@ def prompt_record(
         failed: the procedure raised an exception; the roots are kept.
         given: steps that the data set says are decisive.
     """
-    scored = [root for root in roots if root.reward_score is not None and math.isfinite(root.reward_score)]
+    scored = [root for root in roots if root.reward_score is not None and math.isfinite(as_number(root.reward_score))]
     record: dict[str, Any] = {
         "root_tokens": sum(len(root.response_ids) for root in roots),
         "root_rewards": [float(root.reward_score) for root in scored],
@@ -50,6 +50,7 @@ def prompt_record(
         "rollout_seconds": rollout_seconds,
         "skipped": skipped,
         "failed": failed,
+        "late": skipped == "late" or (result is not None and result.late),
     }
     if result is not None:
         record["reentry_rewards"] = [rollout.reward for rollout in reentered]
@@ -79,6 +80,7 @@ def prompt_record(
         if given:
             record["given"] = [index in given for index, *_ in record["critical"]]
         record["effort"], record["thinned"] = result.effort, result.thinned
+        record["shortened"] = result.shortened
         record["cpu_seconds"] = result.cpu_seconds
         record["usage"] = {phase: vars(usage).copy() for phase, usage in result.usage.items()}
     return record
@@ -126,6 +128,15 @@ def step_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
         average(f"gpo/skipped/{reason}", (record["skipped"] == reason for record in records))
     average("gpo/prompts/failed", (record["failed"] for record in records))
     average("gpo/prompts/degraded", (record["effort"] != "search" for record in searched))
+    average("gpo/prompts/shortened", (record["shortened"] for record in searched if "shortened" in record))
+    average("gpo/prompts/late", (record["late"] for record in records if "late" in record))
+    held_back = [record for record in records if record.get("late") or record.get("shortened")]
+    if held_back:
+        # What is traded for the step's time: prompts with long roots are searched less.
+        average("gpo/late/accuracy", (rewarded for record in held_back for rewarded in record["root_accuracies"]))
+        length = sum(record["root_tokens"] for record in records) / len(records)
+        of_them = sum(record["root_tokens"] for record in held_back) / len(held_back)
+        metrics["gpo/late/root_tokens_ratio"] = of_them / max(length, 1.0)
     average("gpo/prompts/thinned", (record["thinned"] for record in searched))
 
     critical = flat("critical")
