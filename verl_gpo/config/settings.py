@@ -273,11 +273,9 @@ class Settings:
     step_stretch: float = option(
         0.0,
         zero_or(1.0),
-        "Search and re-entry of a prompt may take at most this number of times what the longest root of the last "
-        "training steps took; a prompt that would take longer is searched in fewer rounds or not re-entered "
-        "(`gpo/prompts/shortened`, `gpo/prompts/late`). Under `rows=matched`, the share above 1 is how long the "
-        "roots may take before the other rows are started as roots. It applies only where there is a shadow, "
-        "[scale.md](scale.md). 0: no limit.",
+        "Search and re-entry of a prompt may take this multiple of what the longest root of the last steps took, so "
+        "that the training step is not longer; a prompt that would take longer gets fewer rounds or no re-entry. Under "
+        "`rows=matched`, what is above 1 bounds the wait for the first roots ([scale.md](scale.md)). 0: no limit.",
         _REENTERING,
     )
     prompt_token_budget: int = option(
