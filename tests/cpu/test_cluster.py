@@ -1,9 +1,15 @@
-"""Which cluster Ray would join, in Ray's own order; and the nodes of a cluster are not taken for hosts of a CPU run."""
+"""Which cluster Ray would join, in Ray's own order; and the nodes of a cluster are not taken for hosts of a CPU run.
+
+That a cluster answers: tests/e2e/test_cluster.py.
+"""
+
+import socket
+import time
 
 import pytest
 
-from verl_gpo.cpu import detect
-from verl_gpo.cpu.cluster import joined_cluster
+from verl_gpo.cpu import cluster, detect
+from verl_gpo.cpu.cluster import Joined, cluster_nodes, joined_cluster
 
 FILE = "ray_current_cluster"
 
@@ -76,3 +82,54 @@ def test_who_runs_verl_on_the_cpu(folder, monkeypatch, accelerator, platform, in
     if in_cluster:
         (folder / FILE).write_text("3.3.3.3:6379")
     assert detect.cpu_platform_wanted.__wrapped__() is wanted
+
+
+def refused(address):
+    with pytest.raises(ConnectionError) as error:
+        cluster_nodes(Joined("RAY_ADDRESS", address))
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:{closed}", "refused"),
+        ("ray://127.0.0.1:{closed}", "refused"),
+        ("nowhere.invalid:6379", "not known"),
+        ("127.0.0.1:port", "port"),
+        ("127.0.0.1:99999", "port"),
+    ],
+)
+def test_an_address_where_nothing_listens_is_noticed_at_once(address, said):
+    with socket.socket() as bound:  # and not listening
+        bound.bind(("127.0.0.1", 0))
+        began = time.monotonic()
+        assert said in refused(address.format(closed=bound.getsockname()[1])).lower()
+        assert time.monotonic() - began < 5
+
+
+def test_who_listens_and_is_no_ray_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(cluster, "_ANSWERS", 3.0)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        said = refused(f"127.0.0.1:{listener.getsockname()[1]}")
+    assert said == "it accepts connections, and within 3 s nothing answered as Ray"
+
+
+def test_what_ray_says_is_passed_on_in_one_line():
+    assert "head" in refused("head")  # no port, so Ray is asked: an address of another form
+
+
+def test_a_process_that_ends_without_an_answer_is_told_by_its_last_line(monkeypatch):
+    monkeypatch.setattr(cluster, "_ASK", "import sys; print('x', file=sys.stderr); sys.exit('it is gone')")
+    assert refused("auto") == "it is gone"
+    monkeypatch.setattr(cluster, "_ASK", "import os; os._exit(1)")
+    assert refused("auto") == "Ray ended"
+
+
+def test_a_cluster_that_is_found_by_its_file_is_joined_as_ray_would(folder, monkeypatch):
+    """By itself, Ray looks for a token only then."""
+    monkeypatch.setattr(cluster, "_ASK", "import json, sys; print(json.dumps([{'asked': sys.argv[1:]}]))")
+    monkeypatch.setattr(cluster, "_connect", lambda address: None)
+    assert cluster_nodes(Joined("RAY_ADDRESS", "a:1")) == [{"asked": ["a:1", ""]}]
+    assert cluster_nodes(Joined(str(folder / FILE), "a:1"), "/tmp/x") == [{"asked": ["auto", "/tmp/x"]}]

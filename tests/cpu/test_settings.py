@@ -23,10 +23,11 @@ def test_adaptation_changes_what_it_says_and_nothing_else(compose, run_overrides
     assert unchanged == [] and len(said) == len(set(said))
 
 
-def test_adaptation_by_hand(compose, run_overrides):
+def test_adaptation_by_hand(compose, run_overrides, monkeypatch):
+    monkeypatch.setattr(settings, "cores", lambda: 2)
     config = compose(*run_overrides, "trainer.n_gpus_per_node=8", f"{ROLLOUT}.tensor_model_parallel_size=4")
     lines = adapt_to_cpu(config)
-    assert "trainer.n_gpus_per_node: 8 -> 1" in lines
+    assert "trainer.n_gpus_per_node: 8 -> 1 (this host has 2 cores; a rank computes on one at least)" in lines
     assert f"{ROLLOUT}.tensor_model_parallel_size: 4 -> 1" in lines
     assert "actor_rollout_ref.model.override_config.attn_implementation: None -> sdpa" in lines
     assert f"{ROLLOUT}.engine_kwargs.vllm.block_size: default -> 16" in lines
@@ -73,8 +74,34 @@ def test_a_configuration_without_a_critic_gets_none(compose, run_overrides):
 @pytest.mark.parametrize(("cpus", "most"), [(1, 1), (4, 1), (8, 2), (64, 16), (None, 1)])
 def test_workers_are_at_most_a_quarter_of_the_cpus(compose, run_overrides, monkeypatch, cpus, most):
     monkeypatch.setattr(settings, "cores", lambda: cpus or 1)
-    config = compose(*run_overrides, f"{ROLLOUT}.agent.num_workers=12", "reward.num_workers=1")
+    config = compose(
+        *run_overrides, f"{ROLLOUT}.agent.num_workers=12", "reward.num_workers=1", "trainer.n_gpus_per_node=1"
+    )
     lines = adapt_to_cpu(config)
     assert config.reward.num_workers == 1  # a smaller number is kept
     assert OmegaConf.select(config, f"{ROLLOUT}.agent.num_workers") == min(12, most)
     assert (f"{ROLLOUT}.agent.num_workers: 12 -> {most}" in lines) == (most < 12)
+
+
+@pytest.mark.parametrize(("cpus", "asked", "ranks"), [(2, 2, 2), (64, 8, 8), (64, 1, 1), (2, 3, 1), (7, 8, 1)])
+def test_as_many_ranks_as_are_asked_for_where_each_has_a_core(compose, run_overrides, monkeypatch, cpus, asked, ranks):
+    monkeypatch.setattr(settings, "cores", lambda: cpus)
+    config = compose(*run_overrides, f"trainer.n_gpus_per_node={asked}", "trainer.nnodes=4")
+    lines = adapt_to_cpu(config)
+    trainer, ray = config.trainer, config.ray_kwargs.ray_init
+    assert (trainer.n_gpus_per_node, trainer.nnodes, ray.num_gpus) == (ranks, 1, ranks)
+    assert ray.num_cpus == 3 * ranks + 5  # for one rank eight, as ever
+    said = [line for line in lines if line.startswith("trainer.n_gpus_per_node: ")]
+    reason = f"(this host has {cpus} cores; a rank computes on one at least)"
+    assert said == ([] if ranks == asked else [f"trainer.n_gpus_per_node: {asked} -> 1 {reason}"])
+    # Verl starts 8 workers by default: a rank has one at least, and a host with many cores more.
+    assert OmegaConf.select(config, f"{ROLLOUT}.agent.num_workers") == min(8, max(ranks, cpus // 4))
+
+
+def test_the_ranks_of_a_cluster_are_left_to_its_nodes(compose, run_overrides):
+    shape = ("trainer.n_gpus_per_node=3", "trainer.nnodes=2")
+    config = compose(*run_overrides, *shape)
+    lines = adapt_to_cpu(config, joined=True)
+    assert (config.trainer.n_gpus_per_node, config.trainer.nnodes) == (3, 2)
+    assert OmegaConf.select(config, f"{ROLLOUT}.agent.num_workers") == 6
+    assert not [line for line in lines if line.startswith(("trainer.n", "ray_kwargs.ray_init.num"))]

@@ -98,3 +98,14 @@ def test_a_small_model_keeps_verls_engine_and_rays_one_thread(adapted):
 def test_threads_are_those_that_the_driver_names(monkeypatch, named, expected):
     monkeypatch.setenv(settings.THREADS, named)
     assert detect.threads() == expected
+
+
+def test_ranks_share_cores_and_memory(adapted, monkeypatch):
+    monkeypatch.setattr(settings, "cores", lambda: 64)
+    threads = f"ray_kwargs.ray_init.runtime_env.env_vars.{settings.THREADS}"
+    for ranks, each in ((1, 64), (8, 8), (48, 1)):
+        config, _ = adapted(SMOLLM2, (), 64 << 30, f"trainer.n_gpus_per_node={ranks}")
+        assert OmegaConf.select(config, threads) == str(each)
+    # 16 GiB of 64, over 8 ranks, over 2,675,712 bytes a token.
+    config, _ = adapted(SMOLLM2, (), 64 << 30, "trainer.n_gpus_per_node=8")
+    assert limits(config) == [802, 802, 802]

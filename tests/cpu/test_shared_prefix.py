@@ -36,6 +36,14 @@ def test_micro_batches_count_shared_tokens_once():
     assert shared_prefix.micro_batches(rows, 3) == [[0], [2], [1], [3]]  # each longer than that
 
 
+def test_parts_are_divided_where_most_rows_are():
+    assert shared_prefix.in_at_least([[3, 1, 2], [0]], 1) == [[3, 1, 2], [0]]
+    assert shared_prefix.in_at_least([[3, 1, 2], [0]], 3) == [[3], [1, 2], [0]]
+    assert shared_prefix.in_at_least([[3, 1, 2], [0]], 4) == [[3], [1], [2], [0]]
+    with pytest.raises(ValueError, match="4 rows cannot be divided into 5 micro-batches"):
+        shared_prefix.in_at_least([[3, 1, 2], [0]], 5)
+
+
 @given(ROWS)
 def test_every_token_is_found_again_and_no_path_has_another(rows):
     layout = shared_prefix.layout_of(rows)

@@ -167,22 +167,32 @@ class CPUEngineWithValueHead(SharedPrefix, impl.FSDPEngineWithValueHead):
         return {"values": torch.nested.nested_tensor_from_jagged(values, micro_batch["input_ids"].offsets())}
 
 
+def _most_of_the_ranks(number: int, group: Any) -> int:
+    """The largest of the ranks' numbers. FSDP gathers weights in each micro-batch, so all ranks need as many."""
+    most = torch.tensor([number])
+    torch.distributed.all_reduce(most, op=torch.distributed.ReduceOp.MAX, group=group)
+    return int(most)
+
+
 def _keep_shared_prefixes_together() -> None:
     """Split a batch into micro-batches of rows that share their beginnings.
 
-    Reason: verl 0.9.1 balances micro-batches by length for several ranks, which scatters a group over them; the CPU is
-    one rank. ``ppo_max_token_len_per_gpu`` then bounds the tokens that are computed, shared ones counted once.
+    Reason: verl 0.9.1 balances the micro-batches of a rank by length, which scatters a group over them. Here
+    ``ppo_max_token_len_per_gpu`` bounds the tokens that are computed, shared ones counted once.
     We know of no upstream issue.
     Remove when: verl's engine has a method for its micro-batches that a subclass can override.
     """
     prepare_micro_batches = impl.prepare_micro_batches
 
-    def prepare(data: TensorDict, *args: Any, **kwargs: Any) -> tuple[list[TensorDict], list[list[int]] | None]:
+    def prepare(
+        data: TensorDict, dp_group: Any = None, **kwargs: Any
+    ) -> tuple[list[TensorDict], list[list[int]] | None]:
         shares = tu.get_non_tensor_data(data=data, key=_FLAG, default=False)
         if not shares or not tu.get_non_tensor_data(data=data, key="use_dynamic_bsz", default=True):
-            return prepare_micro_batches(data, *args, **kwargs)
+            return prepare_micro_batches(data, dp_group=dp_group, **kwargs)
         limit = tu.get_non_tensor_data(data=data, key="max_token_len_per_gpu", default=None)
         parts = shared_prefix.micro_batches(_rows(data["input_ids"]), int(limit))
+        parts = shared_prefix.in_at_least(parts, _most_of_the_ranks(len(parts), dp_group))
         return [tu.index_select_tensor_dict(data, part) for part in parts], parts
 
     impl.prepare_micro_batches = prepare

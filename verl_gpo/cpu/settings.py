@@ -13,13 +13,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from . import sizes
 from .detect import THREADS, bfloat16_units, cores, own_engine_wanted
+from .ranks import logical_cpus, ranks_on, share
 
 _ACTOR, _ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
-
-#: CPUs that Ray has to believe in: 3 for the worker group's bundle, one each for the task runner, TransferQueue's
-#: controller and its storage unit, the rest for placing actors. With fewer, TransferQueue waits for ever (verl #7656);
-#: with more, Ray starts idle processes at once.
-_LOGICAL_CPUS = 8
 
 #: vLLM's own settings, where the user left its default.
 _ENGINE_DEFAULTS = {
@@ -41,15 +37,16 @@ def _at_most(limit: int) -> Callable[[Any], Any]:
     return lambda value: min(value, limit) if isinstance(value, int) else limit
 
 
-def _changes() -> list[tuple[str, Any]]:
-    """(key, new value or function of the old one), and why."""
-    workers = max(1, cores() // 4)
+def _changes(ranks: int) -> list[tuple[str, Any]]:
+    """(key, new value or function of the old one), and why.
+
+    Args:
+        ranks: number of ranks of all nodes.
+    """
     changes: list[tuple[str, Any]] = [
         ("trainer.device", "cpu"),
-        # One logical device: verl's worker groups and vLLM's tensor parallelism would otherwise ask for more.
-        ("trainer.n_gpus_per_node", 1),
-        ("trainer.nnodes", 1),
-        (f"{_ROLLOUT}.tensor_model_parallel_size", 1),
+        # A replica is one process, and each rank has its own.
+        *((f"{_ROLLOUT}.{kind}_parallel_size", 1) for kind in ("tensor_model", "data", "pipeline_model")),
         # Kernels that exist for GPUs only. The engine below has its own way to do without padding.
         ("actor_rollout_ref.model.use_remove_padding", False),
         ("actor_rollout_ref.model.override_config.attn_implementation", "sdpa"),
@@ -70,8 +67,8 @@ def _changes() -> list[tuple[str, Any]]:
         # The weights' bucket is a file in shared memory.
         (f"{_ROLLOUT}.checkpoint_engine.update_weights_bucket_megabytes", _at_most(256)),
         # Each of these is a process that imports torch and verl: 15 to 30 s of CPU time.
-        (f"{_ROLLOUT}.agent.num_workers", _at_most(workers)),
-        ("reward.num_workers", _at_most(workers)),
+        (f"{_ROLLOUT}.agent.num_workers", _at_most(max(cores() // 4, ranks))),
+        ("reward.num_workers", _at_most(max(cores() // 4, 1))),
         ("transfer_queue.backend.SimpleStorage.num_data_storage_units", 1),
         ("data.dataloader_num_workers", 0),
         ("ray_kwargs.ray_init.runtime_env.env_vars.VERL_PLATFORM", "cpu"),
@@ -79,12 +76,17 @@ def _changes() -> list[tuple[str, Any]]:
     return changes
 
 
-#: Of a Ray that is started here; one that is joined takes none of them.
-_OWN_RAY: list[tuple[str, Any]] = [
-    ("ray_kwargs.ray_init.num_cpus", _LOGICAL_CPUS),
-    ("ray_kwargs.ray_init.num_gpus", 1),
-    ("ray_kwargs.ray_init.include_dashboard", False),
-]
+def _own_ray(ranks: int) -> list[tuple[str, Any]]:
+    """Of a run that starts Ray on this host; a cluster that is joined has its nodes, and takes no such settings."""
+    return [
+        # verl's name for a rank's place is a GPU.
+        ("trainer.n_gpus_per_node", ranks),
+        ("trainer.nnodes", 1),
+        ("ray_kwargs.ray_init.num_cpus", logical_cpus(ranks)),
+        ("ray_kwargs.ray_init.num_gpus", ranks),
+        ("ray_kwargs.ray_init.include_dashboard", False),
+    ]
+
 
 #: A smaller model gains nothing from bfloat16, nor from more threads: what it computes is short, and threads that wait
 #: for each other take the cores from the processes around it.
@@ -115,22 +117,22 @@ def _is_large(shape: sizes.Shape | None) -> bool:
     return shape is not None and shape.parameters >= _LARGE and own_engine_wanted()
 
 
-def _engine(shape: sizes.Shape | None) -> list[tuple[str, Any]]:
+def _engine(shape: sizes.Shape | None, ranks: int) -> list[tuple[str, Any]]:
     """verl imports it with the model; a module of your own leaves verl's engine as it is."""
     if not _is_large(shape):
         return []
     keys = ("actor_rollout_ref.model.external_lib", "critic.model.external_lib")
-    threads = (f"ray_kwargs.ray_init.runtime_env.env_vars.{THREADS}", str(cores()))
+    threads = (f"ray_kwargs.ray_init.runtime_env.env_vars.{THREADS}", str(share(cores(), ranks)))
     return [threads, *((key, _unless_given(ENGINE)) for key in keys)]
 
 
-def _memory(config: DictConfig, shape: sizes.Shape | None) -> list[tuple[str, Any]]:
+def _memory(config: DictConfig, shape: sizes.Shape | None, ranks: int) -> list[tuple[str, Any]]:
     """Micro-batches that fit into memory without recomputing the forward pass, where such are possible."""
     if not _is_large(shape):
         return []
     data = config.data
     longest = data.max_prompt_length + data.max_response_length
-    affordable = int(_MEMORY_SHARE * sizes.free_memory() / shape.bytes_of_token)
+    affordable = int(_MEMORY_SHARE * sizes.free_memory() / ranks / shape.bytes_of_token)
     if affordable < longest:
         return []
     limit = _at_most(max(longest, min(affordable, _MICRO_BATCH_TOKENS)))
@@ -159,10 +161,16 @@ def adapt_to_cpu(config: DictConfig, joined: bool = False) -> list[str]:
     shape = sizes.read(OmegaConf.select(config, "actor_rollout_ref.model.path"))
     precision, why = _precision(config, shape)
     reasons = {key: f" ({why})" for key, _ in precision}
+    # Of one node: those of a cluster are taken for hosts like this one.
+    ranks, nodes = config.trainer.n_gpus_per_node, config.trainer.nnodes
+    if not joined:
+        ranks, nodes = ranks_on(cores(), ranks), 1
+        reasons["trainer.n_gpus_per_node"] = f" (this host has {cores()} cores; a rank computes on one at least)"
+    own = [] if joined else _own_ray(ranks)
+    changes = [*_changes(ranks * nodes), *own, *_engine(shape, ranks), *precision, *_memory(config, shape, ranks)]
     lines = []
     with open_dict(config):
-        own = [] if joined else _OWN_RAY
-        for key, value in [*_changes(), *own, *_engine(shape), *precision, *_memory(config, shape)]:
+        for key, value in changes:
             parent = key.rpartition(".")[0]
             if parent.startswith("critic") and OmegaConf.select(config, parent) is None:
                 continue

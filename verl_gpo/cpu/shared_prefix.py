@@ -95,6 +95,23 @@ def micro_batches(rows: Sequence[np.ndarray], max_tokens: int) -> list[list[int]
     return parts
 
 
+def in_at_least(parts: Sequence[list[int]], count: int) -> list[list[int]]:
+    """Divide the parts that have most rows until there are ``count`` of them.
+
+    Raises:
+        ValueError: there are fewer rows than parts are wanted.
+    """
+    found = list(parts)
+    while len(found) < count:
+        index = max(range(len(found)), key=lambda part: len(found[part]))
+        part = found[index]
+        half = len(part) // 2
+        if not half:
+            raise ValueError(f"{sum(map(len, parts))} rows cannot be divided into {count} micro-batches")
+        found[index : index + 1] = [part[:half], part[half:]]
+    return found
+
+
 def layout_of(rows: Sequence[np.ndarray]) -> Layout:
     """The layout of rows of token ids, each at least one token long.
 

@@ -59,10 +59,10 @@ class _CPUDevice:
 
 @PlatformRegistry.register(platform="cpu")
 class PlatformCPU(PlatformBase):
-    """The CPU as a verl platform with one logical device a node.
+    """The CPU as a verl platform: each rank sees one logical device, whose name is ``cpu``.
 
-    Ray is told ``num_gpus=1`` (:mod:`verl_gpo.cpu.settings`), because verl places its workers, and reads their
-    device id, by Ray's accelerator resource.
+    Ray is told that there are as many GPUs as ranks (:mod:`verl_gpo.cpu.settings`), because verl places its workers,
+    and reads their device id, by Ray's accelerator resource.
     """
 
     _device = _CPUDevice()

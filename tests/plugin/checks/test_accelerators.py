@@ -25,7 +25,9 @@ def cluster(monkeypatch, tmp_path):
     before, asked = get_platform(), []
 
     def has(resources):
-        monkeypatch.setattr(accelerators, "cluster_resources", lambda address: asked.append(address) or resources)
+        monkeypatch.setattr(
+            accelerators, "cluster_nodes", lambda joined, folder: asked.append(joined.address) or [resources]
+        )
         return asked
 
     yield has
@@ -97,7 +99,7 @@ def test_a_platform_that_is_named_is_passed_on(merged, cluster, monkeypatch):
 def test_a_cluster_of_cpus_is_adapted_to_by_name_and_its_ray_is_left_alone(merged, cluster, monkeypatch, capsys):
     cluster({"CPU": 8.0, "GPU": 1.0})  # ray start --head --num-gpus=1
     monkeypatch.setenv("VERL_PLATFORM", "cpu")
-    config = merged(f"{ADDRESS}=1.2.3.4:6379")
+    config = merged(f"{ADDRESS}=1.2.3.4:6379", "trainer.n_gpus_per_node=1")
     decision = validate.prepare(config)
     assert decision.cpu and config.trainer.device == "cpu" and OmegaConf.select(config, PASSED_ON) == "cpu"
     ray = config.ray_kwargs.ray_init  # Ray refuses these when it joins
@@ -128,10 +130,10 @@ def test_a_cluster_on_which_verl_would_wait_for_ever_is_refused(merged, cluster,
 
 
 def test_a_cluster_that_does_not_answer_is_refused_in_one_line(merged, cluster, monkeypatch):
-    def nobody(address):
+    def nobody(joined, folder):
         raise ConnectionError("Failed to connect to Ray cluster at 1.2.3.4:6379")
 
-    monkeypatch.setattr(accelerators, "cluster_resources", nobody)
+    monkeypatch.setattr(accelerators, "cluster_nodes", nobody)
     with pytest.raises(ConfigError) as refused:
         accelerators.decide(merged(f"{ADDRESS}=1.2.3.4:6379"))
     assert str(refused.value) == (

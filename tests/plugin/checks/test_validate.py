@@ -264,7 +264,7 @@ def test_a_cluster_that_is_joined_may_have_the_files(compose, run_overrides, on_
     missing = (*run_overrides, "data.train_files=/no/such.parquet")
     with pytest.raises(ConfigError):
         validate.prepare(compose(*missing))
-    monkeypatch.setattr(accelerators, "cluster_resources", lambda address: {"CPU": 8.0, "GPU": 8.0})
+    monkeypatch.setattr(accelerators, "cluster_nodes", lambda joined, folder: [{"CPU": 64.0, "GPU": 8.0}])
     joined = compose(*missing, "+ray_kwargs.ray_init.address=auto")
     before = flattened(joined)
     validate.prepare(joined)  # nor is it adapted to this host's CPU: the workers are told their platform, that is all

@@ -108,7 +108,7 @@ def test_a_folder_that_cannot_be_is_refused(compose, run_overrides, tmp_path, mo
     folder = f"algorithm.gpo.trace_dir={tmp_path}/file/traces"
     with pytest.raises(ConfigError, match=r"algorithm\.gpo\.trace_dir=.*must be a folder that can be written to"):
         validate.prepare(compose(*run_overrides, folder))
-    monkeypatch.setattr(accelerators, "cluster_resources", lambda address: {"GPU": 8.0})
+    monkeypatch.setattr(accelerators, "cluster_nodes", lambda joined, folder: [{"CPU": 64.0, "GPU": 8.0}])
     monkeypatch.setenv("RAY_ADDRESS", "elsewhere")  # whose nodes may have other disks
     validate.prepare(compose(*run_overrides, folder))
 

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from omegaconf import DictConfig, OmegaConf
 
 from ...config import ConfigError
-from ...cpu.cluster import Joined, cluster_resources, joined_cluster
+from ...cpu.cluster import Joined, cluster_nodes, joined_cluster
 from ...cpu.detect import PLATFORM, cpu_platform_wanted
+from ...cpu.ranks import logical_cpus
 
 #: Passes the decision on: verl merges it with its own variables for ``ray.init``.
 PASSED_ON = f"ray_kwargs.ray_init.runtime_env.env_vars.{PLATFORM}"
+#: Where Ray keeps what belongs to a cluster.
+_FOLDER = "ray_kwargs.ray_init._temp_dir"
 #: verl's own platforms. Where another one is registered, only its owner knows when it is meant.
 _VERLS_OWN = ("nvidia", "amd", "huawei", "cpu")
 
@@ -30,25 +34,34 @@ class Decision:
     Attributes:
         joined: the cluster that it joins; None where Ray is started on this host.
         platform: verl's name, or None where verl is left to find it on each node.
+        nodes: what each node of the cluster has, by Ray's names for it.
     """
 
     joined: Joined | None
     platform: str | None
+    nodes: tuple[Mapping[str, float], ...] = ()
 
     @property
     def cpu(self) -> bool:
         """Whether it computes on CPUs."""
         return self.platform == "cpu"
 
+    @property
+    def resource(self) -> str | None:
+        """Ray's name for the platform's accelerators; None where the platform is not known."""
+        from verl.plugin.platform.platform_manager import PlatformRegistry
+
+        known = PlatformRegistry.get(self.platform) if self.platform else None
+        return known().ray_resource_name() if known else None
+
 
 def joins(config: DictConfig) -> Joined | None:
     """The cluster that the run joins; it may have files and accelerators that cannot be seen from here."""
-    address, folder = (OmegaConf.select(config, f"ray_kwargs.ray_init.{name}") for name in ("address", "_temp_dir"))
-    return joined_cluster(address, folder)
+    return joined_cluster(OmegaConf.select(config, "ray_kwargs.ray_init.address"), OmegaConf.select(config, _FOLDER))
 
 
 def decide(config: DictConfig) -> Decision:
-    """Decide where the run computes. A cluster is asked for its resources, which takes a second or two.
+    """Decide where the run computes. A cluster is asked for its resources, which takes some seconds.
 
     Raises:
         ConfigError: a cluster that does not answer, or has nothing that verl could place its workers on.
@@ -58,12 +71,13 @@ def decide(config: DictConfig) -> Decision:
         return Decision(None, "cpu" if cpu_platform_wanted() else None)
     named = OmegaConf.select(config, PASSED_ON) or os.environ.get(PLATFORM)
     try:
-        resources = cluster_resources(joined.address)
+        nodes = tuple(cluster_nodes(joined, OmegaConf.select(config, _FOLDER)))
     except ConnectionError as error:
         raise ConfigError(
             joined.said_by, joined.address, f"must be a Ray cluster that runs; no answer from it ({error})"
         ) from error
-    return Decision(joined, _platform(joined, str(named).strip().lower() if named else None, resources))
+    resources = sum(map(Counter, nodes), Counter())
+    return Decision(joined, _platform(joined, str(named).strip().lower() if named else None, resources), nodes)
 
 
 def _platform(joined: Joined, named: str | None, resources: Mapping[str, float]) -> str | None:
@@ -86,7 +100,8 @@ def _platform(joined: Joined, named: str | None, resources: Mapping[str, float])
         joined.said_by,
         joined.address,
         f"must be a cluster with accelerators{f' of {PLATFORM}={named}' if named else ''}; this one has {has or 'none'}"
-        f". To run on CPUs, start Ray with `ray start --head --num-gpus=1` and set {PLATFORM}=cpu",
+        f". To run on CPUs, start Ray with `ray start --head --num-gpus=1 --num-cpus={logical_cpus(1)}` and set "
+        f"{PLATFORM}=cpu",
     )
 
 

@@ -25,6 +25,7 @@ from .accelerators import Decision, decide, pass_on
 from .backends import check_backends, check_loggers
 from .files import check_files, prepare_folder
 from .never_learns import check_learns
+from .ranks import check_host, check_mini_batches, check_nodes
 from .unknown_keys import check_known
 from .values import check_gpus, check_values
 from .without_effect import (
@@ -94,6 +95,9 @@ def prepare(config: DictConfig) -> Decision:
     check_known(config)
     decision = decide(config)
     here, asked = decision.joined is None, uses_gpo(config)
+    check_nodes(config, decision)
+    if here and decision.cpu:
+        check_host(config)
     if asked and not decision.cpu:
         check_gpus(config)
     if reentry_selected(config) and gpo.enable and gpo.trace_dir:
@@ -120,6 +124,8 @@ def prepare(config: DictConfig) -> Decision:
         if lines:
             print("verl_gpo: flash-attn is not installed, torch's own attention (sdpa) is used. Settings changed:")
             print("\n".join(f"  {line}" for line in [*lines, f"cost: {COST}"]), flush=True)
+    if asked:
+        check_mini_batches(config)
     return decision
 
 
