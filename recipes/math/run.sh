@@ -71,12 +71,7 @@ if [[ $DRY_RUN != 0 ]]; then dry_run "$@"; fi
 mkdir -p "$OUT_DIR"
 # The file of verl's file logger, which verl_gpo.report reads.
 export VERL_FILE_LOGGER_PATH=${VERL_FILE_LOGGER_PATH:-$OUT_DIR/metrics.jsonl}
-CLUSTER=()
-# A cluster that is joined has its own environment; the logger may run on any of its nodes.
-if [[ -n ${RAY_ADDRESS:-} ]]; then
-    CLUSTER+=("+ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH=$(quoted "$VERL_FILE_LOGGER_PATH")")
-fi
 
 # The numbers of a twin come after the arguments, since they were computed from them.
 set -x
-exec "$PYTHON" -m verl.trainer.main_ppo "${CONFIG[@]}" "${COMMON[@]}" "${METHOD_ARGS[@]}" "${CLUSTER[@]}" "$@" "${EQUAL[@]}"
+exec "$PYTHON" -m verl.trainer.main_ppo "${CONFIG[@]}" "${COMMON[@]}" "${METHOD_ARGS[@]}" "$@" "${EQUAL[@]}"

@@ -62,8 +62,9 @@ fi
 
 # One step holds Ray on every node; it ends with the job. The first node is the head.
 on_each_node() {
+    # In the place of this shell, so that to end it is to end the step.
     # shellcheck disable=SC2016  # expanded on the node
-    srun --overlap --ntasks="$NNODES" --ntasks-per-node=1 --cpus-per-task="$cpus" bash -euo pipefail -c '
+    exec srun --overlap --ntasks="$NNODES" --ntasks-per-node=1 --cpus-per-task="$cpus" bash -euo pipefail -c '
         source "$1"
         has=(--num-cpus "$4" --num-gpus "$3" --disable-usage-stats --block)
         if [[ $SLURM_PROCID == 0 ]]; then

@@ -44,6 +44,13 @@ def found(tmp_path_factory):
     return results
 
 
+def assert_equal_to_rounding(gradients, wanted):
+    """On the scale of a tensor: its small entries are differences of large ones."""
+    assert set(gradients) == set(wanted)
+    for name, gradient in gradients.items():
+        assert (gradient - wanted[name]).abs().max() < 1e-5 * wanted[name].abs().max(), name
+
+
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @pytest.mark.parametrize("engine", ["verl", "ours"])
 def test_gradients_of_two_ranks_are_those_of_one(found, engine, aggregation):
@@ -52,16 +59,13 @@ def test_gradients_of_two_ranks_are_those_of_one(found, engine, aggregation):
     for rank in (0, 1):
         gradients, own_norm, own_loss, _ = found[rank, 2][aggregation][engine]
         assert own_norm == pytest.approx(norm, rel=1e-5) and own_loss == pytest.approx(loss, rel=1e-5)
-        assert set(gradients) == set(wanted)
-        for name, gradient in gradients.items():
-            torch.testing.assert_close(gradient, wanted[name], rtol=1e-4, atol=1e-6, msg=f"{name} of rank {rank}")
+        assert_equal_to_rounding(gradients, wanted)
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 def test_gradients_of_two_ranks_of_ours_are_those_of_verls(found, aggregation):
     wanted, gradients = (found[0, 2][aggregation][engine][0] for engine in ("verl", "ours"))
-    for name, gradient in gradients.items():
-        torch.testing.assert_close(gradient, wanted[name], rtol=1e-4, atol=1e-6)
+    assert_equal_to_rounding(gradients, wanted)
 
 
 def test_a_rank_with_fewer_micro_batches_takes_as_many_as_the_others(found):

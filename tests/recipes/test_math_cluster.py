@@ -47,7 +47,7 @@ if [ "$1" = - ]; then
     echo "wait for $2" >>"$LOG"
     exit
 fi
-echo "at $RAY_ADDRESS: python $*" >>"$LOG"
+echo "at $RAY_ADDRESS: python $*, metrics to $VERL_FILE_LOGGER_PATH" >>"$LOG"
 """,
 }
 
@@ -98,8 +98,8 @@ def test_slurm_starts_ray_on_each_node_and_the_launcher_on_the_first(cluster):
     assert training.startswith("at 10.0.0.1:6379: python -m verl.trainer.main_ppo")
     for part in ("setup=qwen3_4b_dapo", "trainer.nnodes=2", "trainer.n_gpus_per_node=8", "data.seed=1"):
         assert part in training
-    # The metrics are written on whichever node the trainer runs.
-    assert f"env_vars.VERL_FILE_LOGGER_PATH='{environment['OUT_DIR']}/metrics.jsonl'" in training
+    # The metrics' file is the launcher's; the plugin tells it to the node that the trainer runs on.
+    assert f"metrics to {environment['OUT_DIR']}/metrics.jsonl" in training
 
 
 def tokens(log):
@@ -207,3 +207,28 @@ def test_the_command_that_a_dry_run_prints_can_be_pasted(cluster):
     assert run("submit.sh", "trainer.logger=[console, file]", environment=given).returncode == 0
     assert log.read_text() == from_paste
     assert shlex.split(printed)[-1] == "trainer.logger=[console, file]" and "MODEL=/models/with space" in from_paste
+
+
+@pytest.mark.parametrize(
+    ("given", "file", "expected"),
+    [
+        ({}, False, "unset"),
+        ({}, True, "token"),
+        ({"RAY_AUTH_TOKEN": "0123"}, False, "token"),
+        ({"RAY_AUTH_TOKEN_PATH": "/there"}, False, "token"),
+        ({"RAY_AUTH_MODE": "disabled"}, True, "disabled"),
+    ],
+)
+def test_who_submits_shows_the_token_that_is_there(cluster, tmp_path, given, file, expected):
+    environment, log = cluster
+    (tmp_path / "bin" / "ray").write_text('#!/bin/sh\necho "${RAY_AUTH_MODE-unset}" >>"$LOG"\n')
+    if file:
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text("0123")
+    result = run("submit.sh", environment={**environment, **given})
+    assert result.returncode == 0, result.stderr
+    # So does who pastes the command that a dry run prints.
+    dry = run("submit.sh", environment={**environment, **given, "DRY_RUN": "1", "NNODES": "2"})
+    printed = dry.stdout.partition("would run:\n")[2]
+    assert subprocess.run(["bash", "-c", printed], env={**environment, **given}, timeout=60).returncode == 0
+    assert [line for line in log.read_text().splitlines() if "python" not in line] == [expected] * 2

@@ -11,14 +11,14 @@ from verl_gpo.config import ConfigError
 from verl_gpo.plugin.checks import accelerators, validate
 from verl_gpo.plugin.checks.accelerators import PASSED_ON
 
-ADDRESS = "ray_kwargs.ray_init.address"
+ADDRESS, METRICS = "ray_kwargs.ray_init.address", "VERL_FILE_LOGGER_PATH"
 GPUS, CPUS = {"CPU": 64.0, "GPU": 8.0, "node:10.0.0.1": 1.0}, {"CPU": 8.0}
 
 
 @pytest.fixture
 def cluster(monkeypatch, tmp_path):
     """``cluster(resources)``: what the cluster has. The driver's own host has no accelerator."""
-    for name in ("RAY_ADDRESS", "VERL_PLATFORM", "RAY_JOB_CONFIG_JSON_ENV_VAR"):
+    for name in ("RAY_ADDRESS", "VERL_PLATFORM", "RAY_JOB_CONFIG_JSON_ENV_VAR", METRICS):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.setattr(accelerators, "cpu_platform_wanted", lambda: True)
@@ -65,6 +65,22 @@ def test_the_file_that_ray_start_leaves_counts_as_joining(merged, cluster, tmp_p
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray" / "ray_current_cluster").write_text("5.6.7.8:6379")
     assert decided(merged()) == ("nvidia", "nvidia") and asked == ["5.6.7.8:6379"]
+
+
+def test_the_file_of_the_metrics_is_passed_on_as_a_full_path(merged, cluster, monkeypatch, tmp_path):
+    cluster(GPUS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(METRICS, "out/it's.jsonl")
+    key = f"ray_kwargs.ray_init.runtime_env.env_vars.{METRICS}"
+    joined, local = f"{ADDRESS}=1.2.3.4:6379", f"{ADDRESS}=local"  # a Ray that is started here has this environment
+    for given, expected in (
+        ([joined], f"{tmp_path}/out/it's.jsonl"),
+        ([joined, f"{key}=/mine"], "/mine"),
+        ([local], None),
+    ):
+        config = merged(*given)
+        decided(config)
+        assert OmegaConf.select(config, key) == expected
 
 
 def test_npus_are_named_with_their_device(merged, cluster):

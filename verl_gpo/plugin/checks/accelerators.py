@@ -18,9 +18,11 @@ from ...config import ConfigError
 from ...cpu.cluster import Joined, cluster_nodes, joined_cluster
 from ...cpu.detect import PLATFORM, cpu_platform_wanted
 from ...cpu.ranks import logical_cpus
+from ..observe.metrics_file import PATH as METRICS_FILE
 
 #: Passes the decision on: verl merges it with its own variables for ``ray.init``.
-PASSED_ON = f"ray_kwargs.ray_init.runtime_env.env_vars.{PLATFORM}"
+_VARIABLES = "ray_kwargs.ray_init.runtime_env.env_vars"
+PASSED_ON = f"{_VARIABLES}.{PLATFORM}"
 #: Where Ray keeps what belongs to a cluster.
 _FOLDER = "ray_kwargs.ray_init._temp_dir"
 #: verl's own platforms. Where another one is registered, only its owner knows when it is meant.
@@ -106,17 +108,18 @@ def _platform(joined: Joined, named: str | None, resources: Mapping[str, float])
 
 
 def pass_on(config: DictConfig, decision: Decision) -> None:
-    """Tell the workers of a joined cluster, and this process, which may have taken itself for one without accelerator.
+    """Tell the workers of a joined cluster where they compute, and where the metrics go: their environment is its own.
 
-    Workers of a Ray that is started here have this host and this environment; the settings for the CPU name it too.
+    This process, which may have taken itself for one without accelerator, is told as well. Workers of a Ray that is
+    started here have this host and this environment; the settings for the CPU name the platform too.
     """
-    from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR  # the plan does without Ray
-
-    if decision.joined is None or decision.platform is None:
+    if decision.joined is None:
         return
-    job = json.loads(os.environ.get(RAY_JOB_CONFIG_JSON_ENV_VAR, "{}"))
-    if PLATFORM not in ((job.get("runtime_env") or {}).get("env_vars") or {}):  # Ray refuses a variable given twice
-        OmegaConf.update(config, PASSED_ON, decision.platform, force_add=True)
+    if os.environ.get(METRICS_FILE) and not OmegaConf.select(config, f"{_VARIABLES}.{METRICS_FILE}"):
+        _pass_on(config, METRICS_FILE, os.path.abspath(os.environ[METRICS_FILE]))
+    if decision.platform is None:
+        return
+    _pass_on(config, PLATFORM, decision.platform)
     from verl.plugin.platform.platform_manager import PlatformRegistry, get_platform, set_platform
     from verl.utils.device import auto_set_device
 
@@ -124,3 +127,11 @@ def pass_on(config: DictConfig, decision: Decision) -> None:
     if platform is not None and type(get_platform()) is not platform:
         set_platform(platform())
         auto_set_device(config)
+
+
+def _pass_on(config: DictConfig, variable: str, value: str) -> None:
+    from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR  # the plan does without Ray
+
+    job = json.loads(os.environ.get(RAY_JOB_CONFIG_JSON_ENV_VAR, "{}"))
+    if variable not in ((job.get("runtime_env") or {}).get("env_vars") or {}):  # Ray refuses a variable given twice
+        OmegaConf.update(config, f"{_VARIABLES}.{variable}", value, force_add=True)

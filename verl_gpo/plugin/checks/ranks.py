@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -86,7 +87,10 @@ def check_mini_batches(config: DictConfig) -> None:
     from verl.trainer.ppo.utils import need_critic
 
     ranks, rows_of_a_prompt = _data_parallel(config), OmegaConf.select(config, f"{_ROLLOUT}.n")
-    for block in (_ACTOR, "critic") if need_critic(config) else (_ACTOR,):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # verl warns of it once more, when it asks by itself
+        blocks = (_ACTOR, "critic") if need_critic(config) else (_ACTOR,)
+    for block in blocks:
         key = f"{block}.ppo_mini_batch_size"
         prompts = OmegaConf.select(config, key)
         if prompts * rows_of_a_prompt % ranks:
