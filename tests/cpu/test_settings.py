@@ -45,6 +45,21 @@ def test_adaptation_by_hand(compose, run_overrides, monkeypatch):
     assert {key: OmegaConf.select(config, key) for key in expected} == expected
 
 
+def test_no_rank_shares_its_rows_with_another(compose, run_overrides):
+    """The check of verl's own for it would ask for packed rows, which a CPU has no kernels for."""
+    from verl.trainer.main_ppo import validate_config
+
+    keys = ("actor", "actor.fsdp_config", "ref.fsdp_config")
+    keys = [f"actor_rollout_ref.{key}.ulysses_sequence_parallel_size" for key in keys]
+    config = compose(*run_overrides, *(f"{key}=2" for key in keys), f"{ROLLOUT}.data_parallel_size=2")
+    lines = adapt_to_cpu(config)
+    assert [f"{key}: 2 -> 1" in lines for key in keys] == [
+        True
+    ] * 3 and f"{ROLLOUT}.data_parallel_size: 2 -> 1" in lines
+    assert [OmegaConf.select(config, key) for key in keys] == [1] * 3
+    validate_config.__wrapped__(config, use_reference_policy=False, use_critic=False)
+
+
 def test_adaptation_is_done_once(compose, run_overrides):
     config = compose(*run_overrides)
     assert adapt_to_cpu(config)

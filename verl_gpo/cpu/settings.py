@@ -25,6 +25,12 @@ _ENGINE_DEFAULTS = {
     "distributed_executor_backend": "uni",
 }
 
+#: Where a configuration has the number of ranks that share a row; those without an engine's name are the old place.
+_SEQUENCES = (
+    *(_ACTOR, f"{_ACTOR}.fsdp_config", "actor_rollout_ref.ref", "actor_rollout_ref.ref.fsdp_config"),
+    *("critic", "critic.fsdp"),
+)
+
 #: What makes verl use the CPU's engine.
 ENGINE = "verl_gpo.cpu.engine"
 
@@ -37,6 +43,10 @@ def _at_most(limit: int) -> Callable[[Any], Any]:
     return lambda value: min(value, limit) if isinstance(value, int) else limit
 
 
+def _one_if_given(value: Any) -> Any:
+    return None if value is None else 1
+
+
 def _changes(ranks: int) -> list[tuple[str, Any]]:
     """(key, new value or function of the old one), and why.
 
@@ -47,6 +57,8 @@ def _changes(ranks: int) -> list[tuple[str, Any]]:
         ("trainer.device", "cpu"),
         # A replica is one process, and each rank has its own.
         *((f"{_ROLLOUT}.{kind}_parallel_size", 1) for kind in ("tensor_model", "data", "pipeline_model")),
+        # Ranks that compute parts of one row need packed rows, and kernels for GPUs.
+        *((f"{block}.ulysses_sequence_parallel_size", _one_if_given) for block in _SEQUENCES),
         # Kernels that exist for GPUs only. The engine below has its own way to do without padding.
         ("actor_rollout_ref.model.use_remove_padding", False),
         ("actor_rollout_ref.model.override_config.attn_implementation", "sdpa"),

@@ -115,6 +115,14 @@ def test_who_joins_no_cluster_or_has_a_platform_of_its_own_is_not_asked(merged):
         ),
         (
             (
+                "trainer.n_gpus_per_node=4",
+                "actor_rollout_ref.rollout.n=2",
+                "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size=2",
+            ),
+            None,
+        ),
+        (
+            (
                 "trainer.n_gpus_per_node=8",
                 "actor_rollout_ref.rollout.n=2",
                 "actor_rollout_ref.actor.strategy=megatron",

@@ -106,7 +106,9 @@ def _data_parallel(config: DictConfig) -> int:
     """Number of ranks to which rows are distributed; 1 where another training engine divides them in its own way."""
     strategy = OmegaConf.select(config, f"{_ACTOR}.strategy")
     if strategy in ("fsdp", "fsdp2"):
-        shared = OmegaConf.select(config, f"{_ACTOR}.ulysses_sequence_parallel_size") or 1
+        blocks = (_ACTOR, f"{_ACTOR}.fsdp_config")  # verl's old place comes before the new one
+        sizes = [OmegaConf.select(config, f"{block}.ulysses_sequence_parallel_size") or 1 for block in blocks]
+        shared = sizes[0] if sizes[0] > 1 else sizes[1]
     elif strategy == "megatron":
         kinds = ("tensor_model", "pipeline_model", "context")
         shared = math.prod(OmegaConf.select(config, f"{_ACTOR}.megatron.{kind}_parallel_size") or 1 for kind in kinds)
