@@ -122,9 +122,13 @@ def test_what_ray_says_is_passed_on_in_one_line():
 
 def test_a_process_that_ends_without_an_answer_is_told_by_its_last_line(monkeypatch):
     monkeypatch.setattr(cluster, "_ASK", "import sys; print('x', file=sys.stderr); sys.exit('it is gone')")
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
     assert refused("auto") == "it is gone"
+    monkeypatch.delenv("RAY_AUTH_MODE")  # Ray does not say why a cluster with a token did not answer
+    hint = "; a cluster whose nodes share a token answers with RAY_AUTH_MODE=token only"
+    assert refused("auto") == f"it is gone{hint}"
     monkeypatch.setattr(cluster, "_ASK", "import os; os._exit(1)")
-    assert refused("auto") == "Ray ended"
+    assert refused("auto") == f"Ray ended{hint}"
 
 
 def test_a_cluster_that_is_found_by_its_file_is_joined_as_ray_would(folder, monkeypatch):

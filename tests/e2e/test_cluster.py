@@ -103,13 +103,13 @@ def cluster():
                 *("--num-cpus=5", "--num-gpus=0"),
             )
             made.wait_for(1)
-            for number in (2, 3):
+            for number in (2, 3):  # one after the other: two at once would give their sockets the same names
                 made.start(
                     f"node{number}",
                     *(f"--address={made.address}", f"--node-ip-address=127.0.0.{number}"),
                     *("--num-cpus=4", "--num-gpus=1"),
                 )
-            made.wait_for(3)
+                made.wait_for(number)
             yield made
     finally:
         made.stop()
@@ -196,6 +196,17 @@ def test_a_head_without_devices_is_configured_as_a_cluster(cluster, compose, run
         (4, 1),
     ]
     assert flattened(config) == before | {"trainer.device": "cuda", accelerators.PASSED_ON: "nvidia"}
+
+
+def test_without_the_token_the_cluster_does_not_answer_and_is_told_so(cluster, monkeypatch):
+    joined = Joined("RAY_ADDRESS", cluster.address)
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    with pytest.raises(
+        ConnectionError, match="a cluster whose nodes share a token answers with RAY_AUTH_MODE=token only"
+    ):
+        cluster_nodes(joined)
+    # Ray itself looks for a token where it finds the cluster by its file.
+    assert len(cluster_nodes(joined._replace(said_by="ray_current_cluster"))) == 3
 
 
 def toy(data):

@@ -88,7 +88,9 @@ def cluster_nodes(joined: Joined, temp_dir: str | None = None) -> list[dict[str,
     lines = (ended.stdout if ended.returncode == 0 else ended.stderr).strip().splitlines() or ["Ray ended"]
     answer = json.loads(lines[-1]) if ended.returncode == 0 else lines[-1]
     if isinstance(answer, str):
-        raise ConnectionError(" ".join(answer.split()))
+        known = os.environ.get("RAY_AUTH_MODE", "").strip().lower() == "token"
+        hint = "" if known else "; a cluster whose nodes share a token answers with RAY_AUTH_MODE=token only"
+        raise ConnectionError(" ".join(answer.split()) + hint)
     return answer
 
 

@@ -30,7 +30,7 @@ def ranks_on(cores: int, asked: Any) -> int:
 def logical_cpus(ranks: int) -> int:
     """Number of CPUs that a Ray has to believe in, whatever the host has, for a number of ranks on one node.
 
-    With fewer, TransferQueue waits for ever (verl #7656); with more, Ray starts idle processes at once.
+    With fewer, TransferQueue waits forever (verl #7656); with more, Ray starts idle processes at once.
     """
     return OF_A_RANK * ranks + BESIDE
 

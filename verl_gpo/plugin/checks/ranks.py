@@ -46,7 +46,7 @@ def _on_the_command_line(key: str) -> bool:
 
 
 def check_nodes(config: DictConfig, decision: Decision) -> None:
-    """Refuse a cluster that has no room for the ranks: verl would wait for it for ever.
+    """Refuse a cluster that has no room for the ranks: verl would wait for it forever.
 
     verl puts the ranks of a node together, and asks Ray for one accelerator and three CPUs for each. Beside them run
     TransferQueue's controller and its storage units on a CPU each, and actors that need one to be placed (verl #7656).
