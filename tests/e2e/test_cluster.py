@@ -100,14 +100,14 @@ def cluster():
             made.start(
                 "head",
                 *("--head", "--node-ip-address=127.0.0.1", f"--port={port}", f"--dashboard-port={dashboard}"),
-                *("--num-cpus=5", "--num-gpus=0"),
+                *("--num-cpus=8", "--num-gpus=0", f"--dashboard-agent-listen-port={free_port()}"),
             )
             made.wait_for(1)
             for number in (2, 3):  # one after the other: two at once would give their sockets the same names
                 made.start(
                     f"node{number}",
                     *(f"--address={made.address}", f"--node-ip-address=127.0.0.{number}"),
-                    *("--num-cpus=4", "--num-gpus=1"),
+                    *("--num-cpus=6", "--num-gpus=1", f"--dashboard-agent-listen-port={free_port()}"),
                 )
                 made.wait_for(number)
             yield made
@@ -219,7 +219,7 @@ def toy(data):
 
 
 REFUSED = (
-    "trainer.nnodes=3: must be at most 2 with trainer.n_gpus_per_node=1, which needs 1 GPU, 3 CPU on each node; "
+    "trainer.nnodes=3: must be at most 2 with trainer.n_gpus_per_node=1, which needs 1 GPU, 4 CPU on each node; "
     "the cluster of RAY_ADDRESS="
 )
 
@@ -251,7 +251,9 @@ while [[ ${1:-} == --* ]]; do
 done
 for ((rank = 0; rank < tasks; rank++)); do SLURM_PROCID=$rank "$@" & done
 trap 'kill $(jobs -p)' TERM
-wait
+status=0
+for task in $(jobs -p); do wait "$task" || status=$?; done
+exit $status
 """
 
 
@@ -279,7 +281,7 @@ def test_the_slurm_script_starts_a_cluster_and_ends_it(arithmetic_data, tmp_path
         "SLURM_JOB_NODELIST": "node[1-2]",
         "SLURM_JOB_NUM_NODES": "2",
         "SLURM_GPUS_ON_NODE": "1",
-        "SLURM_CPUS_PER_TASK": "4",
+        "SLURM_CPUS_PER_TASK": "8",
         "VERL_PLATFORM": "cpu",
         "MODEL": f"{arithmetic_data}/model",
         "OUT_DIR": str(tmp_path / "out"),
@@ -297,7 +299,8 @@ def test_the_slurm_script_starts_a_cluster_and_ends_it(arithmetic_data, tmp_path
 
     try:
         status, log = run(["bash", "recipes/math/slurm.sh", *toy(arithmetic_data)], environment, REPOSITORY, 240)
-        assert status == 1 and refusal(log).startswith(f"{REFUSED}127.0.0.1:{environment['PORT']} has ")
+        assert status == 1, log[-6000:]
+        assert refusal(log).startswith(f"{REFUSED}127.0.0.1:{environment['PORT']} has ")
         deadline = time.monotonic() + 30
         while left() and time.monotonic() < deadline:
             time.sleep(0.5)

@@ -49,11 +49,12 @@ def test_more_ranks_than_cores_are_refused_if_somebody_asks_for_them(
     [
         ([(8, 1), (8, 1)], (1, 2), None),
         ([(16, 2)], (1, 2), None),  # two places on one node
+        ([(3, 1), (9, 1)], (1, 2), "trainer.nnodes=2: must be at most 1"),  # the three are the ranks', none is left
         ([(8, 0), (8, 1), (8, 1)], (1, 2), None),  # a head without accelerators
         (
             [(8, 1)],
             (1, 2),
-            "trainer.nnodes=2: must be at most 1 with trainer.n_gpus_per_node=1, which needs 1 GPU, 3 CPU",
+            "trainer.nnodes=2: must be at most 1 with trainer.n_gpus_per_node=1, which needs 1 GPU, 4 CPU",
         ),
         (
             [(8, 1), (8, 1)],
@@ -64,10 +65,10 @@ def test_more_ranks_than_cores_are_refused_if_somebody_asks_for_them(
         (
             [(5, 2)],
             (2, 1),
-            "trainer.nnodes=1: must be at most 0 with trainer.n_gpus_per_node=2, which needs 2 GPU, 6 CPU",
+            "trainer.nnodes=1: must be at most 0 with trainer.n_gpus_per_node=2, which needs 2 GPU, 7 CPU",
         ),
         # Places for all, and then none for what runs beside them.
-        ([(3, 1), (3, 1)], (1, 2), "trainer.nnodes=2: needs 9 CPUs with trainer.n_gpus_per_node=1 and transfer_queue"),
+        ([(4, 1), (4, 1)], (1, 2), "trainer.nnodes=2: needs 9 CPUs with trainer.n_gpus_per_node=1 and transfer_queue"),
     ],
 )
 def test_a_cluster_without_room_is_refused(merged, nodes, shape, refused):
@@ -94,6 +95,7 @@ def test_the_storage_units_of_gpus_are_counted(merged):
 def test_who_joins_no_cluster_or_has_a_platform_of_its_own_is_not_asked(merged):
     check_nodes(merged(), Decision(None, "cpu"))
     check_nodes(merged(), Decision(JOINED, None, ({"CPU": 1.0},)))
+    check_nodes(merged("trainer.nnodes=0"), Decision(JOINED, "cpu", ({"CPU": 1.0},)))  # verl's to refuse
 
 
 @pytest.mark.parametrize(

@@ -48,17 +48,22 @@ def _on_the_command_line(key: str) -> bool:
 def check_nodes(config: DictConfig, decision: Decision) -> None:
     """Refuse a cluster that has no room for the ranks: verl would wait for it forever.
 
-    verl puts the ranks of a node together, and asks Ray for one accelerator and three CPUs for each. Beside them run
-    TransferQueue's controller and its storage units on a CPU each, and actors that need one to be placed (verl #7656).
+    verl puts the ranks of a node together, and asks Ray for one accelerator and three CPUs for each. To be placed,
+    their replicas need one more CPU on that node. Somewhere run TransferQueue's controller and its storage units, on a
+    CPU each, and actors that need one to be placed (verl #7656).
 
     Raises:
         ConfigError: what is needed, and what the nodes have.
     """
-    if decision.joined is None or decision.resource is None:
-        return
     ranks, wanted = OmegaConf.select(config, _OF_A_NODE), OmegaConf.select(config, _NODES)
-    need = {decision.resource: ranks, "CPU": OF_A_RANK * ranks}
-    places = sum(min(int(node.get(name, 0)) // count for name, count in need.items()) for node in decision.nodes)
+    counts = all(isinstance(number, int) and number >= 1 for number in (ranks, wanted))  # others are verl's to refuse
+    if decision.joined is None or decision.resource is None or not counts:
+        return
+    need = {decision.resource: ranks, "CPU": OF_A_RANK * ranks + 1}
+    places = sum(
+        min(int(node.get(decision.resource, 0)) // ranks, max(int(node.get("CPU", 0)) - 1, 0) // (OF_A_RANK * ranks))
+        for node in decision.nodes
+    )
     has = "; ".join(_in_words(node, (decision.resource, "CPU")) for node in decision.nodes)
     has = f"the cluster of {decision.joined.said_by}={decision.joined.address} has {has}"
     if places < wanted:
@@ -69,7 +74,7 @@ def check_nodes(config: DictConfig, decision: Decision) -> None:
             f"{has}",
         )
     units = 1 if decision.cpu else OmegaConf.select(config, _UNITS) or 1
-    cpus = need["CPU"] * wanted + units + _BESIDE
+    cpus = OF_A_RANK * ranks * wanted + units + _BESIDE
     if sum(node.get("CPU", 0) for node in decision.nodes) < cpus:
         raise ConfigError(_NODES, wanted, f"needs {cpus} CPUs with {_OF_A_NODE}={ranks} and {_UNITS}={units}; {has}")
 
