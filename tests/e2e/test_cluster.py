@@ -54,7 +54,8 @@ class Cluster:
 
     def start(self, name, *arguments):
         log = (self.folder / f"{name}.log").open("wb")
-        command = ["ray", "start", *arguments, "--disable-usage-stats", "--block"]
+        # Ray would take a third of the memory for each node's objects.
+        command = ["ray", "start", *arguments, f"--object-store-memory={500 << 20}", "--disable-usage-stats", "--block"]
         self._nodes.append(
             subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
         )
