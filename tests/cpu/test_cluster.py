@@ -1,7 +1,4 @@
-"""Which cluster Ray would join, in Ray's own order; and the nodes of a cluster are not taken for hosts of a CPU run.
-
-That a cluster answers: tests/e2e/test_cluster.py.
-"""
+"""Which cluster Ray would join, in Ray's own order; and the nodes of a cluster are not taken for hosts of a CPU run."""
 
 import socket
 import time
