@@ -18,6 +18,9 @@ from verl_gpo.forecast.methods import NAMES, method
         ("lean", 4, (4, 2, 2)),
         ("fast", 16, (16, 8, 8)),
         ("paper", 8, (8, 8, 0)),
+        ("steps", 8, (8, 8, 0)),
+        ("fast_steps", 8, (8, 4, 4)),
+        ("pods", 8, (16, 16, 0)),
     ],
 )
 def test_rollouts_roots_and_reserved_rows(name, rollouts, expected):
@@ -27,6 +30,12 @@ def test_rollouts_roots_and_reserved_rows(name, rollouts, expected):
 
 def test_shared_settings_reach_every_method():
     assert {method(name, 8, {"min_step_tokens": 3}).config.min_step_tokens for name in NAMES} == {3}
+
+
+def test_what_is_trained_on():
+    assert method("pods", 8).kept == 8 and method("grpo", 8).kept is None
+    assert method("steps", 8).config.credit == method("fast_steps", 8).config.credit == "steps"
+    assert method("paper", 8).config.credit == "outcome" and method("vineppo", 8).config.n_reentry == 0
 
 
 def test_what_cannot_be_is_refused():

@@ -13,9 +13,12 @@ from typing import Any
 import torch
 
 from ..core.advantage import group_advantages, reentry_uid
+from ..core.credit import credited_advantages
+from ..core.downsample import most_varied
 from ..core.result import GroupResult
 from ..core.types import ScoredContinuation, Trajectory
 from ..inference import jsonl
+from .methods import Method
 
 #: Group id of the prompt's own rollouts; the ids of a group say only who is compared with whom.
 _PROMPT = "prompt"
@@ -82,20 +85,25 @@ class Drawn:
 
 
 def credited(
-    method: str, batch: int, prompt: int, tokens: int, roots: Sequence[Trajectory], result: GroupResult, most: int
+    method: Method, batch: int, prompt: int, tokens: int, roots: Sequence[Trajectory], result: GroupResult
 ) -> Drawn:
     """Roots and re-entry rollouts with the advantages that a training would give them.
 
     Args:
-        method, batch, prompt, tokens: as in :class:`Drawn`.
+        method: whose settings they are.
+        batch, prompt, tokens: as in :class:`Drawn`.
         roots: rollouts from the prompt.
         result: of the search.
-        most: rows that each re-entry group may give; 0 for all.
     """
-    groups = [(_PROMPT, (), [(root.token_ids, root.reward) for root in roots])]
+    config = method.config
+    kept = range(len(roots))
+    if method.kept is not None:
+        kept = most_varied([root.reward for root in roots], method.kept)
+    credit = {reentry.anchor: reentry.credit for reentry in result.reentries}
+    groups = [(_PROMPT, (), [(roots[place].token_ids, roots[place].reward) for place in kept])]
     for reentry in result.reentries:
         for group in reentry.groups:
-            rollouts = group.rollouts[: most or None]
+            rollouts = group.rollouts[: config.reserved_rows or None]
             if len(rollouts) > 1:
                 scored = [((*group.prefix, *_ids(one)), one.reward) for one in rollouts]
                 groups.append((reentry_uid(_PROMPT, reentry.anchor, group.state), group.prefix, scored))
@@ -106,9 +114,13 @@ def credited(
     mask_BT = ((places >= starts_B1) & (places < ends_B1)).float()
     # The outcome reward is on the last token, as verl has it.
     rewards_BT = torch.tensor([reward for *_, reward in rows])[:, None] * (places == ends_B1 - 1)
-    advantages_BT = group_advantages(rewards_BT, mask_BT, [uid for uid, *_ in rows])
+    uids = [uid for uid, *_ in rows]
+    advantages_BT = group_advantages(rewards_BT, mask_BT, uids, reentry_weight=config.reentry_weight)
+    credits = [*(credit.get(place) for place in kept), *[None] * (len(rows) - len(kept))]
+    width = config.reward_high - config.reward_low
+    advantages_BT = credited_advantages(advantages_BT, rewards_BT.sum(dim=-1), mask_BT, uids, credits, width)
     return Drawn(
-        method,
+        method.name,
         batch,
         prompt,
         tokens,

@@ -21,8 +21,14 @@ _TABLE: dict[str, tuple[float, dict[str, Any]]] = {
     "propose": (1, {"search": "propose", "learn_from": "reuse", "rule": "abs", **_MATCHED}),
     "fast": (1, {"preset": "fast", **_MATCHED}),
     "paper": (1, {}),
+    "steps": (1, {"credit": "steps"}),
+    "fast_steps": (1, {"preset": "fast", "credit": "steps", **_MATCHED}),
+    "pods": (2, {"preset": "pods"}),
+    "vineppo": (1, {"preset": "vineppo"}),
 }
 NAMES = tuple(_TABLE)
+#: Those of a forecast that names none: VinePPO's groups are so expensive that a batch has hardly one of them.
+DEFAULT = tuple(name for name in NAMES if name != "vineppo")
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,11 @@ class Method:
         """Rollouts that are drawn from the prompt before the search."""
         return self.rollouts - self.config.reserved_rows
 
+    @property
+    def kept(self) -> int | None:
+        """How many of the roots are trained on; None for all."""
+        return self.config.kept_rows if self.config.rows == "downsampled" else None
+
 
 def method(name: str, rollouts: int, shared: Mapping[str, Any] | None = None) -> Method:
     """A method by its name.
@@ -63,7 +74,9 @@ def method(name: str, rollouts: int, shared: Mapping[str, Any] | None = None) ->
     config = GPOConfig.from_mapping(settings, refuse_unread=False)
     if config.reserved_rows and "n_reentry" not in (shared or {}):
         settings["n_reentry"] = max(min(config.n_reentry * number // 8, number - 2), 1)
-        config = GPOConfig.from_mapping(settings, refuse_unread=False)
+    if config.rows == "downsampled":
+        settings["kept_rows"] = rollouts
+    config = GPOConfig.from_mapping(settings, refuse_unread=False)
     if number - config.reserved_rows < 2 or (config.reserved_rows and config.n_reentry < 2):
         raise ValueError(f"--n={rollouts}: {name} needs more rollouts; leave it out of --methods")
     return Method(name, number, config)

@@ -60,7 +60,7 @@ async def draw_group(
     except (SamplingError, ScoringError):
         return None
     tokens = sum(len(root.token_ids) for root in group) + sum(usage.tokens for usage in result.usage.values())
-    return credited(method.name, batch, source.prompt, tokens, group, result, config.reserved_rows)
+    return credited(method, batch, source.prompt, tokens, group, result)
 
 
 def _added(result: GroupResult, most: int) -> int:

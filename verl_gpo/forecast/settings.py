@@ -14,7 +14,7 @@ from ..inference.fingerprint import identified_reward
 from ..inference.model import identify
 from ..inference.settings import add_template_option, read_settings, read_template
 from ..inference.task import Prompt, check_reward, read_prompts
-from .methods import BASE, NAMES, Method, method
+from .methods import BASE, DEFAULT, NAMES, Method, method
 
 #: Settings of the engine that have an option of their own.
 _OWN = ("max_model_len", "temperature", "top_p", "seed")
@@ -37,7 +37,7 @@ class ForecastSettings:
     )
     reward: str | None = _option("--reward", None, "FILE.py or FILE.py:FUNCTION instead of the shared grader")
     methods: str = _option(
-        "--methods", ",".join(NAMES), f"comma-separated, of {', '.join(NAMES)}; {BASE} is always among them"
+        "--methods", ",".join(DEFAULT), f"comma-separated, of {', '.join(NAMES)}; {BASE} is always among them"
     )
     n: int = _option("--n", 8, "rollouts of a prompt, verl's rollout.n", 2)
     mini_batch: int = _option("--mini-batch", 64, "prompts of an optimizer step, verl's ppo_mini_batch_size", 1)
