@@ -41,13 +41,12 @@ from scripts.bench_gradient_core import at_believed_loss, searched
 from scripts.bench_gradient_train import CHAINS, tokens_to_learn
 
 #: Groups that are drawn of methods without, and with, the product's own search.
-GROUPS, SEARCHED = 6_000, 600
+GROUPS, SEARCHED = 6_000, 400
 STEPS = 24
 #: Root success, number and place of pivotal steps.
 _STEPS = ((1, "early"), (1, "late"), (3, "early"), (3, "spread"), (3, "late"), (6, "late"), (24, "all"))
 REGIMES = [(success, pivotal, place) for success in (0.05, 0.3, 0.7) for pivotal, place in _STEPS]
 
-MATCHED = {"rows": "matched"}
 METHODS: dict[str, Estimator] = {
     "grpo n=2": grpo(2),
     "grpo n=4": grpo(4),
@@ -67,12 +66,14 @@ METHODS: dict[str, Estimator] = {
     "VinePPO": sampled_credit(8, 8, 9),
 }
 SEARCHES: dict[str, Estimator] = {
-    "lean, by belief": searched(8, {"preset": "lean"}),
+    "lean, by belief": searched("lean"),
     "first loss, by belief": reset(4, 4, at_believed_loss),
     "first loss 2+6, by belief": reset(2, 6, at_believed_loss),
-    "propose": searched(8, {"search": "propose", "learn_from": "reuse", "rule": "abs", **MATCHED}),
-    "fast": searched(8, {"preset": "fast", **MATCHED}),
-    "paper": searched(8, {}),
+    "propose": searched("propose"),
+    "fast": searched("fast"),
+    "fast, steps": searched("fast_steps"),
+    "paper": searched("paper"),
+    "paper, steps": searched("steps"),
 }
 BASE = "grpo n=8"
 

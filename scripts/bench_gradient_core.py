@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
-from scripts.bench_gradient_chain import Estimator, Gradients, first_failed, mixed, outcomes, roll, standardized
+from scripts.bench_gradient_chain import Estimator, Gradients, first_failed, mixed, outcomes
 from verl_gpo.config import GPOConfig
 from verl_gpo.core.critical import best_steps
-from verl_gpo.core.reentry import ReentryProcedure
 from verl_gpo.core.search import AnchorView
 from verl_gpo.core.types import Continuation, ScoredContinuation, Tokens, Trajectory
 from verl_gpo.core.values import UNKNOWN, group_value, observed_value
+from verl_gpo.forecast.methods import Method, method
+from verl_gpo.forecast.sample import Source, draw_group
 
 
 class ChainPolicy:
@@ -41,45 +40,34 @@ class ChainPolicy:
         return ScoredContinuation(continuation, float(all(prefix) and all(continuation.token_ids)))
 
 
-def searched(n: int, settings: Mapping[str, Any]) -> Estimator:
-    """A search of the product's with ``rollout.n=n``; with ``rows=matched`` further roots take the places left free."""
-    config = GPOConfig.from_mapping(settings)
+def searched(name: str, n: int = 8) -> Estimator:
+    """A method of ``verl_gpo.forecast`` with ``rollout.n=n``: what it draws and credits is the product's own."""
+    chosen = method(name, n, {"min_step_tokens": 1})
 
     def run(q_GK, rng) -> Gradients:
-        return asyncio.run(_all(config, n, q_GK, rng))
+        return asyncio.run(_all(chosen, q_GK, rng))
 
     return run
 
 
-async def _all(config: GPOConfig, n: int, q_GK: np.ndarray, rng: np.random.Generator) -> Gradients:
+async def _all(chosen: Method, q_GK: np.ndarray, rng: np.random.Generator) -> Gradients:
     steps = q_GK.shape[1]
-    procedure = ReentryProcedure(config, lambda token_ids, log_probs=None: list(range(1, steps + 1)), steps)
-    found = [await _group(procedure, n, q_K, rng, f"{number}") for number, q_K in enumerate(q_GK)]
-    gradients, tokens, rows = zip(*found, strict=True)
-    return Gradients(np.array(gradients), np.array(tokens, dtype=float), float(np.mean(rows)))
-
-
-async def _group(procedure: ReentryProcedure, n: int, q_K, rng, seed: str) -> tuple[np.ndarray, float, int]:
-    """Gradient, tokens and rows of one prompt."""
-    config, steps = procedure.config, len(q_K)
-    policy = ChainPolicy(q_K, rng)
-    right_NK = roll(q_K[None], n - config.reserved_rows, rng)[0]
-    result = await procedure.run([policy.trajectory(right_K) for right_K in right_NK], policy, policy, seed)
-    tokens = right_NK.size + sum(usage.tokens for usage in result.usage.values())
-    gradient, added = np.zeros(steps), 0
-    for group in (group for reentry in result.reentries for group in reentry.groups):
-        rollouts = group.rollouts[: config.reserved_rows or None]
-        rewards = np.array([rollout.reward for rollout in rollouts])
-        if len(rollouts) > 1:
-            added += len(rollouts)
-            start = len(group.prefix)
-            right = np.array([rollout.continuation.token_ids for rollout in rollouts])
-            gradient[start:] += (standardized(rewards[None])[0][:, None] * (right - q_K[start:])).sum(0)
-    if free := max(config.reserved_rows - added, 0):
-        right_NK = np.concatenate([right_NK, roll(q_K[None], free, rng)[0]])
-        tokens += free * steps
-    gradient += (standardized(outcomes(right_NK)[None])[0][:, None] * (right_NK - q_K)).sum(0)
-    return gradient, tokens, len(right_NK) + added
+    ends_K = list(range(1, steps + 1))
+    gradient_GK, tokens, rows = np.zeros(q_GK.shape), [], []
+    for number, q_K in enumerate(q_GK):
+        policy = ChainPolicy(q_K, rng)
+        source = Source(number, policy, policy)
+        drawn = await draw_group(
+            chosen, source, lambda ids, log_probs=None: list(range(1, steps + 1)), steps, 0, number
+        )
+        for row in drawn.learnt:
+            advantages_K, start = np.zeros(steps), row.start
+            for end, advantage in row.runs:
+                advantages_K[start:end], start = advantage, end
+            gradient_GK[number] += advantages_K * (np.array(row.token_ids) - q_K)
+        tokens.append(drawn.tokens)
+        rows.append(drawn.rows)
+    return Gradients(gradient_GK, np.array(tokens, dtype=float), float(np.mean(rows)))
 
 
 def at_believed_loss(q_GK, right_GNK, reentry, rng):

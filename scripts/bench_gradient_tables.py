@@ -19,7 +19,7 @@ Rows = Sequence[Mapping[str, Any]]
 #: Tables of the section ``signal``: their methods.
 NOTHING_DRAWN = ("grpo n=4", "grpo n=16", "PODS 8 of 16", "random", "lean, by belief", "first loss 2+6, by belief")
 KNOWN = ("lean", "oracle", "first error", "first error 2+6", "steps, known")
-VALUED = ("propose", "fast", "paper", "steps, one anchor", "VinePPO")
+VALUED = ("propose", "fast", "fast, steps", "paper", "paper, steps", "steps, one anchor", "VinePPO")
 
 
 def page() -> str:

@@ -25,6 +25,7 @@ from scripts.bench_gradient_chain import (
 from scripts.bench_gradient_core import searched
 from scripts.bench_gradient_tables import PAGE, page, signal, training
 from scripts.bench_gradient_train import Skills, train
+from verl_gpo.core.credit import credit_by_means
 from verl_gpo.core.values import StateValue, step_advantages
 
 Q_K = np.array([0.9, 0.3, 0.6, 0.75])
@@ -122,14 +123,31 @@ def test_chains():
 
 
 def test_the_products_own_search_runs_on_a_chain():
-    """Three late pivotal steps of eight: `lean` has 8 rows and draws fewer tokens than 8 responses."""
+    """Two late pivotal steps of eight: `lean` has 8 rows and draws fewer tokens than 8 responses."""
     q_GK = np.tile(chain(8, 2, "late", 0.4), (40, 1))
-    found = searched(8, {"preset": "lean"})(q_GK, np.random.default_rng(0))
+    found = searched("lean")(q_GK, np.random.default_rng(0))
     assert found.rows == 8 and found.tokens_G.max() <= 64 and found.tokens_G.mean() < 50
     assert np.isfinite(found.gradient_GK).all()
-    # Without re-entry, and so with n roots, the gradient is GRPO's own.
-    none = searched(8, {"search": "none"})(q_GK[:3], np.random.default_rng(3))
-    assert none.tokens_G.tolist() == [64.0] * 3
+
+
+def test_the_products_own_grpo_is_the_benchmarks():
+    """One root after another is drawn from the same random numbers, so both see the same rollouts."""
+    q_GK = np.tile(chain(6, 3, "spread", 0.5), (1, 1))
+    right = np.random.default_rng(3).random((1, 8, 6)) < q_GK[:, None]
+    expected = (standardized(right.all(-1).astype(float))[..., None] * (right - q_GK[:, None])).sum(1)
+    found = searched("grpo")(q_GK, np.random.default_rng(3))
+    assert found.tokens_G.tolist() == [48.0] and found.gradient_GK == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_products_step_credit_is_unbiased_with_exact_values():
+    """The mean over all responses of what ``core/credit`` puts on each token, times its score."""
+    mean = np.zeros(4)
+    for right_K, probability in zip(RESPONSES, PROBABILITY, strict=True):
+        values = [StateValue(value, 1) for value in exact_values(Q_K, right_K).tolist()]
+        credit_K, weight_K = credit_by_means((1, 2, 3, 4), values).by_token()
+        assert weight_K.tolist() == [1.0] * 4
+        mean += probability * credit_K.numpy() * (right_K - Q_K)
+    assert mean == pytest.approx(policy_gradient(Q_K), rel=1e-5)
 
 
 def test_training_stops_at_the_target():
