@@ -57,9 +57,7 @@ async def _all(chosen: Method, q_GK: np.ndarray, rng: np.random.Generator) -> Gr
     for number, q_K in enumerate(q_GK):
         policy = ChainPolicy(q_K, rng)
         source = Source(number, policy, policy)
-        drawn = await draw_group(
-            chosen, source, lambda ids, log_probs=None: list(range(1, steps + 1)), steps, 0, number
-        )
+        drawn = await draw_group(chosen, source, lambda ids, log_probs=None: ends_K, steps, 0, number)
         for row in drawn.learnt:
             advantages_K, start = np.zeros(steps), row.start
             for end, advantage in row.runs:
