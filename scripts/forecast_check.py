@@ -45,7 +45,7 @@ NAMES = {
     "gpo_paper": "paper",
 }
 #: Settings of the forecasts, the same for all regimes.
-OPTIONS = ("--n", "8", "--mini-batch", "8", "--batches", "12", "--groups", "4", "--eval-prompts", "128")
+OPTIONS = ("--n", "8", "--mini-batch", "8", "--batches", "24", "--groups", "1", "--eval-prompts", "128")
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def page() -> str:
     return fill(PAGE.read_text(encoding="utf-8"), "forecast_check", {"": markdown(found)})
 
 
-def forecast(regime: str, settings: Regime, work: Path, methods: str | None = None) -> int:
+def forecast(regime: str, settings: Regime, work: Path, methods: str | None, vllm: bool) -> int:
     """Make a regime's model, if it is not there, and its forecast."""
     from recipes.arithmetic.prepare import main as prepare
     from verl_gpo.forecast.__main__ import main as run
@@ -184,9 +184,16 @@ def forecast(regime: str, settings: Regime, work: Path, methods: str | None = No
     where += ["--max-model-len", str(prompt + response), "min_step_tokens=3"]
     chosen = ["--methods", methods] if methods else []
     started, cpu = time.perf_counter(), time.process_time()
+    if not vllm:
+        from scripts.forecast_engine import BatchedEngine
+        from verl_gpo.forecast import run as forecast_run
+
+        # The same forecast with another sampler: the command line names no other engine than vLLM.
+        forecast_run.build_engine = lambda asked: BatchedEngine(asked.settings.model, asked.settings.max_model_len)
     if status := run([*OPTIONS, *chosen, *where]):
         return status
     record = json.loads((out / "forecast.json").read_text(encoding="utf-8"))
+    record["engine"] = "vllm" if vllm else "transformers"
     record["seconds"], record["cpu_seconds"] = time.perf_counter() - started, time.process_time() - cpu
     FORECASTS.mkdir(parents=True, exist_ok=True)
     (FORECASTS / f"{regime}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -201,6 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     one.add_argument("--work", type=Path, default=Path("outputs/forecast_check"), help="folder of models and groups")
     one.add_argument("--regimes", help=f"comma-separated, of {', '.join(regimes())}; all if not given")
     one.add_argument("--methods", help="as in verl_gpo.forecast")
+    one.add_argument("--vllm", action="store_true", help="sample with vLLM, as verl_gpo.forecast itself does")
     commands.add_parser("page", help="write the table of docs/forecast.md")
     args = parser.parse_args(argv)
     if args.command == "page":
@@ -213,7 +221,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     failed = [
         name
         for name in wanted
-        if not (FORECASTS / f"{name}.json").exists() and forecast(name, known[name], args.work, args.methods)
+        if not (FORECASTS / f"{name}.json").exists() and forecast(name, known[name], args.work, args.methods, args.vllm)
     ]
     if failed:
         print(f"verl_gpo: no forecast of {', '.join(failed)}", file=sys.stderr)

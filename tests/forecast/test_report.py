@@ -44,7 +44,7 @@ def test_rows_by_hand():
 
 def test_another_method_is_recommended_only_where_it_is_surely_better():
     better = line("lean", ratio=Interval(0.5, 0.3, 0.8))
-    assert recommend([line(), better], 64).startswith("lean: it needs 0.50 [0.30, 0.80] of the tokens of GRPO")
+    assert recommend([line(), better], 64).startswith("lean: lean needs 0.50 [0.30, 0.80] of the tokens of GRPO")
     best = line("fast", ratio=Interval(0.4, 0.2, 0.9))
     assert recommend([line(), better, best], 64).startswith("fast")
     for refused in (
@@ -52,13 +52,18 @@ def test_another_method_is_recommended_only_where_it_is_surely_better():
         dataclasses.replace(better, aligned=0.5),
         dataclasses.replace(better, against_base=Interval(-0.2, -0.3, -0.1)),
     ):
-        assert recommend([line(), refused], 64).startswith("Plain GRPO: no method surely needs fewer tokens")
+        assert recommend([line(), refused], 64).startswith("Plain GRPO: no method surely needs fewer tokens. The")
 
 
 def test_half_the_mini_batch_where_signal_is_plenty():
     said = recommend([line(mini_batch=0.75)], 64)
-    assert said.startswith("Plain GRPO") and "half the mini-batch" in said and "cosine of 0.75" in said
+    assert said.startswith(
+        "Plain GRPO, half the mini-batch: two mini-batches of 64 prompts agree with a cosine of 0.75"
+    )
     assert "half" not in recommend([line(mini_batch=0.2)], 64)
+    better = line("lean", ratio=Interval(0.5, 0.3, 0.8))
+    more = " Of those methods, lean needs 0.50 [0.30, 0.80] of the tokens of GRPO for the same signal."
+    assert recommend([line(mini_batch=0.75), better], 64) == said + more
     nothing = line(cosine=Interval(math.nan, -1, 1))
     assert recommend([nothing], 64).startswith("No group of GRPO had two outcomes")
 
@@ -66,12 +71,12 @@ def test_half_the_mini_batch_where_signal_is_plenty():
 def test_the_table_fits_100_columns():
     out = io.StringIO()
     wide = line("grpo_twice_n", tokens=123456.0, seconds=1234.5, needed=Interval(99999, 1, math.inf))
-    wide = dataclasses.replace(wide, ratio=Interval(10.55, 0.0, math.inf), gain=Interval(-0.105, -0.2, 0.1))
+    wide = dataclasses.replace(wide, ratio=Interval(10.55, 0.07, 1651.8), gain=Interval(-0.105, -0.2, 0.1))
     wide = dataclasses.replace(wide, cosine=Interval(-0.11, -0.22, 0.33))
     table([line(), wide], Console(file=out, width=100, color_system=None))
     text = out.getvalue()
     assert max(map(len, text.splitlines())) <= 100 and "…" not in text
-    assert "grpo_twice_n" in text and "10.55 [0.00, inf]" in text and "-10.5±15.0" in text
+    assert "grpo_twice_n" in text and "10.55 [0.07, >99]" in text and "-10.5±15.0" in text
 
 
 def test_json_has_no_number_that_json_lacks(tmp_path):

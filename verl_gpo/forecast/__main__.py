@@ -40,6 +40,8 @@ def check_folder(forecast: Forecast) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=100)
     try:
         forecast = check(parse_args(argv))
         check_folder(forecast)

@@ -143,7 +143,7 @@ def start_of(success_P: np.ndarray) -> Interval:
 
 
 def recommend(found: Sequence[Line], mini_batch: int) -> str:
-    """One or two sentences: the method to use, and whether the mini-batch has more signal than it needs.
+    """What to do: half the mini-batch where it has signal enough; otherwise the method that needs fewer tokens, if any.
 
     Another method than the base is recommended only where it surely needs fewer tokens, its gradient points where the
     base's does, and its step is not surely the worse one.
@@ -159,19 +159,19 @@ def recommend(found: Sequence[Line], mini_batch: int) -> str:
         and not (line.against_base is not None and line.against_base.high < 0)
     ]
     best = min(better, key=lambda line: line.ratio.value, default=None)
-    enough = base.mini_batch >= ENOUGH
-    half = (
-        f"Two mini-batches of {mini_batch} prompts already agree with a cosine of {base.mini_batch:.2f}: half the "
-        "mini-batch (twice the optimizer steps) comes before any method that makes gradients less noisy."
+    said = best and (
+        f"{best.name} needs {best.ratio.value:.2f} [{best.ratio.low:.2f}, {best.ratio.high:.2f}] of the tokens of GRPO "
+        "for the same signal."
     )
-    if best is None:
-        first = "Plain GRPO: no method surely needs fewer tokens for the same signal."
-        return f"{first} {half}" if enough else f"{first} Gradients are noisy: a cosine of {base.mini_batch:.2f}."
-    first = (
-        f"{best.name}: it needs {best.ratio.value:.2f} [{best.ratio.low:.2f}, {best.ratio.high:.2f}] of the tokens of "
-        "GRPO for the same signal."
-    )
-    return f"{first} {half}" if enough else first
+    if base.mini_batch >= ENOUGH:
+        first = (
+            f"Plain GRPO, half the mini-batch: two mini-batches of {mini_batch} prompts agree with a cosine of "
+            f"{base.mini_batch:.2f}, so signal is not what the training lacks. Twice the optimizer steps come before "
+            "any method that makes gradients less noisy."
+        )
+        return f"{first} Of those methods, {said}" if said else first
+    noisy = f"The gradients of a mini-batch are noisy: a cosine of {base.mini_batch:.2f}."
+    return f"{best.name}: {said} {noisy}" if said else f"Plain GRPO: no method surely needs fewer tokens. {noisy}"
 
 
 def table(found: Sequence[Line], console: Console) -> None:
@@ -186,9 +186,9 @@ def table(found: Sequence[Line], console: Console) -> None:
             _text(line.mixed.value, ".2f"),
             _short(line.tokens),
             _text(line.seconds, ".3g"),
-            _interval(line.cosine, ".2f"),
+            _interval(line.cosine),
             _short(line.needed.value),
-            "1" if line.name == BASE else _interval(line.ratio, ".2f"),
+            "1" if line.name == BASE else _interval(line.ratio),
             _text(line.aligned, ".2f"),
             "" if line.gain is None else f"{100 * line.gain.value:+.1f}±{_half(line.gain):.1f}",
         )
@@ -203,8 +203,11 @@ def _text(value: float, form: str) -> str:
     return "-" if math.isnan(value) else "inf" if math.isinf(value) else f"{value:{form}}"
 
 
-def _interval(found: Interval, form: str) -> str:
-    return f"{_text(found.value, form)} [{_text(found.low, form)}, {_text(found.high, form)}]"
+def _interval(found: Interval) -> str:
+    value, low, high = (
+        ">99" if 99 < one < math.inf else _text(one, ".2f") for one in (found.value, found.low, found.high)
+    )
+    return f"{value} [{low}, {high}]"
 
 
 def _short(tokens: float) -> str:

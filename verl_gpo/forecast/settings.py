@@ -50,7 +50,7 @@ class ForecastSettings:
         "--most-weights", 4_000_000, "numbers of these weights at most, the last layers first", 1
     )
     step: float = _option(
-        "--step", 0.003, "length of the step, as a share of the length of these weights; 0: no step", 0
+        "--step", 0.001, "length of the step, as a share of the length of these weights; 0: no step", 0
     )
     eval_prompts: int = _option("--eval-prompts", 128, "prompts on which the success after a step is measured", 2)
     eval_samples: int = _option("--eval-samples", 4, "responses to each of them", 1)
