@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.experiments.cells import table
+from scripts.experiments.cells import final_difference, table
 from scripts.experiments.comparison import at_equal_cost
 from scripts.experiments.grids import FOLDER as GRIDS
 from scripts.experiments.grids import Regime, known_grids
@@ -31,6 +31,7 @@ from scripts.experiments.results import FOLDER as RESULTS
 from scripts.experiments.results import read_results
 from scripts.experiments.rows import Run, by_cell
 from scripts.experiments.tables import curves
+from verl_gpo.forecast.report import ENOUGH
 
 FORECASTS = REPOSITORY / "scripts" / "results" / "forecast"
 PAGE = REPOSITORY / "docs" / "forecast.md"
@@ -44,6 +45,8 @@ NAMES = {
     "gpo_fast": "fast",
     "gpo_paper": "paper",
 }
+#: GRPO with half its mini-batch, in a table of trained rows.
+HALF = "grpo mini_batches=2"
 #: Settings of the forecasts, the same for all regimes.
 OPTIONS = ("--n", "8", "--mini-batch", "8", "--batches", "24", "--groups", "1", "--eval-prompts", "128")
 
@@ -104,6 +107,24 @@ def pairs(forecasts: Mapping[str, Mapping[str, Any]], runs: Sequence[Run]) -> li
     return found
 
 
+def halves(forecasts: Mapping[str, Mapping[str, Any]], runs: Sequence[Run]) -> list[tuple[str, float, float, int]]:
+    """What the forecast says of half the mini-batch, and what it gave.
+
+    Returns:
+        ``GRID/REGIME``, cosine of two of GRPO's mini-batches at the start, points of GRPO with half of it above GRPO at
+        the end of training, and seeds.
+    """
+    found = []
+    for grid in ADDED:
+        cells = by_cell([run for run in runs if run.grid == grid])
+        for (regime, name), ours in cells.items():
+            base = next((row for row in forecasts.get(regime, {}).get("methods", []) if row["name"] == "grpo"), None)
+            pair = final_difference(ours, cells.get((regime, "grpo"), {})) if name == HALF and base else None
+            if pair is not None:
+                found.append((f"{grid}/{regime}", _number(base["mini_batch"]), 100 * pair.difference.mean, pair.seeds))
+    return found
+
+
 def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
@@ -119,8 +140,8 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[f
     return float(rho), float(p), len(known)
 
 
-def markdown(found: Sequence[Pair]) -> str:
-    """The pairs, and the rank correlations."""
+def markdown(found: Sequence[Pair], half: Sequence[tuple[str, float, float, int]] = ()) -> str:
+    """The pairs, the rank correlations, and what half the mini-batch gave."""
     if not found:
         return "No forecast has been made yet."
     rows = [
@@ -150,9 +171,23 @@ def markdown(found: Sequence[Pair]) -> str:
         agree = [(one.ratio < 1) == (one.points > 0) for one in some if math.isfinite(one.ratio)]
         said.append((*line, f"{sum(agree)} of {len(agree)}"))
     columns = ("", "pairs", "rank correlation: fewer tokens", "p", "pairs", "rank correlation: step", "p")
-    return "\n\n".join(
-        (table((*head, "seeds"), rows, 2), table((*columns, "right side of GRPO: fewer tokens"), said, 1))
+    both_ways = [
+        (place, _cell(cosine, ".2f"), "yes" if cosine >= ENOUGH else "no", f"{points:+.1f}", seeds)
+        for place, cosine, points, seeds in half
+    ]
+    last = (
+        "grid/regime",
+        "cosine of two mini-batches",
+        "forecast: half of it",
+        "trained: points of half of it",
+        "seeds",
     )
+    tables = (
+        table((*head, "seeds"), rows, 2),
+        table((*columns, "right side of GRPO: fewer tokens"), said, 1),
+        table(last, both_ways, 1),
+    )
+    return "\n\n".join(tables)
 
 
 def _cell(value: float, form: str) -> str:
@@ -166,8 +201,9 @@ def read_forecasts() -> dict[str, dict[str, Any]]:
 
 def page() -> str:
     """``docs/forecast.md`` with the comparison."""
-    found = pairs(read_forecasts(), read_results(RESULTS, known_grids(GRIDS)))
-    return fill(PAGE.read_text(encoding="utf-8"), "forecast_check", {"": markdown(found)})
+    forecasts, runs = read_forecasts(), read_results(RESULTS, known_grids(GRIDS))
+    text = markdown(pairs(forecasts, runs), halves(forecasts, runs))
+    return fill(PAGE.read_text(encoding="utf-8"), "forecast_check", {"": text})
 
 
 def forecast(regime: str, settings: Regime, work: Path, methods: str | None, vllm: bool) -> int:

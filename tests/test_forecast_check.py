@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from scripts.forecast_check import PAGE, Pair, main, markdown, page, pairs, rank_correlation, regimes
-from tests.experiments.samples import PAIR
+from scripts.forecast_check import PAGE, Pair, halves, main, markdown, page, pairs, rank_correlation, regimes
+from tests.experiments.samples import PAIR, a_run
 
 
 def test_rank_correlation():
@@ -21,7 +21,11 @@ def test_the_table_by_hand():
         Pair("skills/skills12", "lean", 0.5, 2.0, 14.3, 4),
         Pair("protocol/rare8", "paper", math.nan, math.nan, -60.0, 3),
     ]
-    first, second = markdown(found).split("\n\n")
+    first, second, third = markdown(found, [("protocol/rare8", 0.9, 40.9, 3), ("protocol/x", 0.2, 1, 1)]).split("\n\n")
+    assert third.splitlines()[2:] == [
+        "| protocol/rare8 | 0.90 | yes | +40.9 | 3 |",
+        "| protocol/x | 0.20 | no | +1.0 | 1 |",
+    ]
     assert first.splitlines()[2] == "| protocol/rare8 | `paper` | unknown | unknown | -60.0 | 3 |"
     assert first.splitlines()[3] == "| skills/skills12 | `lean` | 0.50 | +2.0 | +14.3 | 4 |"
     assert second.splitlines()[2].startswith("| all pairs | 3 | +1.00 |") and second.splitlines()[2].endswith(
@@ -40,6 +44,14 @@ def test_points_at_equal_tokens_meet_the_forecast_of_their_method():
     assert (found.place, found.method, found.ratio, found.seeds) == ("protocol/late12", "fast", 1.25, 3)
     assert found.points == pytest.approx(10) and found.step == pytest.approx(-2)
     assert pairs({}, PAIR) == []
+
+
+def test_half_the_mini_batch_meets_what_it_gave():
+    """GRPO ends at .5 in three seeds, with half its mini-batch at .7 in two of them."""
+    half = [a_run(seed=seed, accuracy=0.7, mini_batches=2) for seed in range(2)]
+    forecasts = {"late12": {"methods": [{"name": "grpo", "mini_batch": 0.75}]}}
+    assert halves(forecasts, [*PAIR, *half]) == [("protocol/late12", 0.75, pytest.approx(20), 2)]
+    assert halves({}, [*PAIR, *half]) == []
 
 
 def test_regimes_have_trained_rows():
