@@ -26,11 +26,6 @@ GPO_METHODS: dict[str, tuple[str, Mapping[str, str]]] = {
     "authors": ("gpo", {"preset": "authors"}),
     "pods": ("gpo", {"preset": "pods", "kept_rows": "8"}),  # as many rows as the others have; with more rollouts
     "oracle": ("gpo", {"search": "given"}),
-    "gpo_paper_steps": ("gpo", {"credit": "steps"}),
-    "gpo_fast_steps": ("gpo", {"preset": "fast", "credit": "steps"}),
-    "pods": ("gpo", {"preset": "pods", "kept_rows": "8"}),
-    "authors": ("gpo", {"preset": "authors"}),
-    "vineppo": ("gpo", {"preset": "vineppo"}),
 }
 #: Name of the optimizer alone in the YAML file of a grid. In a row the method has the name of its optimizer.
 PLAIN = "plain"

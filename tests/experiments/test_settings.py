@@ -17,7 +17,6 @@ def test_a_method_as_it_is_sets_no_more_than_it_has_to():
     assert overrides("grpo", Settings()) == BATCH
     assert overrides("gpo_fast", Settings()) == [*BATCH, "algorithm.gpo.preset=fast"]
     assert overrides("lean", Settings()) == [*BATCH, "algorithm.gpo.preset=lean"]
-    assert overrides("gpo_fast_steps", Settings())[-2:] == ["algorithm.gpo.preset=fast", "algorithm.gpo.credit=steps"]
     assert overrides("oracle", Settings(rows_mode="matched")) == [
         *BATCH,
         "algorithm.gpo.search=given",
