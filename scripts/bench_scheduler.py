@@ -118,8 +118,12 @@ def row_of(
     row["bias_error"] = statistics.stdev(bias) / math.sqrt(len(bias)) if len(bias) > 1 else None
     budget = int(measured[step].search_tokens / 2)
     if budget:
-        bounded = simulate(settings_of(block, budget), batches[step], replicas, hardware, budget=budget, **where)
-        row["overspend"] = bounded.search_tokens / budget
+        bounded = settings_of(block, budget)
+        where, spent = {"memory": Memory(bounded)}, []
+        for step in range(len(batches)):
+            where |= {"step": step, "seed": seed + step}
+            spent.append(simulate(bounded, batches[step], replicas, hardware, **where).search_tokens)
+        row["first_overspend"], row["overspend"] = spent[0] / budget, statistics.fmean(spent[1:]) / budget
     return row
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from scripts.bench_simulation import Cluster, Hardware, VirtualLoop
 from verl_gpo.config import GPOConfig
-from verl_gpo.core.budget import Account
+from verl_gpo.core.budget import StepAccounts
 from verl_gpo.core.reentry import ReentryProcedure
 from verl_gpo.core.result import GroupResult
 from verl_gpo.core.scheduler import Scheduler
@@ -100,6 +100,7 @@ class Memory:
     def __init__(self, config: GPOConfig):
         stretch = config.step_stretch
         self.chains = [Shadow(stretch) for _ in range(WORKERS)]
+        self.accounts = [StepAccounts(config.step_token_budget, WORKERS) for _ in range(WORKERS)]
         matched = bool(config.reserved_rows)
         self._seconds = [Shadow(stretch * matched) for _ in range(WORKERS)]
         self._waits = [Shadow(max(stretch - 1.0, 0.0) * matched, 0.02) for _ in range(WORKERS)]
@@ -137,7 +138,7 @@ class Measured:
 class _Step:
     """One training step. See :func:`simulate`."""
 
-    def __init__(self, config, replicas, hardware, n, budget, shadow, memory, step, seed, only):
+    def __init__(self, config, replicas, hardware, n, shadow, memory, step, seed, only):
         self.config, self.hardware, self.n, self.shadow = config, hardware, n, shadow
         self.memory, self.number, self.seed, self.only = memory, step, seed, only
         self.cluster = Cluster(replicas, hardware)
@@ -147,7 +148,6 @@ class _Step:
         self.engines = [
             ReentryProcedure(config, split, LENGTH, Scheduler(slots)) for _ in range(WORKERS if config else 0)
         ]
-        self.accounts = [Account(budget // WORKERS) for _ in range(WORKERS)]
 
     async def run(self, batch: Sequence[Problem]) -> Measured:
         await asyncio.gather(*(self._prompt(problem) for problem in batch))
@@ -173,7 +173,7 @@ class _Step:
             chain = self.memory.chains[worker].limit(self.number)
             name = f"{self.seed}/{problem.number}"
             result = await self.engines[worker].run(
-                roots, policy, policy, name, self.accounts[worker], longest_chain=chain
+                roots, policy, policy, name, self.memory.accounts[worker].of(self.number), longest_chain=chain
             )
             measured.waits[problem.number] = loop.time() - waited
             self._note(problem, result)
@@ -253,7 +253,6 @@ def simulate(
     replicas: int,
     hardware: Hardware,
     n: int = 8,
-    budget: int = 0,
     shadow: float = math.inf,
     memory: Memory | None = None,
     step: int = 0,
@@ -268,7 +267,6 @@ def simulate(
         replicas: of the engine.
         hardware: of each.
         n: rows of each prompt.
-        budget: ``step_token_budget``.
         shadow: the time at which plain rollouts end.
         memory: of the training steps before; this one is added to it. Required with ``config``.
         step: number of the training step.
@@ -277,7 +275,7 @@ def simulate(
     """
     loop = VirtualLoop()
     try:
-        played = _Step(config, replicas, hardware, n, budget, shadow, memory, step, seed, only)
+        played = _Step(config, replicas, hardware, n, shadow, memory, step, seed, only)
         return loop.run_until_complete(played.run(batch))
     finally:
         loop.close()

@@ -222,5 +222,38 @@ def test_each_training_step_has_an_account_of_its_own():
     one, other = accounts.of(3), accounts.of(4)
     one.settle(0, 125)
     assert (one.left, other.left) == (0, 125) and accounts.of(3) is one  # two steps in flight do not reset each other
-    assert accounts.of(7) is not one and accounts.of(3) is not one  # forgotten
+    assert accounts.of(8) is not one and accounts.of(3) is not one  # forgotten
     assert StepAccounts(3, workers=8).of(0).left == 1 and StepAccounts(0, workers=8).of(0).left == math.inf
+
+
+def test_a_step_reserves_by_what_requests_of_the_steps_before_have_cost():
+    accounts = StepAccounts(800, workers=8)
+    one = accounts.of(1)
+    assert one.left == 100  # nothing is known yet
+    one.reserve(60)
+    one.settle(40, 70)
+    one.settle(20, 20)
+    # 90 tokens where 60 were expected: half as much again, and a margin of 5 %. 40 of the next step take 63 of its 100.
+    two = accounts.of(2)
+    assert two.factor == pytest.approx(1.575) and two.left == pytest.approx(100 / 1.575)
+    two.reserve(40)
+    assert two.left == pytest.approx(37 / 1.575) and two.effort == "search"
+    two.reserve(12)
+    assert two.effort == "propose"  # 81.9 of 100
+    with two.holding(10):
+        assert two.left == pytest.approx(2.35 / 1.575)
+    two.settle(52, 54)
+    # Both steps together: 144 tokens where 112 were expected. What was only held was never expected to be drawn.
+    assert accounts.of(3).factor == pytest.approx(1.05 * 144 / 112)
+
+
+def test_short_answers_leave_nothing_to_others_while_long_ones_are_in_flight():
+    account = Account(100)
+    account.reserve(80)
+    account.settle(40, 5)  # the short ones come back first
+    assert account.left == 20
+    account.settle(40, 75)
+    assert account.left == 20 and account.spent == 80  # as expected, of both together
+    account.reserve(20)
+    account.settle(20, 5)
+    assert account.left == 15  # nothing is in flight: what was spent counts

@@ -158,3 +158,14 @@ def test_steps_that_a_data_set_names_are_no_steps_of_a_merged_response():
 def test_a_response_without_tokens_has_nothing_to_merge_or_to_draw():
     empty = group([response(), ONE], tokens_left=1)
     assert (empty.thinned, empty.next_round(100), empty.choose()) == (False, [], [None])
+
+
+def test_where_roots_differ_in_length_more_is_reserved():
+    # Roots of 8 and 2 tokens, 5 on average; the anchor has 2, so of s_1 = (20, 21)|.. none is left of the mean's 5 - 1.
+    long, short = response(0, 1, 2, 3, 4, 5, 6, 7), response(20, 21)
+    made = group([short, long], splitter=lambda ids, _=None: list(range(1, len(ids) + 1)))
+    (one,) = made.next_round(100)
+    # max(2 - 1, 1) and max(8 - 1, 1) are 4 on average, as is 5 - 1; behind seven tokens it is (1 + 1) / 2.
+    assert (one.prefix_length, one.tokens) == (1, 4.0)
+    later = group([response(*range(4)), response(*range(50, 58)), response(*range(60, 60))])
+    assert [one.tokens for one in later.next_round(100)] == [max(4 - 2, (2 + 6 + 1) / 3)]

@@ -69,7 +69,8 @@ class Group:
         self._values: dict[Place, StateValue] = {}
         self.anchors = anchors
         self.thinned = False
-        expected = sum(len(root.token_ids) for root in roots_N) / len(roots_N)
+        self._lengths_N = [len(root.token_ids) for root in roots_N]
+        expected = sum(self._lengths_N) / len(roots_N)
         longest = response_length - 1  # a continuation has at least one token
         self.views: list[AnchorView] = []
         for anchor in anchors:
@@ -156,7 +157,11 @@ class Group:
 
     def _wanted(self, place: Place, count: int) -> Wanted[Place]:
         view = self.views[place.view]
-        return Wanted(place, view.prefix_length(place.state), count, view.continuation_tokens(place.state))
+        prefix, expected = view.prefix_length(place.state), view.continuation_tokens(place.state)
+        # Where lengths vary, the mean of what is left of each root is more than what is left of their mean.
+        left = sum(max(length - prefix, 1) for length in self._lengths_N) / len(self._lengths_N)
+        most = self._config.max_continuation_tokens or left
+        return Wanted(place, prefix, count, max(expected, min(left, most)))
 
     def observe(self, drawn: Mapping[Place, Drawn]) -> None:
         """Add a round's continuations to what is known."""
