@@ -181,7 +181,7 @@ def bounds(found: Sequence[dict], memory: dict[str, float]) -> list[tuple[str, f
 
 
 COLUMNS = ("replicas", "system", "over_plain", "first_step", "tokens_over_plain", "in_shadow", "occupancy", "reentered")
-COLUMNS += ("shortened", "late", "held_back_length", "thinned", "overspend", "short_wait", "bias")
+COLUMNS += ("shortened", "late", "held_back_length", "thinned", "first_overspend", "overspend", "short_wait", "bias")
 
 
 def table_of(found: Sequence[dict]) -> Table:
@@ -196,7 +196,17 @@ def table_of(found: Sequence[dict]) -> Table:
 def markdown(found: Sequence[dict]) -> str:
     """The table of ``docs/scale.md``."""
     heads = ("replicas", "system", "step time / plain", "first step", "tokens / plain", "in the shadow", "occupancy")
-    heads += ("re-entered", "shortened", "late", "their length", "thinned", "overspend", "short wait", "bias")
+    heads += (
+        "re-entered",
+        "shortened",
+        "late",
+        "their length",
+        "thinned",
+        "overspend, first",
+        "overspend",
+        "short wait",
+        "bias",
+    )
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for row in found:
         values = (row.get(key) for key in COLUMNS)
@@ -222,7 +232,7 @@ def write_page(page: Path, raw: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--prompts", type=int, default=1024, help="prompts of the training step")
-    parser.add_argument("--replicas", default="8,16,32,64", help="replicas of the engine, several by commas")
+    parser.add_argument("--replicas", default="8,16,64", help="replicas of the engine, several by commas")
     parser.add_argument("--steps", type=int, default=3, help="training steps, the first of which is reported apart")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="write the rows to this JSON file")
