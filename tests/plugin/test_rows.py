@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from transfer_queue.controller import FieldMeta
+from transfer_queue.storage.simple_storage import StorageUnitData
 
 from tests.plugin.fakes import ANCHOR, N_REENTRY, PREFIX, RESET_UID, WRONG, N, ids
 from verl_gpo.core.credit import StepCredit, split_credits
@@ -231,3 +233,33 @@ def test_the_record_is_on_a_row_that_is_kept(start):
 def test_switched_off_it_leaves_out_nothing(start):
     run = start(*PODS, "actor_rollout_ref.rollout.n=5", "algorithm.gpo.enable=false").prompt()
     assert len(run.queue.rows()) == 5 and "gpo/rollouts/left_out" not in run.metrics
+
+
+# ------------------------------------------------------------ TransferQueue's own books
+
+
+def test_the_queue_s_books_take_a_row_again_with_another_length_and_forget_one_that_is_cleared():
+    """The classes that keep the shapes and the values of rows; tests/e2e/test_credit.py has the queue as a whole."""
+    first = torch.zeros(4)
+    books = FieldMeta({0}, dtype=first.dtype, shape=(4,), is_nested=False, is_non_tensor=False)
+    storage = StorageUnitData()
+    storage.put_data({"responses": [first]}, [0])
+
+    def put(row, length):
+        value = torch.zeros(length)
+        books.update({"dtype": value.dtype, "shape": (length,), "is_nested": False, "is_non_tensor": False}, [row])
+        storage.put_data({"responses": [value]}, [row])
+
+    def shapes(rows):
+        schema = books.to_batch_schema(rows)
+        return [tuple(shape) for shape in schema.get("per_sample_shapes") or [schema["shape"]] * len(rows)]
+
+    put(1, 4)
+    put(1, 6)  # replaced
+    assert shapes([0, 1]) == [(4,), (6,)]
+    assert [len(value) for value in storage.get_data(["responses"], [0, 1])["responses"]] == [4, 6]
+    put(1, 5)
+    assert shapes([0, 1]) == [(4,), (5,)]
+    books.remove_samples([0])  # left out
+    storage.clear([0])
+    assert shapes([1]) == [(5,)] and len(storage.get_data(["responses"], [1])["responses"][0]) == 5
