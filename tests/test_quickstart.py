@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from recipes.arithmetic.prepare import FORMAT_VERSION
 from recipes.arithmetic.task import ArithmeticSpec
 from recipes.prepared import cache_key
 from tests.conftest import REPOSITORY
@@ -107,7 +108,7 @@ def environment(tmp_path):
     python.chmod(0o755)
     (tmp_path / "venv" / ".verl_gpo").write_text(f"cpu {sums.stdout}")
     data.mkdir()
-    request = {"format": 1, "spec": ArithmeticSpec().to_dict(), "train": 2048, "eval": 256, "seed": 0}
+    request = {"format": FORMAT_VERSION, "spec": ArithmeticSpec().to_dict(), "train": 2048, "eval": 256, "seed": 0}
     request |= {"target": [0.3, 0.6], "steps": None}
     measured = {"accuracy": 0.45}
     card = {"key": cache_key(request), "sampled": measured, "greedy": measured}
