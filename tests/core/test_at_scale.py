@@ -244,3 +244,17 @@ def test_two_training_steps_in_flight_have_a_budget_each():
 
     one, other = asyncio.run(go())
     assert 0 < one.spent <= 40 and 0 < other.spent <= 40 and one.reserved == other.reserved == 0
+
+
+def test_the_means_of_the_paper_are_those_of_the_reward_as_it_is():
+    # A penalty is part of the expected reward. V(s_0) = (1 + 1 - 10) / 3, and every inner state has 0.5.
+    def values(**settings):
+        roots = [root(), root(first=50), root(reward=-10.0, first=90)]
+        return run(FakePolicy({n: [0.5] for n in range(12)}), roots, **settings).reentries[0]
+
+    paper = values()
+    assert paper.values[0].mean == pytest.approx(-8 / 3) and paper.critical.index == 0
+    # The belief sees a failure: 2 of 3 succeeded.
+    assert paper.values[0].share == pytest.approx(2 / 3)
+    believed = values(value_model="curve", min_advantage=0.1)
+    assert believed.critical is None or believed.critical.advantage <= 1.0

@@ -4,9 +4,12 @@ import asyncio
 
 import pytest
 
-from scripts.bench_simulation import VirtualLoop
+from scripts.bench_simulation import Hardware, Replica, VirtualLoop
+from verl_gpo.core.draw import Draw, Usage, Wanted
+from verl_gpo.core.scheduler import Scheduler
 from verl_gpo.core.stall import EngineClock, watched
-from verl_gpo.core.types import StalledError
+from verl_gpo.core.types import Continuation, ScoredContinuation, StalledError
+from verl_gpo.core.values import monte_carlo_value
 
 
 def test_a_silent_engine_costs_nobody_patience():
@@ -101,5 +104,36 @@ def test_a_request_that_is_watched_starts_the_clock():
         clock = EngineClock(quiet=30.0)
         await watched(answer(20.0, 10), clock, 60.0, 100, len)
         assert clock.patience(0.0, 1) == pytest.approx(2 * 2.0)
+
+    play(main)
+
+
+def test_long_right_answers_behind_a_queue_keep_the_values():
+    # 64 prompts draw eight continuations of a state whose value is 1/2, at 25 tokens a second and with 256 slots in the
+    # engine. Right answers have 32,000 tokens (1,280 s), wrong ones 2,000 (80 s). A
+    # limit of 600 seconds on the clock would lose every right answer, and those that wait in the engine's queue.
+    class Policy:
+        def __init__(self, engine, clock):
+            self.engine, self.clock, self.asked = engine, clock, 0
+
+        async def sample(self, prefix, max_tokens, seed, lane=0):
+            self.asked += 1
+            right = self.asked % 2 == 0
+            tokens = 32_000 if right else 2_000
+            work = self.engine.generate(self.asked, 0, tokens)
+            await watched(work, self.clock, 600.0, 32_000, lambda _: tokens)
+            return Continuation((7,), source=right)
+
+        async def score(self, prefix, continuation):
+            return ScoredContinuation(continuation, float(continuation.source))
+
+    async def main():
+        policy, scheduler = Policy(Replica(Hardware(0.04, 0.0, 0.0, 256)), EngineClock()), Scheduler(512)
+        usage = Usage()
+        draws = [Draw(policy, policy, 64_000, str(number), scheduler) for number in range(64)]
+        drawn = await asyncio.gather(*(draw.together([Wanted("s", 0, 8, 1.0)], lambda s: (), usage) for draw in draws))
+        values = [monte_carlo_value(one["s"].samples, one["s"].censored) for one in drawn]
+        assert usage.censored == 0 and usage.requests == 512
+        assert sum(value.mean for value in values) / 64 == 0.5 and all(value.count == 8 for value in values)
 
     play(main)
