@@ -204,5 +204,5 @@ def test_a_wrong_argument_is_named_before_anything_is_loaded(tmp_path, capsys, a
 
 
 def test_a_ladder_is_of_all_strategies_but_the_oracle():
-    """``given`` reads the decisive steps from the data set, which no replay has; ``highest`` looks for no step."""
-    assert set(RUNGS) == set(SEARCHES) - {"informative", "given", "highest"}
+    """A replay has neither the steps that a data set names (``given``) nor tool calls; ``highest`` looks for no step."""
+    assert set(RUNGS) == set(SEARCHES) - {"informative", "given", "highest", "tool_entropy"}

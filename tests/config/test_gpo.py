@@ -69,7 +69,7 @@ def test_what_is_set_wins_over_the_preset_and_nulls_are_not_set():
         (
             {"search": "binary"},
             "algorithm.gpo.search='binary': must be one of uniform, bisection, adaptive, propose, highest, "
-            "informative, given, random, none",
+            "informative, given, random, tool_entropy, none",
         ),
         (
             {"learn_from": "fresher"},

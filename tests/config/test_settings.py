@@ -1,7 +1,7 @@
 """The fields: what a field that is set and not read is told, and that it is truly without effect."""
 
 import random
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
@@ -144,7 +144,10 @@ def outcome(seed, **settings):
     rng = random.Random(seed)
     curve = [rng.random() for _ in range(13)]
     policy = CoinPolicy(lambda n: curve[n])
-    roots = [root(tokens=12, reward=float(rng.random() < 0.5)), *(root(reward=0.0, first=50 * n) for n in (1, 2))]
+    anchor = root(tokens=12, reward=float(rng.random() < 0.5))
+    if settings["search"] == "tool_entropy":  # which needs tool calls
+        anchor = replace(anchor, written=(1, 1, 1, 0) * 3)
+    roots = [anchor, *(root(reward=0.0, first=50 * n) for n in (1, 2))]
     result = run(policy, roots, seed=str(seed), given=(0, 2, 3), **settings)
     chosen = [repr(reentry.critical) for reentry in result.reentries]
     return policy.requests, chosen, [[r.reward for r in reentry.rollouts] for reentry in result.reentries]

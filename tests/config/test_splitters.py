@@ -11,6 +11,7 @@ from verl_gpo.core.segment.steps import build_splitter
     [
         ("newline", None),
         ("code", ""),
+        ("turn", None),
         ("tokens", "64"),
         ("regex", r"\n|;"),
         ("low_prob", "0.5"),
@@ -29,7 +30,7 @@ def test_options_that_are_allowed(name, option):
         (
             "lines",
             None,
-            "no such splitter; known are newline, paragraph, sentence, code, tokens, regex, low_prob, line_tokens",
+            "no such splitter; known are newline, paragraph, sentence, code, turn, tokens, regex, low_prob, line_tokens",
         ),
         ("newline", "3", "newline takes no option"),
         ("tokens", None, "tokens needs an option: an integer of at least 1"),

@@ -179,3 +179,50 @@ def test_much_evidence_wins_over_the_prior():
 
 def test_a_response_without_steps_has_a_curve_of_its_outcome_alone():
     assert draw(ValueCurve([], 1.0, []), [], [], 3).tolist() == [[1.0]] * 3
+
+
+# ---------------------------------------------------------------------------------------------- with an environment
+
+
+#: Two turns of two tokens with an answer of two in between.
+TURNS = (1, 1, 0, 0, 1, 1)
+
+
+def test_an_environments_tokens_are_no_uncertainty_of_the_policy():
+    # The log-probs at the answer's tokens, whatever they are, do not count.
+    half = math.log(0.5)
+    log_probs = [half, 0.0, -5.0, -7.0, half, half]
+    forks, sure = step_uncertainty([2, 6], log_probs, TURNS)
+    assert forks.tolist() == [0.5, 1.0] and sure == pytest.approx([0.5, 0.25])
+
+
+def test_an_answer_is_a_link_that_only_the_environment_moves():
+    # The policy was sure of both turns: without the answer all states are one, and no evidence tells them apart.
+    sure = [0.0] * 6
+    alone, answered = ValueCurve([2, 6], 1.0, sure), ValueCurve([2, 6], 1.0, sure, TURNS)
+    assert len(alone._kernels_LGG) == 0 and len(answered._kernels_LGG) == 1
+    assert answered.moves_K.tolist() == [False, False] and answered.differs_K.tolist() == [True, False]
+    # 40 failures before the answer, 40 successes behind it.
+    successes, counts, rng = np.array([0.0, 40.0]), np.array([40.0, 40.0]), np.random.default_rng(0)
+    curves, moved = answered.sample_apart(successes, counts, 400, rng)
+    assert curves[:, 0].mean() < 0.1 and curves[:, 1].mean() > 0.9
+    # The whole difference is the environment's, and nothing of it the step's advantage.
+    assert moved[:, 0] == pytest.approx(curves[:, 1] - curves[:, 0]) and not moved[:, 1].any()
+
+
+def test_a_steps_own_part_of_a_difference_stays_bounded_by_its_log_probs():
+    # p = .9 for the first turn: it can change the value by .1 at most, and a cell of the grid is 1/32.
+    log_probs = [math.log(0.9), 0.0, 0.0, 0.0, 0.0, 0.0]
+    curve = ValueCurve([2, 6], 1.0, log_probs, TURNS)
+    rng = np.random.default_rng(1)
+    curves, moved = curve.sample_apart(np.array([0.0, 30.0]), np.array([30.0, 30.0]), 500, rng)
+    own = curves[:, 1] - curves[:, 0] - moved[:, 0]
+    assert abs(own).max() <= 0.1 + 1 / 32 and abs(moved[:, 0]).mean() > 0.7
+
+
+def test_without_an_answer_a_mask_changes_nothing():
+    log_probs = [-0.4, -0.2, -0.9]
+    one, other = ValueCurve([1, 3], 0.0, log_probs), ValueCurve([1, 3], 0.0, log_probs, (1, 1, 1))
+    drawn = [draw(curve, [1, 0], [4, 2], 50) for curve in (one, other)]
+    assert np.array_equal(*drawn)
+    assert other.sample_apart(np.zeros(2), np.zeros(2), 3, np.random.default_rng(0))[1] is None

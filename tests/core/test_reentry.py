@@ -226,7 +226,8 @@ def test_one_step_needs_no_sampling_to_be_valued(search, learn_from):
     assert result.usage["value"].requests == (4 if search == "highest" else 0)  # the prompt is the start of a step
     if search == "highest":
         assert reentry.critical.index == 0
-    elif search not in ("informative", "given", "none"):  # more roots teach as much; no data set named a step
+    # More roots teach as much; no data set named a step; no tool was called.
+    elif search not in ("informative", "given", "tool_entropy", "none"):
         assert reentry.critical.index == 0
         assert [group.prefix for group in reentry.groups] == ([()] if learn_from == "fresh" else [])
 
@@ -262,7 +263,7 @@ def test_a_response_that_fills_the_budget_leaves_room_for_one_token_at_least(sea
     for splitter in (pairs_of_tokens, lambda ids, log_probs=None: list(range(1, len(ids) + 1))):
         for seed in "ab":
             run(policy, full, splitter=splitter, search=search, learn_from=learn_from, seed=seed)
-    assert len(policy.requests) > 0 or search in ("informative", "given", "random", "none")
+    assert len(policy.requests) > 0 or search in ("informative", "given", "random", "tool_entropy", "none")
 
 
 def test_anchors_beyond_the_group_are_ignored():

@@ -20,7 +20,9 @@ ANCHOR_OUTCOMES = ("any", "failed", "solved")
 #: Which groups are left alone (:mod:`verl_gpo.core.anchors`).
 SKIP_GROUPS = ("none", "solved", "failed", "unanimous", "mixed")
 #: Where continuations are drawn before the choice (:mod:`verl_gpo.core.search`).
-SEARCHES = ("uniform", "bisection", "adaptive", "propose", "highest", "informative", "given", "random", "none")
+SEARCHES = (
+    *("uniform", "bisection", "adaptive", "propose", "highest", "informative", "given", "random", "tool_entropy", "none"),
+)
 #: Of these, the ones that draw continuations to find the step (a test compares them with ``Search.looks``).
 LOOKING = ("uniform", "bisection", "adaptive", "propose", "highest")
 #: Of these, the ones that choose a step, by a rule. The others choose a state.

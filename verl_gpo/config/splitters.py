@@ -56,6 +56,7 @@ SPLITTERS: dict[str, SplitterOption | None] = {
     "paragraph": None,
     "sentence": None,
     "code": None,
+    "turn": None,
     "tokens": SplitterOption("an integer of at least 1", _check_count),
     "regex": SplitterOption("a Python regular expression", _check_pattern),
     "low_prob": SplitterOption(

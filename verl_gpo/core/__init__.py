@@ -13,4 +13,5 @@ Read in this order:
 - :mod:`~verl_gpo.core.curve`      the belief about all values of a response, from few samples and the log-probs
 - :mod:`~verl_gpo.core.cost`       the expected cost of a training step
 - :mod:`~verl_gpo.core.segment`    cuts response tokens into steps
+- :mod:`~verl_gpo.core.turns`      responses of several turns, with answers of an environment between them
 """

@@ -48,6 +48,7 @@ def best_steps(
     eligible_K: Sequence[bool],
     min_advantage: float,
     rng: np.random.Generator,
+    environment_SK: np.ndarray | None = None,
 ) -> np.ndarray:
     """The critical step of each of many possible curves.
 
@@ -57,6 +58,8 @@ def best_steps(
         eligible_K: steps that may be chosen.
         min_advantage: the importance of the chosen step has to exceed it.
         rng: breaks ties, which are frequent because the values lie on a grid.
+        environment_SK: how much of each step's difference was the environment's and not the policy's doing; None for
+            nothing. Shape ``(S, K)``.
 
     Returns:
         Step indices, ``K`` where no step qualifies. Shape ``(S,)``.
@@ -67,6 +70,8 @@ def best_steps(
         return np.full(size, steps)
     curves_K1S = curves_SK1.T
     advantages = curves_K1S[among + 1] - curves_K1S[among]
+    if environment_SK is not None:
+        advantages -= environment_SK.T[among]
     importance = (RULES[rule] or np.abs)(advantages)  # the random rule's search looks for change
     best = (importance + 1e-6 * rng.random(importance.shape)).argmax(axis=0)
     exceeds = importance.max(axis=0) > min_advantage + 1e-9
@@ -74,7 +79,10 @@ def best_steps(
 
 
 def select_by_belief(
-    labels_S: np.ndarray, curves_SK1: np.ndarray, among_K: Sequence[bool] | None = None
+    labels_S: np.ndarray,
+    curves_SK1: np.ndarray,
+    among_K: Sequence[bool] | None = None,
+    environment_SK: np.ndarray | None = None,
 ) -> CriticalStep | None:
     """The step that is most probably critical.
 
@@ -82,6 +90,7 @@ def select_by_belief(
         labels_S: :func:`best_steps` of the curves.
         curves_SK1: the curves.
         among_K: which steps may be chosen; None for all that the labels name.
+        environment_SK: as in :func:`best_steps`.
 
     Returns:
         The step with its expected advantage, the first of equally probable ones; None where "no critical step" is more
@@ -93,7 +102,8 @@ def select_by_belief(
     best = int(count_K.argmax()) if steps else 0
     if not steps or not count_K[best] or count_K1[-1] > count_K[best]:
         return None
-    advantage = float((curves_SK1[:, best + 1] - curves_SK1[:, best]).mean())
+    difference_S = curves_SK1[:, best + 1] - curves_SK1[:, best]
+    advantage = float((difference_S if environment_SK is None else difference_S - environment_SK[:, best]).mean())
     return CriticalStep(best, advantage, int(count_K[best]) / len(labels_S))
 
 

@@ -17,6 +17,9 @@ advantage, and a step that the policy was sure of cannot be critical. The prior 
 over the steps in proportion to their number of uncertain tokens, ``sum_t (1 - p_t)``. ``scripts/bench_search.py``
 measures whether confidences from this prior are calibrated.
 
+An answer of the environment is a link of its own, between the policy's step and the state behind it. The policy's
+log-probs say nothing about it, so nothing bounds what it changes; and what it changes is not the step's advantage.
+
 A step that the policy was almost sure of is no link of the chain: the states before and after it count as one state
 with the evidence of both. This makes the chain much shorter when most steps are like that.
 """
@@ -26,6 +29,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
+from .turns import answered
 
 #: Values that a state can have, as shares of the reward's range.
 GRID = np.linspace(0.0, 1.0, 33)
@@ -43,6 +48,9 @@ _ALL_OR_NOTHING = 0.3
 _DRIFT = 0.1
 #: Share of the expected jumps that is distributed evenly, in case the policy is sure of a step that is wrong.
 _EVEN_SHARE = 0.1
+#: Prior probability that an answer of the environment changes the value. Most environments are deterministic, and what
+#: such an environment will answer is part of the value before it has answered.
+_ANSWER_JUMP = 0.1
 #: A step that cannot change the value by more than this counts as one that does not: 1/30 of the width of a grid cell.
 _LEAST_MOVE = 0.001
 
@@ -61,21 +69,37 @@ class ValueCurve:
         outcome: ``V(s_K)`` as a share of the reward's range, in [0, 1].
         log_probs_T: log-probs of the response's tokens under the distribution they were sampled from, or None: then
             no advantage is bounded, and all steps are equally likely to be jumps.
+        written_T: which tokens the policy wrote, and not its environment (:mod:`verl_gpo.core.turns`); None for all.
 
     Attributes:
         moves_K: the steps that can change the value: the links of the chain. The others do not change it.
+        differs_K: the steps behind which the value can differ, by the step or by the environment's answer to it.
     """
 
-    def __init__(self, ends_K: Sequence[int], outcome: float, log_probs_T: Sequence[float] | None = None):
+    def __init__(
+        self,
+        ends_K: Sequence[int],
+        outcome: float,
+        log_probs_T: Sequence[float] | None = None,
+        written_T: Sequence[int] | None = None,
+    ):
         steps = len(ends_K)
         self._outcome = int(np.argmin(np.abs(GRID - outcome)))
-        forks_K, sure_K = step_uncertainty(ends_K, log_probs_T)
+        forks_K, sure_K = step_uncertainty(ends_K, log_probs_T, written_T)
         total = float(forks_K.sum())
         share_K = forks_K / total if total > 0 else np.full(steps, 1.0 / max(steps, 1))
         jump_K = jump_probabilities((1 - _EVEN_SHARE) * share_K + _EVEN_SHARE / max(steps, 1))
         self.moves_K = 1.0 - sure_K > _LEAST_MOVE
-        self._link_K1 = np.concatenate([[0], self.moves_K.cumsum()])  # the links before each state
-        self._kernels_LGG = _kernels(jump_K[self.moves_K], sure_K[self.moves_K])
+        answered_K = np.array(answered(ends_K, written_T), dtype=bool)
+        self.differs_K = self.moves_K | answered_K
+        # Two places for each step, in the order of the response: the step's own link, and that of the answer to it.
+        is_link = np.stack([self.moves_K, answered_K], axis=1).ravel()
+        jump = np.stack([jump_K, np.full(steps, _ANSWER_JUMP)], axis=1).ravel()
+        sure = np.stack([sure_K, np.zeros(steps)], axis=1).ravel()
+        self._kernels_LGG = _kernels(jump[is_link], sure[is_link])
+        links_before = np.concatenate([[0], is_link.cumsum()])
+        self._link_K1 = links_before[::2]  # the links before each state
+        self._behind_K = links_before[1::2] if answered_K.any() else None  # the links before the answer to each step
 
     def sample(self, successes_K: np.ndarray, counts_K: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
         """Draw whole curves from the belief, exactly (forward filtering, backward sampling).
@@ -88,6 +112,17 @@ class ValueCurve:
 
         Returns:
             Shares of the reward's range. Shape ``(size, K + 1)``.
+        """
+        return self.sample_apart(successes_K, counts_K, size, rng)[0]
+
+    def sample_apart(
+        self, successes_K: np.ndarray, counts_K: np.ndarray, size: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """:meth:`sample`, and how much of each difference of two states the environment made.
+
+        Returns:
+            The curves, shape ``(size, K + 1)``, and the environment's part of their differences, shape ``(size, K)``;
+            None if there is no environment.
         """
         links = len(self._kernels_LGG)
         successes_L1 = np.bincount(self._link_K1[:-1], successes_K, links + 1)
@@ -117,11 +152,19 @@ class ValueCurve:
         cells_L1S[-1] = after = np.full(size, self._outcome)
         for k in reversed(range(links)):
             cells_L1S[k] = after = _COLUMN[lifted_LGG[k].ravel().searchsorted(after + draws_LS[k])]
-        return GRID[cells_L1S][self._link_K1].T
+        values_L1S = GRID[cells_L1S]
+        curves_K1S = values_L1S[self._link_K1]
+        if self._behind_K is None:
+            return curves_K1S.T, None
+        return curves_K1S.T, (curves_K1S[1:] - values_L1S[self._behind_K]).T
 
 
-def step_uncertainty(ends_K: Sequence[int], log_probs_T: Sequence[float] | None) -> tuple[np.ndarray, np.ndarray]:
+def step_uncertainty(
+    ends_K: Sequence[int], log_probs_T: Sequence[float] | None, written_T: Sequence[int] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """How unsure the policy was of each step that it wrote, from the log-probs of its tokens.
+
+    Tokens of the environment, by ``written_T``, are never the policy's uncertainty.
 
     Returns:
         ``(forks_K, sure_K)``: the expected number of tokens that would be different in a new sample,
@@ -131,6 +174,8 @@ def step_uncertainty(ends_K: Sequence[int], log_probs_T: Sequence[float] | None)
     if log_probs_T is None or not len(ends_K):
         return np.ones(len(ends_K)), np.zeros(len(ends_K))
     log_probs = np.minimum(np.asarray(log_probs_T, dtype=float), 0.0)
+    if written_T is not None:
+        log_probs = np.where(written_T, log_probs, 0.0)
     starts_K = [0, *ends_K[:-1]]
     return -np.add.reduceat(np.expm1(log_probs), starts_K), np.exp(np.add.reduceat(log_probs, starts_K))
 

@@ -170,13 +170,13 @@ class Draw:
                 kept = prefix(one.state)
                 # In arrays before it is scored: a reward may take long, and all that are in flight wait for theirs.
                 continuation = _in_arrays(await self.sampler.sample(kept, max_tokens, seed, lane))
-            spent = len(continuation.token_ids)
+            spent = continuation.written_tokens
             usage.tokens += spent
             self.longest = max(self.longest, spent)
             if continuation.cached_tokens is not None:
                 usage.context_tokens += continuation.context_tokens
                 usage.cached_tokens += continuation.cached_tokens
-            cut = spent >= max_tokens < room
+            cut = max_tokens < room and (len(continuation.token_ids) >= max_tokens or continuation.bounded)
             usage.cut += cut
             scored = await self.scorer.score(() if self.alone else kept, continuation)
             reward = as_number(scored.reward)
@@ -200,18 +200,19 @@ class Draw:
 
 def _in_arrays(continuation: Continuation) -> Continuation:
     """Its tokens and log-probs in arrays: a tuple of Python's numbers takes ten times the memory."""
-    log_probs = continuation.log_probs
+    log_probs, written = continuation.log_probs, continuation.written
     return replace(
         continuation,
         token_ids=array("i", continuation.token_ids),
         # 32 bits are enough, because log-probs come from tensors of 32 bits.
         log_probs=None if log_probs is None else array("f", log_probs),
+        written=None if written is None else array("b", written),
     )
 
 
 def _without_tokens(scored: ScoredContinuation) -> ScoredContinuation:
     """What a continuation that only gives a value keeps: its reward, and what it cost."""
-    light = replace(scored.continuation, token_ids=(), log_probs=None, source=None)
+    light = replace(scored.continuation, token_ids=(), log_probs=None, source=None, written=None)
     return replace(scored, continuation=light, source=None)
 
 

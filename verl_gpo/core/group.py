@@ -16,7 +16,7 @@ from .draw import Drawn, Wanted
 from .learn import LEARN_FROM
 from .result import Reentry
 from .search import AnchorView, Search
-from .segment.steps import limit_steps
+from .turns import limit_turn_steps, split_turns
 from .types import ScoredContinuation, Splitter, Tokens, Trajectory
 from .values import UNKNOWN, Bounds, StateValue, group_value, monte_carlo_value, observed_value
 
@@ -69,19 +69,19 @@ class Group:
         self._values: dict[Place, StateValue] = {}
         self.anchors = anchors
         self.thinned = False
-        self._lengths_N = [len(root.token_ids) for root in roots_N]
+        self._lengths_N = [root.written_tokens for root in roots_N]
         expected = sum(self._lengths_N) / len(roots_N)
         longest = response_length - 1  # a continuation has at least one token
         self.views: list[AnchorView] = []
         for anchor in anchors:
             root = roots_N[anchor]
-            ends = tuple(splitter(root.token_ids, root.log_probs))
+            ends = tuple(split_turns(splitter, root.token_ids, root.log_probs, root.written, config.max_steps))
             rng = random.Random(f"{seed}/{anchor}")
             view = AnchorView(config, root, ends, longest, expected, rng, given=frozenset(given))
             most = self._affordable_steps(view, len(roots_N), tokens_left / len(anchors))
             if most < view.steps:
                 self.thinned = True
-                merged = tuple(limit_steps(ends, most))
+                merged = tuple(limit_turn_steps(ends, root.written, most))
                 view = AnchorView(config, root, merged, longest, expected, rng, given=frozenset())
             self.views.append(view)
         self._reserved_for_all = sum(self._reserved(view, self._root_value.count) for view in self.views)
@@ -277,7 +277,7 @@ def _shared_states(views: Sequence[AnchorView]) -> dict[tuple[int, int], Place]:
     for later, view in enumerate(views):
         for earlier in range(later):
             other = views[earlier]
-            agree = _common_length(view.root.token_ids, other.root.token_ids)
+            agree = _common_length(view.root, other.root)
             at = {start: state for state, start in enumerate(other.starts_K)}
             for state, start in enumerate(view.starts_K):
                 if start <= agree and start in at:
@@ -286,6 +286,11 @@ def _shared_states(views: Sequence[AnchorView]) -> dict[tuple[int, int], Place]:
     return shared
 
 
-def _common_length(one: Tokens, other: Tokens) -> int:
-    """Number of tokens at the beginning that two responses have in common."""
-    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+def _common_length(one: Trajectory, other: Trajectory) -> int:
+    """Number of tokens at the beginning that two responses have in common, written by the same speakers."""
+    length = min(len(one.token_ids), len(other.token_ids))
+    if one.written is not None or other.written is not None:
+        speakers = zip(*((root.written or (1,) * len(root.token_ids))[:length] for root in (one, other)), strict=True)
+        length = next((at for at, (a, b) in enumerate(speakers) if a != b), length)
+    tokens = zip(one.token_ids[:length], other.token_ids[:length], strict=True)
+    return next((at for at, (a, b) in enumerate(tokens) if a != b), length)

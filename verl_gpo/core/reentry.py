@@ -193,7 +193,7 @@ class _Pace:
 
 def prompt_limit(config: GPOConfig, roots_N: Sequence[Trajectory]) -> float:
     """Tokens that search and re-entry of one prompt may cost; 0 for no limit."""
-    ceiling = config.cost_ceiling * sum(len(root.token_ids) for root in roots_N)
+    ceiling = config.cost_ceiling * sum(root.written_tokens for root in roots_N)
     limits = [limit for limit in (ceiling, config.prompt_token_budget) if limit]
     return min(limits, default=0)
 

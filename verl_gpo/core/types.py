@@ -70,22 +70,32 @@ class Trajectory:
         log_probs: ``(T,)`` log-probs under the policy that sampled them, or None if the engine returned none.
         reward: outcome reward ``R(y)``; what is not a number becomes NaN (:func:`as_number`).
         source: anything that the caller wants to get back; the procedure does not use it.
+        written: ``(T,)`` 1 where the policy wrote the token and 0 where its environment did
+            (:mod:`~verl_gpo.core.turns`); None if the policy wrote all.
     """
 
     token_ids: Tokens
     log_probs: tuple[float, ...] | None
     reward: float
     source: Any = field(default=None, compare=False, repr=False)
+    written: tuple[int, ...] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.log_probs is not None and len(self.log_probs) != len(self.token_ids):
-            raise ValueError(f"log_probs has {len(self.log_probs)} entries for {len(self.token_ids)} tokens")
+        for name in ("log_probs", "written"):
+            values = getattr(self, name)
+            if values is not None and len(values) != len(self.token_ids):
+                raise ValueError(f"{name} has {len(values)} entries for {len(self.token_ids)} tokens")
         object.__setattr__(self, "reward", as_number(self.reward))
+
+    @property
+    def written_tokens(self) -> int:
+        """Number of tokens that the policy wrote."""
+        return len(self.token_ids) if self.written is None else sum(self.written)
 
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """The response tokens that the policy sampled after a state.
+    """The response tokens that the policy sampled after a state, and what its environment answered in between.
 
     Attributes:
         token_ids: ``(T,)`` new tokens, without the prefix.
@@ -94,6 +104,8 @@ class Continuation:
         cached_tokens: how many of them the engine found in its prefix cache, or None if it does not report this.
         source: anything that the sampler wants to get back.
         seconds: from the request to its answer, or None if it was not measured.
+        written: ``(T,)`` as in :class:`Trajectory`.
+        bounded: whether it ended because an answer of the environment did not fit into the allowed length.
     """
 
     token_ids: Sequence[int]
@@ -102,6 +114,13 @@ class Continuation:
     cached_tokens: int | None = None
     source: Any = field(default=None, compare=False, repr=False)
     seconds: float | None = field(default=None, compare=False)
+    written: Sequence[int] | None = field(default=None, kw_only=True)
+    bounded: bool = field(default=False, kw_only=True)
+
+    @property
+    def written_tokens(self) -> int:
+        """Number of tokens that the policy wrote."""
+        return len(self.token_ids) if self.written is None else sum(self.written)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +139,12 @@ class ScoredContinuation:
 
     def trajectory(self) -> Trajectory:
         """The root rollout; only valid for a continuation of the prompt itself."""
-        log_probs = self.continuation.log_probs
+        log_probs, written = self.continuation.log_probs, self.continuation.written
         return Trajectory(
-            tuple(self.continuation.token_ids), None if log_probs is None else tuple(log_probs), self.reward
+            tuple(self.continuation.token_ids),
+            None if log_probs is None else tuple(log_probs),
+            self.reward,
+            written=None if written is None else tuple(written),
         )
 
 
@@ -131,6 +153,9 @@ class Sampler(Protocol):
 
     async def sample(self, prefix: Tokens, max_tokens: int, seed: int, lane: int = 0) -> Continuation:
         """Continue the prompt and ``prefix`` by at most ``max_tokens`` tokens.
+
+        A prefix ends where the policy writes next. If the policy has an environment, the sampler brings it to the state
+        that it had there, and ``max_tokens`` bounds the policy's tokens and the environment's together.
 
         ``seed`` differs between any two requests of a prompt, for engines that sample deterministically. Requests of
         one ``lane`` should go to the same replica, where their prefixes are cached; another lane may use another one.

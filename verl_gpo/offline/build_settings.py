@@ -191,11 +191,15 @@ def _config(args: argparse.Namespace) -> tuple[dict[str, Any], GPOConfig]:
         if given.get("enable") is False:
             raise ConfigError(f"{BLOCK}.enable", False, "whole responses are --method plain")
         search = given.get("search")
-        if search is not None and (args.method != "gpo" or search in ("given", "random", "none")):
+        if search is not None and (args.method != "gpo" or search in ("given", "random", "tool_entropy", "none")):
             if args.method != "gpo":
                 said = "is set by --method"
             else:
-                said = "must look for the step" if search == "given" else "is --method random, or --method plain"
+                said = (
+                    "must look for the step"
+                    if search in ("given", "tool_entropy")
+                    else "is --method random, or --method plain"
+                )
             raise ConfigError(f"{BLOCK}.search", search, said)
         if args.method == "random":
             given["search"] = "random"

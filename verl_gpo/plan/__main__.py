@@ -113,7 +113,7 @@ def _costs(args: argparse.Namespace) -> dict[str, Cost]:
 def _plan(console: Console, configuration: Configuration, gpo: GPOConfig, args: argparse.Namespace) -> None:
     expected = expectation(configuration, args.measured)
     own = workload(configuration, gpo, expected)
-    searches = gpo.enable and gpo.search not in ("none", "given", "random")
+    searches = gpo.enable and gpo.search not in ("none", "given", "random", "tool_entropy")
     methods = [method for method in TWINS if gpo.n_reentry or method != "random"] if searches else []
     twins = [twin(configuration, gpo, method, args.match, args.measured) for method in methods]
     columns = {"this run": own}

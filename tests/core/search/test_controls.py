@@ -49,7 +49,9 @@ def test_every_strategy_ends_and_chooses_an_eligible_step_or_none_by_every_rule(
     assert critical is None or view.eligible_K[critical.index]
     # Bisection may look in the wrong half, a proposal alone may leave "none" more probable than any step, and where no
     # step is surer than another whole rollouts teach most.
-    assert critical is not None or search in ("none", "informative", "given", "bisection", "propose")
+    assert critical is not None or search in (
+        *("none", "informative", "given", "bisection", "propose", "tool_entropy"),
+    )
 
 
 @pytest.mark.parametrize("search", SEARCHES)

@@ -1,11 +1,16 @@
 """What a strategy sees of an anchor: one draw of curves for each state of knowledge."""
 
+import random
+
 import numpy as np
 import pytest
 
 from tests.core.fakes import play, view_of
+from verl_gpo.config import GPOConfig
 from verl_gpo.core.search import SEARCHES
 from verl_gpo.core.search.adaptive import AdaptiveSearch
+from verl_gpo.core.search.view import AnchorView
+from verl_gpo.core.types import Trajectory
 from verl_gpo.core.values import StateValue, group_value
 
 MEANS = [0.5, None, None, None, 1.0]
@@ -84,3 +89,25 @@ def test_a_control_makes_no_belief(search, monkeypatch):
     view, strategy = view_of(MEANS), SEARCHES[search]()
     assert list(strategy.next_states(view)) == []
     strategy.choose(view)
+
+
+def test_what_the_environment_did_makes_no_step_critical():
+    """The policy was sure of its turn, and the answer to it decides: no step of the policy's is critical."""
+    written = (1,) * 4 + (0,) * 4 + (1,) * 4
+    config = GPOConfig(search="adaptive", rule="abs", min_advantage=0.1)
+    chosen = {}
+    for mask in (written, None):
+        log_probs = (-0.0001,) * 12 if mask else (-0.7,) * 12
+        root = Trajectory(tuple(range(12)), log_probs, 1.0, written=mask)
+        view = AnchorView(config, root, (4, 12), 11, 12.0, random.Random(0))
+        view.update([StateValue(0.05, 40), StateValue(0.95, 40), StateValue(1.0)], in_first=False)
+        chosen[mask] = view.select(by_belief=True)
+    assert chosen[written] is None and chosen[None].index == 0
+
+
+def test_lengths_are_of_what_the_policy_writes_and_prefixes_of_everything():
+    root = Trajectory(tuple(range(12)), None, 1.0, written=(1,) * 4 + (0,) * 4 + (1,) * 4)
+    view = AnchorView(GPOConfig(), root, (4, 12), 11, 6.0, random.Random(0))
+    assert view.starts_K == (0, 8) and view.prefix(1) == tuple(range(8)) and view.prefix_length(1) == 8
+    assert view.response_tokens == 8.0 and [view.rollout_tokens(state) for state in (0, 1, 2)] == [8.0, 4.0, 1.0]
+    assert not AnchorView(GPOConfig(), root, (4, 12), 7, 6.0, random.Random(0)).can_sample(1)

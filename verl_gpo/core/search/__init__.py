@@ -13,6 +13,7 @@ from .controls import GivenStep, NoSearch, RandomStep
 from .highest import HighestMean
 from .informative import InformativeState
 from .propose import ProposeSearch
+from .tool_entropy import ToolEntropy
 from .uniform import UniformSearch
 from .view import AnchorView, Search
 
@@ -28,5 +29,6 @@ SEARCHES: dict[str, type[Search]] = {
     "informative": InformativeState,
     "given": GivenStep,
     "random": RandomStep,
+    "tool_entropy": ToolEntropy,
     "none": NoSearch,
 }

@@ -39,7 +39,9 @@ class AdaptiveSearch(ByBelief):
         can_sample_K1 = [view.can_sample(k) for k in range(view.steps + 1)]
         # s_0 has the root group. Neighbouring states of equal value are one state; the last is cheapest to draw from.
         states = [
-            k for k in range(1, view.steps) if can_sample_K1[k] and (view.curve.moves_K[k] or not can_sample_K1[k + 1])
+            k
+            for k in range(1, view.steps)
+            if can_sample_K1[k] and (view.curve.differs_K[k] or not can_sample_K1[k + 1])
         ]
         if left < 1 or not states or not any(view.eligible_K):
             return []

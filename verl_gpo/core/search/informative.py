@@ -46,7 +46,7 @@ def information_per_token(view: AnchorView) -> np.ndarray:
     values_SK = (curves_SK1[:, :-1] - low) / (high - low)
     size = view.config.n_reentry
     mixed_K = 1.0 - (values_SK**size + (1.0 - values_SK) ** size).mean(axis=0)
-    forks_K, _ = step_uncertainty(view.ends_K, view.root.log_probs)
+    forks_K, _ = step_uncertainty(view.ends_K, view.root.log_probs, view.root.written)
     ahead_K = forks_K[::-1].cumsum()[::-1]
     roots = max(view.values_K1[0].count, 1) * view.response_tokens
     return mixed_K * ahead_K / (roots + size * np.array([view.rollout_tokens(k) for k in range(view.steps)]))

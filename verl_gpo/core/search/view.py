@@ -14,6 +14,7 @@ from ..critical import RULES, CriticalStep, best_steps, select_by_belief, select
 from ..curve import ValueCurve
 from ..learn import LEARN_FROM, LearnFrom
 from ..learn.base import Draws
+from ..turns import step_starts
 from ..types import Tokens, Trajectory
 from ..values import Bounds, StateValue, step_advantages
 
@@ -30,7 +31,8 @@ class AnchorView:
         root: the response.
         ends_K: exclusive token positions of its steps' ends.
         max_prefix_tokens: states with a longer prefix are neither sampled nor reset to.
-        expected_tokens: mean length of the group's responses, from which the length of a continuation is estimated.
+        expected_tokens: mean number of tokens that the policy wrote in the group's responses, from which the length of
+            a continuation is estimated.
         rng: source of every random choice for this anchor.
         values_K1: the estimates of its ``K + 1`` state values.
         in_first: whether the value of ``s_0`` averages this response's own reward.
@@ -50,13 +52,15 @@ class AnchorView:
     given: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
-        self.starts_K = (0, *self.ends_K[:-1])[: len(self.ends_K)]
+        self.starts_K = step_starts(self.ends_K, self.root.written)
         self.requested_K = [0] * self.steps
         self._generator = np.random.default_rng(self.rng.getrandbits(64))
         self.eligible_K = self._eligible()
         self._curve: ValueCurve | None = None
         self._prefix: Tokens = ()
         self._belief: tuple[np.ndarray, np.ndarray] | None = None
+        #: Of the curves of the belief: how much of each step's difference the environment made. Shape ``(S, K)``.
+        self.environment_SK: np.ndarray | None = None
 
     def update(self, values_K1: list[StateValue], in_first: bool) -> None:
         """Replace the estimates of the state values."""
@@ -78,7 +82,8 @@ class AnchorView:
     def curve(self) -> ValueCurve:
         """The prior belief about its values. It is only built when a strategy uses it."""
         if self._curve is None:
-            self._curve = ValueCurve(self.ends_K, self.bounds.share(self.root.reward), self.root.log_probs)
+            outcome = self.bounds.share(self.root.reward)
+            self._curve = ValueCurve(self.ends_K, outcome, self.root.log_probs, self.root.written)
         return self._curve
 
     @property
@@ -111,12 +116,16 @@ class AnchorView:
 
     @property
     def response_tokens(self) -> float:
-        """Expected length of a response: at least that of this one."""
-        return max(self.expected_tokens, float(self.ends_K[-1]))
+        """Expected number of tokens that the policy writes in a response: at least that of this one."""
+        return max(self.expected_tokens, float(self._written_before(self.steps)))
 
     def rollout_tokens(self, state: int) -> float:
-        """Expected length of a rollout from a state."""
-        return max(self.response_tokens - self.prefix_length(state), 1.0)
+        """Expected number of tokens that the policy writes in a rollout from a state."""
+        return max(self.response_tokens - self._written_before(state), 1.0)
+
+    def _written_before(self, state: int) -> int:
+        length = self.prefix_length(state)
+        return length if self.root.written is None else sum(self.root.written[:length])
 
     def continuation_tokens(self, state: int) -> float:
         """Expected length of a Monte Carlo continuation, which ``max_continuation_tokens`` bounds."""
@@ -128,13 +137,18 @@ class AnchorView:
 
     def curves(self, values_K1: Sequence[StateValue]) -> np.ndarray:
         """Curves drawn from the belief with these estimates, in units of the reward. Shape ``(S, K + 1)``."""
+        return self._drawn(values_K1)[0]
+
+    def _drawn(self, values_K1: Sequence[StateValue]) -> tuple[np.ndarray, np.ndarray | None]:
+        """The curves, and how much of their differences the environment made."""
         low, high = self.bounds.low, self.bounds.high
         counts_K = np.array([value.count for value in values_K1[:-1]], dtype=float)
         successes_K = counts_K * [value.share_of(self.bounds) if value.count else 0.0 for value in values_K1[:-1]]
         if self.in_first:  # its own outcome is the end of the curve already, so it must not count at s_0 again
             counts_K[0] -= 1.0
             successes_K[0] -= self.bounds.share(self.root.reward)
-        return low + (high - low) * self.curve.sample(successes_K, counts_K, _CURVES, self._generator)
+        shares_SK1, moved_SK = self.curve.sample_apart(successes_K, counts_K, _CURVES, self._generator)
+        return low + (high - low) * shares_SK1, None if moved_SK is None else (high - low) * moved_SK
 
     def belief(self) -> tuple[np.ndarray, np.ndarray]:
         """Curves drawn from the belief, and the critical step of each. They are drawn anew only after an update.
@@ -144,10 +158,11 @@ class AnchorView:
             (:func:`~verl_gpo.core.critical.best_steps`).
         """
         if self._belief is None:
-            curves_SK1 = self.curves(self.values_K1)
+            curves_SK1, self.environment_SK = self._drawn(self.values_K1)
             eligible_K = self.curve.moves_K & self.eligible_K
             rule, least = self.config.rule, self.config.min_advantage
-            self._belief = curves_SK1, best_steps(curves_SK1, rule, eligible_K, least, self._generator)
+            labels_S = best_steps(curves_SK1, rule, eligible_K, least, self._generator, self.environment_SK)
+            self._belief = curves_SK1, labels_S
         return self._belief
 
     def select(self, by_belief: bool, among_K: Sequence[bool] | None = None) -> CriticalStep | None:
@@ -164,7 +179,7 @@ class AnchorView:
             )
         curves_SK1, labels_S = self.belief()
         if by_belief:
-            critical = select_by_belief(labels_S, curves_SK1, among_K)
+            critical = select_by_belief(labels_S, curves_SK1, among_K, self.environment_SK)
         else:
             critical = select_critical_step(
                 step_advantages(self.values_K1), config.rule, config.min_advantage, self.rng, self.eligible_K

@@ -187,6 +187,13 @@ class RegexSplitter(TextSplitter):
         return (match.end() for match in self._pattern.finditer(text) if match[0])
 
 
+class TurnSplitter:
+    """A turn of the policy is one step. A response with an environment is split turn by turn, with any splitter."""
+
+    def __call__(self, token_ids: Sequence[int], log_probs: Sequence[float] | None = None) -> list[int]:
+        return [len(token_ids)] if token_ids else []
+
+
 class TokensSplitter:
     """Steps of ``count`` tokens each; the last step has the rest."""
 

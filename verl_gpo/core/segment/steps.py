@@ -23,6 +23,7 @@ from .splitters import (
     RegexSplitter,
     SentenceSplitter,
     TokensSplitter,
+    TurnSplitter,
 )
 from .token_text import Decode
 
@@ -51,6 +52,9 @@ SPLITTERS: dict[str, SplitterChoice] = {
     "paragraph": SplitterChoice("blank lines", lambda decode, _: ParagraphSplitter(decode)),
     "sentence": SplitterChoice("the ends of sentences, and line breaks", lambda decode, _: SentenceSplitter(decode)),
     "code": SplitterChoice("line breaks; a fenced code block is one step", lambda decode, _: CodeSplitter(decode)),
+    "turn": SplitterChoice(
+        "the ends of the policy's turns; a response without tools is one step", lambda *_: TurnSplitter()
+    ),
     "tokens": SplitterChoice("a fixed number of tokens", lambda _, count: TokensSplitter(int(count))),
     "regex": SplitterChoice("the end of each match of a pattern", RegexSplitter),
     "low_prob": SplitterChoice(
