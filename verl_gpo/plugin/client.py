@@ -7,7 +7,7 @@ import copy
 import logging
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -69,21 +69,15 @@ class LLMClientSampler:
             request_id = f"{request_id}-{seed}"
         context = self._prompt_ids + list(prefix)
         started = time.perf_counter()
-        request = generate_or_abort(
-            self._client, request_id=request_id, prompt_ids=context, sampling_params=params, **self._media
+        output = await ask(
+            self._client,
+            self._clock,
+            self._stall_timeout,
+            request_id=request_id,
+            prompt_ids=context,
+            sampling_params=params,
+            **self._media,
         )
-        try:
-            output = await watched(
-                request, self._clock, self._stall_timeout, max_tokens, lambda output: len(output.token_ids)
-            )
-        except StalledError as error:
-            logger.warning("a continuation was given up: %s", error)
-            raise
-        except Exception as error:
-            logger.warning("a continuation failed: %r", error)
-            raise SamplingError(repr(error)) from error
-        if output.stop_reason in ("aborted", "abort") or not output.token_ids:
-            raise SamplingError(f"no continuation: stop reason {output.stop_reason}, {len(output.token_ids)} tokens")
         return Continuation(
             token_ids=tuple(output.token_ids[:max_tokens]),
             log_probs=tuple(output.log_probs[:max_tokens]) if output.log_probs else None,
@@ -92,6 +86,38 @@ class LLMClientSampler:
             source=output,
             seconds=time.perf_counter() - started,
         )
+
+
+async def ask(client: Any, clock: EngineClock, stall_timeout: float, **request: Any) -> Any:
+    """One request to the engine, as ``client.generate(**request)``; ``sampling_params`` has ``max_tokens``.
+
+    Args:
+        client: verl's LLM client.
+        clock: the engine's clock.
+        stall_timeout: see :func:`~verl_gpo.core.stall.watched`.
+
+    Raises:
+        StalledError: the request was given up.
+        SamplingError: it failed, or came back without a token.
+    """
+    max_tokens = request["sampling_params"]["max_tokens"]
+    try:
+        output = await watched(
+            generate_or_abort(client, **request),
+            clock,
+            stall_timeout,
+            max_tokens,
+            lambda output: len(output.token_ids),
+        )
+    except StalledError as error:
+        logger.warning("a continuation was given up: %s", error)
+        raise
+    except Exception as error:
+        logger.warning("a continuation failed: %r", error)
+        raise SamplingError(repr(error)) from error
+    if output.stop_reason in ("aborted", "abort") or not output.token_ids:
+        raise SamplingError(f"no continuation: stop reason {output.stop_reason}, {len(output.token_ids)} tokens")
+    return output
 
 
 async def generate_or_abort(client: Any, **request: Any) -> Any:
@@ -125,11 +151,30 @@ async def generate_or_abort(client: Any, **request: Any) -> Any:
         raise
 
 
+#: Fields of verl's output, besides tokens and extra fields, that differ between rollouts of several turns.
+_OF_TURNS = (
+    *("num_turns", "reward_score", "routed_experts"),
+    *("multi_modal_data", "mm_processor_kwargs", "mm_processor_output"),
+)
+
+
 @dataclass(frozen=True)
 class RowParts:
-    """The parts of a re-entry row besides its tokens: what the reward loop and the engine returned for it."""
+    """The parts of a re-entry row besides its tokens: what the reward loop and the engine returned for it.
+
+    ``of_turns`` has the fields :data:`_OF_TURNS` of a rollout of several turns, and is empty for others.
+    """
 
     extra_fields: dict[str, Any]
+    of_turns: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, source: Any) -> RowParts:
+        """The parts of what a sampler returned: the engine's output, or an agent loop's."""
+        if not isinstance(source, AgentLoopOutput):
+            return cls(source.extra_fields)
+        given = (name for name in _OF_TURNS if name in source.model_fields_set)
+        return cls(source.extra_fields, {name: getattr(source, name) for name in given})
 
 
 class RewardLoopScorer:
@@ -152,7 +197,8 @@ class RewardLoopScorer:
         self._timeout = timeout
 
     async def score(self, prefix: Tokens, continuation: Continuation) -> ScoredContinuation:
-        output = self._output(prefix, continuation, continuation.source.extra_fields)
+        parts = RowParts.of(continuation.source)
+        output = self._output(prefix, continuation, parts)
         try:
             await asyncio.wait_for(self._worker._compute_score([output], kwargs=self._columns), self._timeout)
         except Exception as error:
@@ -164,28 +210,30 @@ class RewardLoopScorer:
         if math.isnan(reward):
             raise ScoringError(f"the reward is {output.reward_score!r}, which is not a number")
         answer = replace(continuation, source=None)  # the engine's own output repeats all tokens
-        return ScoredContinuation(answer, reward, source=RowParts(output.extra_fields))
+        return ScoredContinuation(answer, reward, source=replace(parts, extra_fields=output.extra_fields))
 
     def row(
         self, prefix: Tokens, prefix_log_probs: tuple[float, ...] | None, rollout: ScoredContinuation
     ) -> AgentLoopOutput:
         """The row of a re-entry rollout, its prefix masked and with the log-probs that it was sampled with."""
         continuation = rollout.continuation
-        output = self._output(prefix, continuation, rollout.source.extra_fields)
+        output = self._output(prefix, continuation, rollout.source)
         output.reward_score = rollout.reward
         if prefix_log_probs is not None and continuation.log_probs is not None:
             output.response_logprobs = [*prefix_log_probs[: len(prefix)], *continuation.log_probs]
         return output
 
-    def _output(self, prefix: Tokens, continuation: Continuation, extra_fields: dict[str, Any]) -> AgentLoopOutput:
+    def _output(self, prefix: Tokens, continuation: Continuation, parts: RowParts) -> AgentLoopOutput:
+        written = continuation.written
         # A copy of the root, because verl stores the fields that were set and all rows need the same columns.
         return self._root.model_copy(
             update={
                 "response_ids": [*prefix, *continuation.token_ids],
-                "response_mask": [0] * len(prefix) + [1] * len(continuation.token_ids),
+                "response_mask": [0] * len(prefix) + list([1] * len(continuation.token_ids) if written is None else written),
                 "response_logprobs": None,  # set later, by the anchor that the prefix belongs to
                 "reward_score": None,
                 "metrics": AgentLoopMetrics(),
-                "extra_fields": {**extra_fields, "turn_scores": [], "tool_rewards": []},
+                "extra_fields": {"turn_scores": [], "tool_rewards": [], **parts.extra_fields},
+                **parts.of_turns,
             }
         )

@@ -16,6 +16,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput, _agent_loop
 
 from ..config import GIVEN_STEPS, GPOConfig
 from ..core.types import as_number
+from .agents.output import reentry_of
 
 #: verl's single-turn agent loop, for which a continuation is one call of generate.
 SINGLE_TURN = "single_turn_agent"
@@ -63,9 +64,13 @@ class RootGroup:
             return "root_failed"
         if any(isinstance(output, list) for output in outputs):
             return "several_outputs"
-        # A continuation is one call of generate. After a tool call the environment would have to be restored as well.
-        if any(output.num_turns > 2 or 0 in output.response_mask for output in outputs):
-            return "multi_turn"
+        reentries = [reentry_of(output) for output in outputs]
+        for output, reentry in zip(outputs, reentries, strict=True):
+            # A continuation is one call of generate, unless the loop can bring itself and its tools back to a turn.
+            if reentry is None and (output.num_turns > 2 or 0 in output.response_mask or any(reentries)):
+                return "multi_turn"
+            if reentry is not None and reentry.reason is not None:
+                return reentry.reason
         if filter_metric is not None and len({_filtered_by(output, filter_metric) for output in outputs}) == 1:
             return "filter_groups"  # verl will drop the group, together with its re-entry rollouts
         return None
@@ -116,10 +121,12 @@ def given_steps(columns: Mapping[str, Any]) -> tuple[int, ...]:
 def reenterable(agent_name: str) -> bool:
     """Whether sampling a continuation of a state is the same as what this agent loop would have done there.
 
-    It is for verl's single-turn loop, and for loops whose class declares it by ``gpo_reenterable = True``: they change
-    neither the prompt nor the sampling of a rollout, and set neither rewards nor extra fields themselves. It is not
-    inferred from the roots: a tool agent whose roots called no tool may call one in a continuation. The call would not
-    be executed there, and training would teach the policy not to call tools.
+    It is for verl's single-turn loop, and for loops whose class declares it by ``gpo_reenterable = True``. Either they
+    give each rollout the means to continue it, as ``gpo_tool_agent`` does (:mod:`verl_gpo.plugin.agents`), or a
+    continuation is one call of generate: they change neither the prompt nor the sampling of a rollout, and set neither
+    rewards nor extra fields themselves. It is not inferred from the roots: a tool agent of verl's whose roots called no
+    tool may call one in a continuation. The call would not be executed there, and training would teach the policy not
+    to call tools.
     """
     if agent_name == SINGLE_TURN:
         return True

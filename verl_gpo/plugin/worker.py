@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import time
 from typing import Any
 
@@ -37,6 +38,9 @@ from ..core.scheduler import Scheduler
 from ..core.segment.steps import configured_splitter
 from ..core.stall import EngineClock
 from ..core.types import ScoredContinuation, Trajectory
+from .agents import loop, restore  # noqa: F401  (importing the loop registers it with verl)
+from .agents.output import KEEP_STATES, reentry_of
+from .agents.sampler import TurnSampler
 from .client import LLMClientSampler, RewardLoopScorer
 from .estimators import smallest_group
 from .lateness import Lateness
@@ -76,6 +80,8 @@ class ReentryWorker(_AgentLoopWorker):
         name = this_worker()
         self._traces = PromptTraces(self._gpo, self.tokenizer, name, self.rollout_config.agent.num_workers)
         self._progress = Progress(name)
+        if self._gpo.enable and name in ("worker-0", f"process-{os.getpid()}"):  # one worker says it for all
+            restore.report(self.tools)
         self._samples_wanted, self._sampled_step = bool(wanted(self.config.trainer.get("logger"))), -1
 
     def _decode(self, token_ids: list[int]) -> str:
@@ -104,6 +110,7 @@ class ReentryWorker(_AgentLoopWorker):
         if group is None:
             return await super()._run_agent_loop(sampling_params, trajectory, **kwargs)
         self._fill_if_late(group, sampling_params, trajectory, kwargs)
+        KEEP_STATES.set(self._gpo.enable)  # for this rollout alone: verl runs each one in a task of its own
         try:
             return await super()._run_agent_loop(sampling_params, trajectory, **kwargs)
         except BaseException:
@@ -216,14 +223,16 @@ class ReentryWorker(_AgentLoopWorker):
                 log_probs=tuple(output.response_logprobs) if output.response_logprobs is not None else None,
                 reward=output.reward_score,
                 source=output,
+                written=tuple(output.response_mask) if reentry_of(output) else None,
             )
             for output, _ in pairs
         ]
         root, columns = pairs[0]
         gpo, step = self._gpo, int(trajectory["step"])
-        sampler = LLMClientSampler(
+        several_turns = reentry_of(root) is not None
+        sampler = (TurnSampler if several_turns else LLMClientSampler)(
             self.llm_client,
-            root,
+            [output for output, _ in pairs] if several_turns else root,
             sampling_params,
             self._clock,
             gpo.stall_timeout,
