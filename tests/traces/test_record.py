@@ -131,6 +131,9 @@ def test_records_of_the_engine_are_what_the_schema_says():
             else:
                 assert isinstance(value, TYPES[kind]) and (kind == "bool" or not isinstance(value, bool)), path
     never_here = {"model_version", "solved_reward", "anchors[].true_critical", "anchors[].true_values"}
+    # Nor is there an environment in these.
+    never_here |= {"anchors[].steps[].turn", "anchors[].steps[].before", "anchors[].calls"}
+    never_here |= {"anchors[].states[].continuations[].parts"}
     assert set(FIELDS) - seen == never_here  # nothing documented that is not written
 
 
@@ -163,3 +166,34 @@ def test_a_decoder_that_tidies_up_still_gives_text():
 def test_the_schema_table_names_every_field_once():
     rows = schema_table().splitlines()[2:]
     assert len(rows) == len(FIELDS) == len(set(rows)) and all(f"`{path}`" in schema_table() for path in FIELDS)
+
+
+def test_a_record_with_an_environment_says_who_spoke():
+    """``go`` calls a tool, ``<7>`` is its answer, ``ab\ncd`` is the second turn, of two steps."""
+    text, mask = b"go<7>ab\ncd", (1, 1, 0, 0, 0, 1, 1, 1, 1, 1)
+    root = Trajectory(tuple(text), None, 1.0, written=mask)
+    continued = ScoredContinuation(Continuation(tuple(b"x<9>y"), written=(1, 0, 0, 0, 1)), 0.0)
+    values = (group_value([1.0]), monte_carlo_value([continued]), UNKNOWN, observed_value(1.0))
+    result = GroupResult([Reentry(0, (2, 8, 10), values, None)])
+    calls = [{"turn": 0, "tool": "look", "arguments": "{}", "answer": "7", "reward": None}]
+    made = trace_record([root], result, decode, "p", calls_N=[calls])
+    (anchor,) = made["anchors"]
+    assert [(s["text"], s["start"], s["end"], s["turn"], s["before"]) for s in anchor["steps"]] == [
+        ("go", 0, 2, 0, ""),
+        ("ab\n", 5, 8, 1, "<7>"),
+        ("cd", 8, 10, 1, ""),
+    ]
+    assert anchor["calls"] == calls and made["root_tokens"] == 7 and anchor["tokens"] == 10
+    (shown,) = anchor["states"][1]["continuations"]
+    assert shown["text"] == "x<9>y" and shown["tokens"] == 2
+    assert shown["parts"] == [
+        {"speaker": "policy", "text": "x"},
+        {"speaker": "environment", "text": "<9>"},
+        {"speaker": "policy", "text": "y"},
+    ]
+
+
+def test_a_record_without_an_environment_has_no_fields_of_turns(record):
+    anchor = record["anchors"][0]
+    assert "calls" not in anchor and not any("turn" in step or "before" in step for step in anchor["steps"])
+    assert not any("parts" in c for state in anchor["states"] for c in state["continuations"])

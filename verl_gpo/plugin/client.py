@@ -224,12 +224,12 @@ class RewardLoopScorer:
         return output
 
     def _output(self, prefix: Tokens, continuation: Continuation, parts: RowParts) -> AgentLoopOutput:
-        written = continuation.written
+        written = [1] * len(continuation.token_ids) if continuation.written is None else continuation.written
         # A copy of the root, because verl stores the fields that were set and all rows need the same columns.
         return self._root.model_copy(
             update={
                 "response_ids": [*prefix, *continuation.token_ids],
-                "response_mask": [0] * len(prefix) + list([1] * len(continuation.token_ids) if written is None else written),
+                "response_mask": [*[0] * len(prefix), *written],
                 "response_logprobs": None,  # set later, by the anchor that the prefix belongs to
                 "reward_score": None,
                 "metrics": AgentLoopMetrics(),

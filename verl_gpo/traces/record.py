@@ -7,13 +7,16 @@ the response.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from ..core.credit import StepCredit
 from ..core.result import GroupResult, Reentry
 from ..core.segment.token_text import REPLACEMENT, Decode
-from ..core.types import ScoredContinuation, Trajectory
+from ..core.turns import step_starts, turns
+from ..core.types import Continuation, ScoredContinuation, Tokens, Trajectory
 from ..core.values import StateValue, step_advantages
 
 #: Increased by a change after which old readers would misread a record; a new field is not such a change.
@@ -55,6 +58,12 @@ FIELDS: dict[str, tuple[str, str]] = {
     "anchors[].steps": ("[object]", "its `K` steps; their texts concatenate to the response"),
     "anchors[].steps[].text": ("str", "text"),
     "anchors[].steps[].start": ("int", "first token"),
+    "anchors[].steps[].turn": ("int?", "index of the policy's turn that it belongs to; missing without an environment"),
+    "anchors[].steps[].before": (
+        "str?",
+        "text between the step before and this one: answers of tools, and what the chat template puts around them; "
+        "empty within a turn; missing without an environment",
+    ),
     "anchors[].steps[].end": ("int", "token after the last"),
     "anchors[].steps[].advantage": ("float?", "`V(s_{k+1}) - V(s_k)`, null if either is unknown"),
     "anchors[].states": ("[object]", "its `K + 1` states; state `k` comes before step `k`"),
@@ -64,12 +73,20 @@ FIELDS: dict[str, tuple[str, str]] = {
     "anchors[].states[].count": ("int", "number of rewards that it averages; 0: observed, or unknown"),
     "anchors[].states[].continuations": ("[object]", "what was drawn there and came back"),
     "anchors[].states[].continuations[].text": ("str", "text after the state"),
+    "anchors[].states[].continuations[].parts": (
+        "[object]?",
+        "the same text by `speaker`, `policy` or `environment`: `{speaker, text}`; missing without an environment",
+    ),
     "anchors[].states[].continuations[].reward": ("float", "reward of the whole response"),
     "anchors[].states[].continuations[].tokens": ("int", "new tokens"),
     "anchors[].states[].continuations[].cached_tokens": ("int?", "tokens of its context found in the prefix cache"),
     "anchors[].states[].continuations[].seconds": ("float?", "from request to answer"),
     "anchors[].states[].continuations[].valued": ("bool", "whether the state's value averages it"),
     "anchors[].states[].continuations[].learnt": ("bool", "whether it is a row of the batch"),
+    "anchors[].calls": (
+        "[object]?",
+        "its calls of tools: `{turn, tool, arguments, answer, reward}`; missing without an environment",
+    ),
     "anchors[].critical": ("object?", "the critical step; null: there is none"),
     "anchors[].critical.step": ("int", "its index `m`"),
     "anchors[].critical.advantage": ("float?", "estimate of `A_m`"),
@@ -96,6 +113,7 @@ def trace_record(
     decode: Decode,
     prompt_text: str,
     rows: Sequence[ScoredContinuation] | None = None,
+    calls_N: Sequence[list[dict[str, Any]]] | None = None,
     **about: Any,
 ) -> dict[str, Any]:
     """The record of one prompt.
@@ -106,6 +124,7 @@ def trace_record(
         decode: text of a list of ids, special tokens kept, without clean-up of spaces.
         prompt_text: the prompt as the model saw it.
         rows: the continuations that became rows of the batch; None for all in the result's groups.
+        calls_N: calls of tools of each root, for responses with an environment.
         about: further fields: ``uid``, ``global_step``, ``rule``... (:data:`FIELDS`), or any that JSON can hold. A
             ``reward_range`` that is missing is set: from 0 to 1, or wider if the rewards are outside of it.
 
@@ -124,13 +143,15 @@ def trace_record(
         "reward_range": [low, high],
         "prompt": prompt_text,
         "root_rewards": rewards,
-        "root_tokens": sum(len(root.token_ids) for root in roots_N),
+        "root_tokens": sum(root.written_tokens for root in roots_N),
         "skipped": result.skipped,
         "effort": result.effort,
         "cpu_seconds": result.cpu_seconds,
         "usage": {phase: dict(vars(usage)) for phase, usage in result.usage.items()},
         "anchors": [
-            _anchor(roots_N[reentry.anchor], reentry, decode, low, high, learnt) for reentry in result.reentries
+            _anchor(roots_N[reentry.anchor], reentry, decode, low, high, learnt)
+            | ({} if calls_N is None else {"calls": calls_N[reentry.anchor]})
+            for reentry in result.reentries
         ],
     }
 
@@ -148,8 +169,9 @@ def _anchor(
     ids_learnt: set[int],
 ) -> dict[str, Any]:
     ends = reentry.ends
-    starts = (0, *ends)[: len(ends)]
-    texts = step_texts(root.token_ids, ends, decode)
+    starts = step_starts(ends, root.written)
+    texts = step_texts(root.token_ids, ends, decode, starts)
+    about_turns = _about_turns(root, starts, ends, decode)
     advantages = step_advantages(reentry.values) if ends else []
     drawn_to_learn = {group.state: group.rollouts for group in reentry.groups}
 
@@ -166,8 +188,9 @@ def _anchor(
             "continuations": [
                 {
                     "text": text_behind(prefix, sample.continuation.token_ids, decode),
+                    **_parts(prefix, sample.continuation, decode),
                     "reward": sample.reward,
-                    "tokens": len(sample.continuation.token_ids),
+                    "tokens": sample.continuation.written_tokens,
                     "cached_tokens": sample.continuation.cached_tokens,
                     "seconds": sample.continuation.seconds,
                     "valued": id(sample) in ids_valued,
@@ -183,8 +206,16 @@ def _anchor(
         "reward": root.reward,
         "tokens": len(root.token_ids),
         "steps": [
-            {"text": text, "start": start, "end": end, "advantage": None if math.isnan(advantage) else advantage}
-            for text, start, end, advantage in zip(texts, starts, ends, advantages, strict=True)
+            {
+                "text": text,
+                "start": start,
+                "end": end,
+                "advantage": None if math.isnan(advantage) else advantage,
+                **about_turn,
+            }
+            for text, start, end, advantage, about_turn in zip(
+                texts, starts, ends, advantages, about_turns, strict=True
+            )
         ],
         "states": [state(k, value) for k, value in enumerate(reentry.values)],
         "critical": None
@@ -199,14 +230,47 @@ def _credit(credit: StepCredit) -> dict[str, list]:
     return {"ends": list(credit.ends), "advantages": list(credit.advantages), "weights": list(credit.weights)}
 
 
-def step_texts(token_ids: Sequence[int], ends_K: Sequence[int], decode: Decode) -> list[str]:
+def _about_turns(
+    root: Trajectory, starts_K: Sequence[int], ends_K: Sequence[int], decode: Decode
+) -> list[dict[str, Any]]:
+    """What the record of a step says besides, if there is an environment."""
+    if root.written is None:
+        return [{} for _ in ends_K]
+    begins = [begin for begin, _ in turns(root.written)]
+    return [
+        {
+            "turn": bisect_right(begins, start) - 1,
+            "before": text_behind(root.token_ids[:before], root.token_ids[before:start], decode),
+        }
+        for before, start in zip((0, *ends_K), starts_K, strict=False)
+    ]
+
+
+def _parts(prefix: Tokens, continuation: Continuation, decode: Decode) -> dict[str, Any]:
+    """The text of a continuation by speaker, if there is an environment."""
+    if not continuation.written:
+        return {}
+    parts, position, tokens = [], 0, list(continuation.token_ids)
+    for written, run in groupby(continuation.written):
+        end = position + sum(1 for _ in run)
+        text = text_behind([*prefix, *tokens[:position]], tokens[position:end], decode)
+        parts.append({"speaker": "policy" if written else "environment", "text": text})
+        position = end
+    return {"parts": parts}
+
+
+def step_texts(
+    token_ids: Sequence[int], ends_K: Sequence[int], decode: Decode, starts_K: Sequence[int] | None = None
+) -> list[str]:
     """``(K,)`` texts of a response's steps, which concatenate to the response wherever decoding is local.
+
+    With an environment (``starts_K``) its answers are missing between them.
 
     A character over several tokens belongs to the step that completes it. One short window is decoded with each step,
     which takes a few percent of the time of decoding token by token.
     """
     texts = []
-    for start, end in zip((0, *ends_K)[: len(ends_K)], ends_K, strict=True):
+    for start, end in zip((0, *ends_K)[: len(ends_K)] if starts_K is None else starts_K, ends_K, strict=True):
         text, cut = _behind(token_ids[:start], token_ids[start:end], decode)
         texts.append(text if end == len(token_ids) else text[: len(text) - cut])
     return texts

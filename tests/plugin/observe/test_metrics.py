@@ -149,7 +149,9 @@ def test_what_was_not_observed_is_left_out():
 
 def output(reward, acc=None, tokens=3):
     extra = {} if acc is None else {"reward_extra_info": {"acc": acc}}
-    return SimpleNamespace(response_ids=[1] * tokens, reward_score=reward, extra_fields=extra)
+    return SimpleNamespace(
+        response_ids=[1] * tokens, response_mask=[1] * tokens, reward_score=reward, extra_fields=extra
+    )
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,10 @@ def decode(token_ids):
 
 
 def output(text, reward):
-    return SimpleNamespace(prompt_ids=list(b"prompt"), response_ids=list(text.encode()), reward_score=reward)
+    ids = list(text.encode())
+    return SimpleNamespace(
+        prompt_ids=list(b"prompt"), response_ids=ids, response_mask=[1] * len(ids), reward_score=reward
+    )
 
 
 def test_a_row_by_hand():

@@ -97,7 +97,9 @@ class ReenterableToolLoop(ToolAgentLoop):
 class ToolReentry:
     """Continues a rollout of :class:`ReenterableToolLoop`; see :class:`~verl_gpo.plugin.agents.output.Reentry`."""
 
-    def __init__(self, loop: ReenterableToolLoop, recording: Recording, output: AgentLoopOutput, kwargs: dict[str, Any]):
+    def __init__(
+        self, loop: ReenterableToolLoop, recording: Recording, output: AgentLoopOutput, kwargs: dict[str, Any]
+    ):
         self._loop, self._recording, self._output, self._kwargs = loop, recording, output, kwargs
         self.reason = recording.reason
         self.seconds = recording.seconds
@@ -111,7 +113,9 @@ class ToolReentry:
     def calls(self) -> list[dict[str, Any]]:
         return self._recording.calls()
 
-    async def branch(self, kept: int, max_tokens: int, client: Any, name: str, sampling_params: dict) -> AgentLoopOutput:
+    async def branch(
+        self, kept: int, max_tokens: int, client: Any, name: str, sampling_params: dict
+    ) -> AgentLoopOutput:
         output = self._output
         if kept >= len(output.response_ids) or not output.response_mask[kept]:
             raise ValueError(f"a rollout is continued where the policy writes, which it does not behind token {kept}")

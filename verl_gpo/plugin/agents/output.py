@@ -27,7 +27,9 @@ class Reentry(Protocol):
     calls: list[dict[str, Any]]
     seconds: float
 
-    async def branch(self, kept: int, max_tokens: int, client: Any, name: str, sampling_params: dict) -> AgentLoopOutput:
+    async def branch(
+        self, kept: int, max_tokens: int, client: Any, name: str, sampling_params: dict
+    ) -> AgentLoopOutput:
         """What the loop would have done after the first ``kept`` response tokens, with a new sample of what follows.
 
         Args:

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ...core.result import GroupResult
+from ...core.turns import turns
 from ...core.types import ScoredContinuation, as_number
+from ..agents.output import reentry_of
 
 #: The tag that holds a prompt's record.
 TAG = "gpo"
@@ -42,7 +44,7 @@ def prompt_record(
     """
     scored = [root for root in roots if root.reward_score is not None and math.isfinite(as_number(root.reward_score))]
     record: dict[str, Any] = {
-        "root_tokens": sum(len(root.response_ids) for root in roots),
+        "root_tokens": sum(sum(root.response_mask) for root in roots),
         "root_rewards": [float(root.reward_score) for root in scored],
         "root_accuracies": [accuracy(root.extra_fields, root.reward_score) for root in scored],
         # A reward is None if a reward model without its own resource pool scores the row later.
@@ -52,10 +54,14 @@ def prompt_record(
         "failed": failed,
         "late": skipped == "late" or (result is not None and result.late),
     }
+    reentries = [reentry for reentry in map(reentry_of, roots) if reentry is not None]
+    if reentries:
+        record["turns"] = [len(turns(root.response_mask)) for root in roots]
+        record["snapshot_seconds"] = sum(reentry.seconds for reentry in reentries)
     if result is not None:
         record["reentry_rewards"] = [rollout.reward for rollout in reentered]
         record["reentry_accuracies"] = [accuracy(row.source.extra_fields, row.reward) for row in reentered]
-        record["reentry_tokens"] = sum(len(rollout.continuation.token_ids) for rollout in reentered)
+        record["reentry_tokens"] = sum(rollout.continuation.written_tokens for rollout in reentered)
         groups = [group.rollouts for reentry in result.reentries for group in reentry.groups]
         record["reentry_mixed"] = [len({rollout.reward for rollout in group}) > 1 for group in groups if len(group) > 1]
         record["steps"] = [len(reentry.ends) for reentry in result.reentries]
@@ -149,6 +155,8 @@ def step_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     average("gpo/critical/confidence", (confidence for *_, confidence in critical))
     average("gpo/critical/given", flat("given"))
     average("gpo/steps", flat("steps"))
+    average("gpo/turns", flat("turns"))
+    average("gpo/seconds/snapshot", (r["snapshot_seconds"] for r in records if "snapshot_seconds" in r))
     average("gpo/states_sampled", flat("states"))
 
     credits = flat("credits")

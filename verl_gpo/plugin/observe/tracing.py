@@ -19,6 +19,7 @@ from ...core.result import GroupResult
 from ...core.types import ScoredContinuation, Trajectory
 from ...traces.record import trace_record
 from ...traces.writer import TraceWriter
+from ..agents.output import reentry_of
 
 
 def worker_name(actor: str | None) -> str:
@@ -81,6 +82,7 @@ class PromptTraces:
 
         def record() -> dict[str, Any]:
             source = roots[0].source
+            reentries = [reentry_of(root.source) for root in roots]
             version = source.extra_fields.get("max_global_steps")
             return trace_record(
                 roots,
@@ -88,6 +90,7 @@ class PromptTraces:
                 self._decode,
                 self._decode(list(source.prompt_ids)),
                 rows,
+                [reentry.calls for reentry in reentries] if all(reentries) else None,
                 uid=columns["uid"],
                 global_step=int(trajectory["step"]),
                 model_version=None if version is None else int(version),

@@ -22,6 +22,7 @@ from typing import Any
 
 from ...core.result import GroupResult
 from ...core.segment.token_text import Decode
+from ...core.turns import step_starts
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def sample_row(roots: Sequence[Any], result: GroupResult, decode: Decode) -> dic
     rewards = [rollout.reward for rollout in reentry.rollouts]
     step = None
     if critical is not None:
-        start = reentry.ends[critical.index - 1] if critical.index else 0
+        start = step_starts(reentry.ends, root.response_mask)[critical.index]
         step = f"{critical.index}: {decode(root.response_ids[start : reentry.ends[critical.index]])}"
     row = {
         "prompt": decode(root.prompt_ids),
