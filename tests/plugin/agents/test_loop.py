@@ -175,10 +175,7 @@ def test_a_loop_that_rewrites_what_was_said_is_not_continued():
     class Shortens(type(loop(Policy(1), []))):
         async def _handle_processing_tools_state(self, agent_data):
             state = await super()._handle_processing_tools_state(agent_data)
-            agent_data.prompt_ids = [*agent_data.prompt_ids[:-2], *agent_data.prompt_ids[-1:]]
-            agent_data.response_mask = agent_data.response_mask[:-1]
-            agent_data.response_logprobs = agent_data.response_logprobs[:-1]
-            agent_data.prompt_ids[0] += 1
+            agent_data.prompt_ids = [agent_data.prompt_ids[0] + 1, *agent_data.prompt_ids[1:]]
             return state
 
     call = '<tool_call>{"name": "count", "arguments": {"by": 2}}</tool_call>'

@@ -110,7 +110,7 @@ def test_an_environment_may_answer_in_a_coroutine():
     def ask(head):
         return "end" if "[tool]" in head else call("roll")
 
-    output = go(rolled(ToolAgentLoop, ask, [tool("roll", "Dice")]))
+    output = go(rolled(ToolAgentLoop, ask, [tool("roll", "Dice", "dice")]))
     assert "[tool]4|" in TOKENIZER.decode(output.response_ids)
 
 
