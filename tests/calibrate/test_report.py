@@ -204,5 +204,5 @@ def test_a_wrong_argument_is_named_before_anything_is_loaded(tmp_path, capsys, a
 
 
 def test_a_ladder_is_of_all_strategies_but_the_oracle():
-    """A replay has neither the steps that a data set names (``given``) nor tool calls; ``highest`` looks for no step."""
+    """A replay has no steps that a data set names (``given``) and no tool calls; ``highest`` looks for no step."""
     assert set(RUNGS) == set(SEARCHES) - {"informative", "given", "highest", "tool_entropy"}

@@ -30,7 +30,7 @@ def test_options_that_are_allowed(name, option):
         (
             "lines",
             None,
-            "no such splitter; known are newline, paragraph, sentence, code, turn, tokens, regex, low_prob, line_tokens",
+            "known are newline, paragraph, sentence, code, turn, tokens, regex, low_prob, line_tokens",
         ),
         ("newline", "3", "newline takes no option"),
         ("tokens", None, "tokens needs an option: an integer of at least 1"),

@@ -21,7 +21,8 @@ ANCHOR_OUTCOMES = ("any", "failed", "solved")
 SKIP_GROUPS = ("none", "solved", "failed", "unanimous", "mixed")
 #: Where continuations are drawn before the choice (:mod:`verl_gpo.core.search`).
 SEARCHES = (
-    *("uniform", "bisection", "adaptive", "propose", "highest", "informative", "given", "random", "tool_entropy", "none"),
+    *("uniform", "bisection", "adaptive", "propose", "highest"),
+    *("informative", "given", "random", "tool_entropy", "none"),
 )
 #: Of these, the ones that draw continuations to find the step (a test compares them with ``Search.looks``).
 LOOKING = ("uniform", "bisection", "adaptive", "propose", "highest")

@@ -78,7 +78,7 @@ async def replace_rows(
     """Write a rollout from the reset state into the row of its anchor, which it replaces.
 
     The new row keeps the key, the session and the group id of the anchor. Its log-probs are those of its two parts, and
-    its mask is 1 everywhere: the loss is on the kept prefix as well, which the policy wrote, too.
+    its mask is 1 on all that the policy wrote: the loss is on the kept prefix as well.
 
     Args:
         put: verl's method that stores an output.
@@ -95,7 +95,9 @@ async def replace_rows(
         for group in (group for group in reentry.groups if group.critical):
             rollout = group.rollouts[0]
             output = scorer.row(group.prefix, roots[reentry.anchor].log_probs, rollout)
-            output.response_mask = [1] * len(output.response_ids)
+            kept, written = len(group.prefix), roots[reentry.anchor].written
+            own = [1] * kept if written is None else written[:kept]
+            output.response_mask = [*own, *output.response_mask[kept:]]
             await put(output, False, **pairs[reentry.anchor][1])
             replaced.append(rollout)
     return replaced
