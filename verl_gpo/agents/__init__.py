@@ -6,6 +6,24 @@ loop that restores environments is :mod:`verl_gpo.plugin.agents.loop`.
 
 from __future__ import annotations
 
-from .environment import KINDS, REPLAY, SIDE_EFFECTS, STATELESS, Environment, RestorableTool, restores
+from .environment import (
+    KINDS,
+    REPLAY,
+    SIDE_EFFECTS,
+    STATELESS,
+    Environment,
+    RestorableTool,
+    environment_class,
+    restores,
+)
 
-__all__ = ["KINDS", "REPLAY", "SIDE_EFFECTS", "STATELESS", "Environment", "RestorableTool", "restores"]
+__all__ = [
+    "KINDS",
+    "REPLAY",
+    "SIDE_EFFECTS",
+    "STATELESS",
+    "Environment",
+    "RestorableTool",
+    "environment_class",
+    "restores",
+]

@@ -14,6 +14,7 @@ tool is never replayed.
 
 from __future__ import annotations
 
+import importlib
 from typing import Any, Protocol, runtime_checkable
 
 #: Keeps nothing between calls: nothing has to be restored.
@@ -99,3 +100,26 @@ def restores(tool: Any) -> str:
     if callable(getattr(tool, "snapshot", None)) and callable(getattr(tool, "restore", None)):
         return "snapshot"
     return kind
+
+
+def environment_class(tool: str, path: Any) -> type:
+    """The class of a tool's environment.
+
+    Args:
+        tool: the tool's name, for errors.
+        path: the dotted path of the class.
+
+    Raises:
+        ValueError: there is no such class, it has no ``call``, or what it declares is wrong.
+    """
+    module, _, name = str(path or "").rpartition(".")
+    try:
+        made = getattr(importlib.import_module(module), name) if module else None
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"tool {tool}: config.environment={path!r}: cannot be imported ({error})") from error
+    if not callable(getattr(made, "call", None)):
+        raise ValueError(
+            f"tool {tool}: config.environment={path!r}: must be the dotted path of a class with a method call"
+        )
+    restores(made)
+    return made

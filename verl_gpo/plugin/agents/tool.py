@@ -19,14 +19,13 @@ An environment is made at a trajectory's first call, as ``Store(**create_kwargs)
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from typing import Any
 
 from verl.tools.base_tool import BaseTool
 from verl.tools.function_tool import normalize_function_tool_return
 
-from ...agents import restores
+from ...agents import environment_class, restores
 
 #: The attribute of ``agent_data`` that holds a trajectory's environments, by name.
 ENVIRONMENTS = "gpo_environments"
@@ -41,7 +40,7 @@ class EnvironmentTool(BaseTool):
 
     def __init__(self, config: dict, tool_schema: Any):
         super().__init__(config, tool_schema)
-        self._make = _environment_class(self.name, config.get("environment"))
+        self._make = environment_class(self.name, config.get("environment"))
         #: Tools that share an environment are restored together.
         self.gpo_shared_as = config.get("shared_as") or self.name
         kind = restores(self._make)
@@ -76,17 +75,3 @@ class EnvironmentTool(BaseTool):
             done = self._environment(agent_data).restore(*state)
             if inspect.isawaitable(done):
                 await done
-
-
-def _environment_class(tool: str, path: Any) -> type:
-    """The class that a tool's configuration names."""
-    module, _, name = str(path or "").rpartition(".")
-    try:
-        made = getattr(importlib.import_module(module), name) if module else None
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"tool {tool}: config.environment={path!r}: cannot be imported ({error})") from error
-    if not callable(getattr(made, "call", None)):
-        raise ValueError(
-            f"tool {tool}: config.environment={path!r}: must be the dotted path of a class with a method call"
-        )
-    return made

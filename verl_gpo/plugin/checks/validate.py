@@ -22,6 +22,7 @@ from ...cpu.detect import PLATFORM, accelerator_present
 from ..attention import COST, adapt_to_missing_flash_attention
 from ..estimators import BASES, BY_CRITIC, BY_GROUP, REFUSED, needs_group, refuses_credit
 from .accelerators import Decision, decide, pass_on
+from .agents import check_agents
 from .backends import check_backends, check_loggers
 from .files import check_files, prepare_folder
 from .never_learns import check_learns
@@ -105,6 +106,7 @@ def prepare(config: DictConfig) -> Decision:
     if here:
         check_backends(config, decision.cpu)
         check_files(config, gpo if asked else None)
+        check_agents(config)
     if here and asked:
         check_loggers(config)
     notes = without_effect(config, gpo)
