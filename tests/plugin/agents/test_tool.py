@@ -1,6 +1,7 @@
 """A tool whose environment is a plain class: one for each trajectory, shared by tools, restored with it."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from verl.experimental.agent_loop.tool_agent_loop import ToolAgentLoop
@@ -83,6 +84,24 @@ def test_tools_share_the_environment_of_their_trajectory_under_verls_loop_too():
         [{"a": 1, "z": 9, "b": 2}],
         [{"a": 1, "z": 9, "b": 2}],
     ]
+
+
+def test_what_a_row_gives_is_not_changed_by_a_trajectory():
+    class Adds:
+        def __init__(self, items):
+            self.items = items
+
+        def call(self, tool, parameters):
+            self.items.append(1)
+            return str(len(self.items))
+
+    row, made = {"adds": {"create_kwargs": {"items": []}}}, tool("adds", shared_as=None)
+    made._make = Adds
+    for _ in range(2):
+        data = SimpleNamespace(tools_kwargs=row)
+        response, _, _ = go(made.execute("i", {}, agent_data=data))
+        assert response.text == "1"
+    assert row["adds"]["create_kwargs"] == {"items": []}
 
 
 def test_a_continuation_gets_the_state_and_not_another_trajectorys():

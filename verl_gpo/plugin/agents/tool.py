@@ -19,6 +19,7 @@ An environment is made at a trajectory's first call, as ``Store(**create_kwargs)
 
 from __future__ import annotations
 
+import copy
 import inspect
 from typing import Any
 
@@ -59,7 +60,8 @@ class EnvironmentTool(BaseTool):
         if self.gpo_shared_as not in environments:
             named = agent_data.tools_kwargs or {}
             row = named.get(self.gpo_shared_as) or named.get(self.name) or {}
-            environments[self.gpo_shared_as] = self._make(**(row.get("create_kwargs") or {}))
+            # A copy, because all rollouts of a prompt get the same row, and an environment may change what it is given.
+            environments[self.gpo_shared_as] = self._make(**copy.deepcopy(row.get("create_kwargs") or {}))
         return environments[self.gpo_shared_as]
 
     async def _snapshot(self, agent_data: Any) -> Any:
