@@ -12,6 +12,7 @@ import torch
 
 from tests.plugin.agents.world import CHAT, Counter, Keeper, Replayed
 from tests.plugin.fakes import FakeQueue, Run
+from verl_gpo.core.credit import split_credits
 from verl_gpo.core.search.view import AnchorView
 from verl_gpo.plugin.observe.metrics import TAG
 from verl_gpo.traces.reader import read_traces
@@ -96,6 +97,14 @@ def prompt(run, **columns):
     return run.prompt(agent_name="gpo_tool_agent", tools_kwargs={}, **columns)
 
 
+def answered(row):
+    """Positions of the answers of tools and of what the template puts around them, by the text."""
+    text = "".join(chr(token) if token < 256 else "#" for token in row["responses"].tolist())
+    answers = [range(m.start(), m.end()) for m in re.finditer(r"\n\[tool\].*?\[assistant\]", text)]
+    assert len(answers) == 2
+    return [i for answer in answers for i in answer]
+
+
 def test_rows_of_several_turns(begin):
     run = prompt(begin())
     roots, rows = [run.queue.columns[f"p_{i}_0"] for i in range(N)], run.reentry_rows()
@@ -113,11 +122,8 @@ def test_rows_of_several_turns(begin):
         assert row["responses"][:state].tolist() == anchor["responses"][:state].tolist()
         assert mask[:state] == [0] * state and mask[state] == 1 and 0 in mask[state:]
         # A token that the policy did not write has mask 0 and log-prob 0.
-        text = "".join(chr(token) if token < 256 else "#" for token in row["responses"].tolist())
-        answers = [(m.start(), m.end()) for m in re.finditer(r"\n\[tool\].*?\[assistant\]", text)]
-        assert len(answers) == 2
         outside = [i for i, bit in enumerate(mask) if not bit and i >= state]
-        assert outside == [i for a, b in answers for i in range(a, b) if i >= state]
+        assert outside == [i for i in answered(row) if i >= state]
         log_probs = row["rollout_log_probs"].tolist()
         assert len(log_probs) == len(mask) and all(log_probs[i] == 0.0 for i in outside)
         assert log_probs[:state] == anchor["rollout_log_probs"].tolist()[:state]
@@ -192,3 +198,26 @@ def test_validation_and_a_twin_keep_no_states(begin, monkeypatch):
     assert made == []
     run = prompt(begin())
     assert len(made) == N and TAG in run.queue.tags["p_0_0"]  # and none for continuations
+
+
+def test_the_loss_of_a_replaced_row_is_on_what_the_policy_wrote(begin):
+    authors = ["algorithm.gpo.rule=null", "algorithm.gpo.preset=authors"]
+    authors += ["algorithm.gpo.n_reentry=1", "algorithm.gpo.min_step_tokens=1"]
+    run = prompt(begin(overrides=authors))
+    assert run.record["failed"] is False and run.record["replaced"] >= 1
+    rows = list(run.queue.rows().values())
+    assert len(rows) == N and rows[0]["rm_scores"].sum() == 1.0  # the continuations are right, and no root was
+    for row in rows:
+        assert [i for i, bit in enumerate(row["response_mask"].tolist()) if not bit] == answered(row)
+
+
+def test_step_credit_is_by_turns(begin):
+    steps = ["algorithm.gpo.credit=steps", "algorithm.gpo.rule=argmax", "algorithm.gpo.search=uniform"]
+    run = prompt(begin(overrides=steps))
+    assert run.record["failed"] is False
+    anchor = run.queue.columns["p_0_0"]
+    (credit,) = [one for one in split_credits([row["uid"] for row in run.queue.rows().values()])[1] if one]
+    own = anchor["response_mask"].tolist()
+    ends = [at + 1 for at in range(len(own)) if own[at] and (at + 1 == len(own) or not own[at + 1])]
+    # V = 0 1 0 | 0: the first turn gains, the second loses.
+    assert credit.ends == tuple(ends) and credit.advantages == (1.0, -1.0, 0.0)

@@ -6,7 +6,8 @@ One tool object of verl serves all trajectories of a worker. What belongs to one
 - it has the methods of :class:`RestorableTool`;
 - its class attribute ``gpo_environment`` is :data:`STATELESS`: it keeps nothing between calls;
 - its class attribute ``gpo_environment`` is :data:`REPLAY`: the calls that the trajectory made are executed once more,
-  and the answers have to be the same.
+  and the answers have to be the same. What such a tool puts into ``agent_data.extra_fields``, say a handle of its
+  session, is put there anew, so no other tool may write to the same keys.
 
 :data:`SIDE_EFFECTS` says that a call changes something outside of the trajectory (it sends a message, it pays). Such a
 tool is never replayed.

@@ -59,7 +59,8 @@ class Keeper(BaseTool):
         self.executed += 1
         number = self.numbers.get(agent_data.request_id, 0) + int(parameters.get("by", 1))
         self.numbers[agent_data.request_id] = number
-        agent_data.extra_fields["seen"] = [*agent_data.extra_fields.get("seen", []), number]
+        key = "seen" if self.name == "count" else f"seen by {self.name}"
+        agent_data.extra_fields[key] = [*agent_data.extra_fields.get(key, []), number]
         return ToolResponse(text=f"count={number} " + "." * number), 0.25 * number, {}
 
 
