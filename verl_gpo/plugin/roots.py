@@ -15,7 +15,7 @@ from hydra.utils import get_class
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput, _agent_loop_registry
 
 from ..config import GIVEN_STEPS, GPOConfig
-from ..core.types import as_number
+from ..core.types import Trajectory, as_number
 from .agents.output import reentry_of
 
 #: verl's single-turn agent loop, for which a continuation is one call of generate.
@@ -81,6 +81,17 @@ def _filtered_by(output: AgentLoopOutput, metric: str) -> float | None:
     if metric == "reward":
         return None if output.reward_score is None else as_number(output.reward_score)
     return (output.extra_fields.get("reward_extra_info") or {}).get(metric)
+
+
+def as_trajectory(output: AgentLoopOutput) -> Trajectory:
+    """A root rollout as the procedure sees it."""
+    return Trajectory(
+        token_ids=tuple(output.response_ids),
+        log_probs=tuple(output.response_logprobs) if output.response_logprobs is not None else None,
+        reward=output.reward_score,
+        source=output,
+        written=tuple(output.response_mask) if reentry_of(output) else None,
+    )
 
 
 def slots_of_a_worker(config: Any, gpo: GPOConfig) -> int:

@@ -39,16 +39,16 @@ from ..core.segment.steps import configured_splitter
 from ..core.stall import EngineClock
 from ..core.types import ScoredContinuation, Trajectory
 from .agents import loop, restore  # noqa: F401  (importing the loop registers it with verl)
-from .agents.output import KEEP_STATES, reentry_of
-from .agents.sampler import TurnSampler
-from .client import LLMClientSampler, RewardLoopScorer
+from .agents.output import KEEP_STATES
+from .agents.sampler import sampler_of
+from .client import RewardLoopScorer
 from .estimators import smallest_group
 from .lateness import Lateness
 from .observe.metrics import REENTRY_TAG, TAG, prompt_record
 from .observe.progress import Progress
 from .observe.tracing import PromptTraces, this_worker
 from .observe.trackers import sample_row, wanted
-from .roots import SINGLE_TURN, RootGroup, given_steps, prompt_seed, slots_of_a_worker
+from .roots import SINGLE_TURN, RootGroup, as_trajectory, given_steps, prompt_seed, slots_of_a_worker
 from .rows import PARTITION, credit_rows, leave_out_rows, replace_rows, row_key
 
 logger = logging.getLogger(__name__)
@@ -217,22 +217,12 @@ class ReentryWorker(_AgentLoopWorker):
         """The result of GPO's procedure, and the re-entry rollouts that became rows."""
         sessions = sorted(group.rollouts)
         pairs = [group.rollouts[session] for session in sessions]
-        trajectories = [
-            Trajectory(
-                token_ids=tuple(output.response_ids),
-                log_probs=tuple(output.response_logprobs) if output.response_logprobs is not None else None,
-                reward=output.reward_score,
-                source=output,
-                written=tuple(output.response_mask) if reentry_of(output) else None,
-            )
-            for output, _ in pairs
-        ]
+        trajectories = [as_trajectory(output) for output, _ in pairs]
         root, columns = pairs[0]
         gpo, step = self._gpo, int(trajectory["step"])
-        several_turns = reentry_of(root) is not None
-        sampler = (TurnSampler if several_turns else LLMClientSampler)(
+        sampler = sampler_of(
             self.llm_client,
-            [output for output, _ in pairs] if several_turns else root,
+            [output for output, _ in pairs],
             sampling_params,
             self._clock,
             gpo.stall_timeout,

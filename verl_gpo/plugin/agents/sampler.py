@@ -11,10 +11,23 @@ from uuid import uuid4
 
 from ...core.stall import EngineClock
 from ...core.types import Continuation, SamplingError, Tokens
-from ..client import ask
+from ..client import LLMClientSampler, ask
 from .output import reentry_of
 
 logger = logging.getLogger(__name__)
+
+
+def sampler_of(client: Any, roots: Sequence[Any], *settings: Any) -> TurnSampler | LLMClientSampler:
+    """The sampler for a prompt: through the agent loop if it gave its rollouts what continues them.
+
+    Args:
+        client: verl's LLM client.
+        roots: the root rollouts.
+        settings: the further arguments of both samplers.
+    """
+    if reentry_of(roots[0]) is None:
+        return LLMClientSampler(client, roots[0], *settings)
+    return TurnSampler(client, roots, *settings)
 
 
 class TurnSampler:
