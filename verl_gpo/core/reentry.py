@@ -116,7 +116,7 @@ class ReentryProcedure:
         seeds, alone = f"{config.seed}/{seed}", config.scored == "continuation"
         draw = Draw(sampler, scorer, self.response_length, seeds, self.scheduler, account, alone)
         search, rounds = SEARCHES[config.search](), result.effort == "search"
-        longest = max(1, *(len(root.token_ids) for root in roots_N))
+        longest = max(1, *(root.written_tokens for root in roots_N))
         chain, pace = Chain(longest, longest_chain), _Pace(config, search, longest)
         if search.looks and rounds and not chain.fits(pace.round + pace.reentry):
             rounds, result.shortened = False, True
