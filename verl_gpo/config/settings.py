@@ -73,8 +73,7 @@ class Settings:
     splitter: str = option(
         "newline",
         one_of(SPLITTERS),
-        "Where a response is cut into steps. Every splitter cuts between the policy's own token ids. In a response "
-        "with tool calls each turn of the policy is cut for itself; `turn` leaves it whole.",
+        "Where a response, or each turn of an agent, is cut into steps: between the policy's own token ids.",
     )
     splitter_option: str = option(
         "",
@@ -98,8 +97,7 @@ class Settings:
         "every step until the mean of one is that of a solved response (`highest`: the reset is to the state of "
         "highest mean), or nowhere: the reset is where a group is expected to teach most for its tokens "
         "(`informative`), or at a step that the data set names in `extra_info.hard_steps` (`given`). Controls: "
-        "`random` (any step), `tool_entropy` (behind the tool call after which the policy was least sure, as ARPO "
-        "does) and `none`.",
+        "`random` (any step), `tool_entropy` (where the policy is least sure behind a tool call) and `none`.",
     )
     n_mc: int = option(
         4,

@@ -159,7 +159,8 @@ class Group:
         view = self.views[place.view]
         prefix, expected = view.prefix_length(place.state), view.continuation_tokens(place.state)
         # Where lengths vary, the mean of what is left of each root is more than what is left of their mean.
-        left = sum(max(length - prefix, 1) for length in self._lengths_N) / len(self._lengths_N)
+        kept = view.written_before(place.state)
+        left = sum(max(length - kept, 1) for length in self._lengths_N) / len(self._lengths_N)
         most = self._config.max_continuation_tokens or left
         return Wanted(place, prefix, count, max(expected, min(left, most)))
 

@@ -117,13 +117,14 @@ class AnchorView:
     @property
     def response_tokens(self) -> float:
         """Expected number of tokens that the policy writes in a response: at least that of this one."""
-        return max(self.expected_tokens, float(self._written_before(self.steps)))
+        return max(self.expected_tokens, float(self.written_before(self.steps)))
 
     def rollout_tokens(self, state: int) -> float:
         """Expected number of tokens that the policy writes in a rollout from a state."""
-        return max(self.response_tokens - self._written_before(state), 1.0)
+        return max(self.response_tokens - self.written_before(state), 1.0)
 
-    def _written_before(self, state: int) -> int:
+    def written_before(self, state: int) -> int:
+        """Number of tokens before a state that the policy wrote."""
         length = self.prefix_length(state)
         return length if self.root.written is None else sum(self.root.written[:length])
 
