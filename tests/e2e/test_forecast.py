@@ -16,7 +16,7 @@ def test_forecast_on_a_model_and_a_data_set(arithmetic_data, tmp_path, capsys):
     where = ["--model", f"{arithmetic_data}/model", "--data", f"{arithmetic_data}/train.parquet"]
     where += ["--reward", f"{RECIPE}/reward.py", "--out", f"{tmp_path}/out", "--max-model-len", "256"]
     small = ["--methods", "lean,fast", "--batches", "6", "--groups", "3", "--response-length", "96"]
-    small += ["--eval-prompts", "96", "--eval-samples", "2", "--step", "0.01"]
+    small += ["--eval-prompts", "96", "--eval-samples", "2"]
     assert main([*where, *small, "min_step_tokens=3"]) == 0
     record = json.loads((tmp_path / "out" / "forecast.json").read_text())
     assert [row["name"] for row in record["methods"]] == ["grpo", "lean", "fast"]
