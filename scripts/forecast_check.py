@@ -190,6 +190,17 @@ def markdown(found: Sequence[Pair], half: Sequence[tuple[str, float, float, int]
     return "\n\n".join(tables)
 
 
+def cost(forecasts: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a forecast took, in a sentence."""
+    if not forecasts:
+        return "Their cost is not known yet."
+    seconds, cpu = ([record[key] for record in forecasts.values()] for key in ("seconds", "cpu_seconds"))
+    return (
+        f"Each forecast took {min(cpu):.0f} to {max(cpu):.0f} CPU seconds, and {min(seconds):.0f} to {max(seconds):.0f} "
+        "seconds beside other work on two cores."
+    )
+
+
 def _cell(value: float, form: str) -> str:
     return f"{value:{form}}" if math.isfinite(value) else "unknown"
 
@@ -202,7 +213,7 @@ def read_forecasts() -> dict[str, dict[str, Any]]:
 def page() -> str:
     """``docs/forecast.md`` with the comparison."""
     forecasts, runs = read_forecasts(), read_results(RESULTS, known_grids(GRIDS))
-    text = markdown(pairs(forecasts, runs), halves(forecasts, runs))
+    text = markdown(pairs(forecasts, runs), halves(forecasts, runs)) + "\n\n" + cost(forecasts)
     return fill(PAGE.read_text(encoding="utf-8"), "forecast_check", {"": text})
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from scripts.forecast_check import PAGE, Pair, halves, main, markdown, page, pairs, rank_correlation, regimes
+from scripts.forecast_check import PAGE, Pair, cost, halves, main, markdown, page, pairs, rank_correlation, regimes
 from tests.experiments.samples import PAIR, a_run
 
 
@@ -52,6 +52,11 @@ def test_half_the_mini_batch_meets_what_it_gave():
     forecasts = {"late12": {"methods": [{"name": "grpo", "mini_batch": 0.75}]}}
     assert halves(forecasts, [*PAIR, *half]) == [("protocol/late12", 0.75, pytest.approx(20), 2)]
     assert halves({}, [*PAIR, *half]) == []
+
+
+def test_cost():
+    forecasts = {"a": {"seconds": 90.4, "cpu_seconds": 30.0}, "b": {"seconds": 40.6, "cpu_seconds": 44.7}}
+    assert cost(forecasts).startswith("Each forecast took 30 to 45 CPU seconds, and 41 to 90 seconds")
 
 
 def test_regimes_have_trained_rows():
