@@ -196,8 +196,8 @@ def cost(forecasts: Mapping[str, Mapping[str, Any]]) -> str:
         return "Their cost is not known yet."
     seconds, cpu = ([record[key] for record in forecasts.values()] for key in ("seconds", "cpu_seconds"))
     return (
-        f"Each forecast took {min(cpu):.0f} to {max(cpu):.0f} CPU seconds, and {min(seconds):.0f} to {max(seconds):.0f} "
-        "seconds beside other work on two cores."
+        f"Each forecast took {min(cpu):.0f} to {max(cpu):.0f} CPU seconds, and {min(seconds):.0f} to "
+        f"{max(seconds):.0f} seconds beside other work on two cores."
     )
 
 
