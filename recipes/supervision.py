@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
@@ -13,7 +12,6 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from recipes.arithmetic.model import encode_prompt
-from recipes.prepared import TargetMissed
 
 WARMUP_STEPS = 50
 #: Largest number of rounds. The same number of optimizer steps gives different accuracies on different machines,
@@ -105,6 +103,34 @@ def fit(
         settings: number of optimizer steps, batch size and learning rate.
         progress: show a progress bar.
     """
+
+    def tokens() -> tuple[torch.Tensor, torch.Tensor]:
+        traces, pairs = [], list(draw())
+        for prompt, response in pairs:
+            messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+            traces.append(tokenizer.apply_chat_template(messages, tokenize=False).removesuffix("\n"))
+        # Padding on the right needs no mask: only padding attends to it, and it has no target.
+        batch = tokenizer(traces, return_tensors="pt", padding=True, padding_side="right")
+        prompt_tokens = len(encode_prompt(tokenizer, pairs[0][0]))
+        targets = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, IGNORED)
+        targets[:, :prompt_tokens] = IGNORED
+        return batch["input_ids"], targets
+
+    return fit_tokens(model, tokens, settings, progress)
+
+
+def fit_tokens(
+    model: Qwen2ForCausalLM,
+    draw: Callable[[], tuple[torch.Tensor, torch.Tensor]],
+    settings: TrainSettings,
+    progress: bool = True,
+) -> Qwen2ForCausalLM:
+    """Train the model for a round, in place, on the token ids that ``draw`` gives for each step.
+
+    Args:
+        draw: gives token ids and targets, each of shape (sequences, tokens). Targets are the ids themselves, and
+            :data:`IGNORED` where there is no loss.
+    """
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     bar = tqdm(range(settings.steps), desc="supervise", mininterval=1.0, disable=not progress)
     model.train()
@@ -113,15 +139,9 @@ def fit(
         for group in optimizer.param_groups:
             cosine = 0.5 * (1 + math.cos(math.pi * done))
             group["lr"] = settings.learning_rate * min(1.0, (step + 1) / WARMUP_STEPS) * max(cosine, 0.02)
-        traces, pairs = [], list(draw())
-        for prompt, response in pairs:
-            messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
-            traces.append(tokenizer.apply_chat_template(messages, tokenize=False).removesuffix("\n"))
-        # Padding on the right needs no mask: only padding tokens attend to it, and they have no target.
-        batch = tokenizer(traces, return_tensors="pt", padding=True, padding_side="right")
-        ids = batch["input_ids"]
-        prompt_tokens = len(encode_prompt(tokenizer, pairs[0][0]))
-        targets = ids.masked_fill(batch["attention_mask"] == 0, IGNORED)[:, prompt_tokens:]
+        ids, targets = draw()
+        first = int((targets != IGNORED).any(dim=0).nonzero()[0])  # logits before the first target are not needed
+        targets = targets[:, first:]
         logits = model(input_ids=ids, use_cache=False, logits_to_keep=targets.shape[1] + 1).logits[:, :-1]
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
         optimizer.zero_grad(set_to_none=True)
@@ -201,8 +221,17 @@ def respond(
     return texts
 
 
-def summarise(texts: Sequence[str], graded: Sequence[Graded]) -> Measurement:
-    """The accuracies of graded responses; ``texts`` and ``graded`` have the same order."""
+def byte_tokens(texts: Iterable[str]) -> list[int]:
+    """Tokens of responses of the byte-level tokenizer, their end tokens included."""
+    return [len(text.encode()) + 1 for text in texts]
+
+
+def summarise(tokens: Sequence[int], graded: Sequence[Graded]) -> Measurement:
+    """The accuracies of graded responses, and their mean length.
+
+    Args:
+        tokens: of each response, the end token included.
+    """
     met, good = {True: 0, False: 0}, {True: 0, False: 0}
     for one in graded:
         for k, correct in enumerate(one.lines):
@@ -215,5 +244,5 @@ def summarise(texts: Sequence[str], graded: Sequence[Graded]) -> Measurement:
         easy_step=good[False] / met[False] if met[False] else math.nan,
         hard_step=good[True] / met[True] if met[True] else math.nan,
         responses=len(graded),
-        tokens=sum(len(text.encode()) + 1 for text in texts) / len(texts),
+        tokens=sum(tokens) / len(tokens),
     )

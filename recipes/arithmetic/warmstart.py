@@ -74,7 +74,7 @@ def measure(
     torch.manual_seed(seed)
     asked = [problem for problem in problems for _ in range(samples)]
     texts = respond(model, tokenizer, asked, greedy=greedy)
-    return supervision.summarise(texts, graded(asked, texts))
+    return supervision.summarise(supervision.byte_tokens(texts), graded(asked, texts))
 
 
 def graded(problems: list[Problem], texts: list[str]) -> list[Graded]:

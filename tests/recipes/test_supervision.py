@@ -13,6 +13,7 @@ from recipes.supervision import (  # noqa: E402
     Graded,
     Measurement,
     TrainSettings,
+    byte_tokens,
     fit,
     respond,
     summarise,
@@ -66,10 +67,10 @@ def test_the_measure_counts_lines_up_to_the_first_wrong_one():
         Graded(False, [True, False, True], frozenset({1})),
         Graded(False, [False], frozenset({1})),
     ]
-    found = summarise(["123", "1", ""], graded)
+    found = summarise(byte_tokens(["123", "1", ""]), graded)
     assert (found.accuracy, found.easy_step, found.hard_step) == (1 / 3, 3 / 4, 1 / 2)
     assert (found.responses, found.tokens) == (3, (4 + 2 + 1) / 3)
-    assert math.isnan(summarise([""], [Graded(False, [False], frozenset())]).hard_step)
+    assert math.isnan(summarise([1], [Graded(False, [False], frozenset())]).hard_step)
 
 
 @pytest.mark.parametrize(("accuracies", "rounds"), [([0.4], 1), ([0.2, 0.3], 2), ([0.0, 0.1, 0.6], 3)])

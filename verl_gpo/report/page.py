@@ -25,7 +25,7 @@ from .figures import run_figures, run_table
 from .runs import RunGroup
 from .trace_figures import trace_figures
 
-SCRIPTS = ("unpack.js", "table.js", "trajectory.js", "viewer.js", "plots.js", "main.js")
+SCRIPTS = ("unpack.js", "table.js", "turns.js", "trajectory.js", "viewer.js", "plots.js", "main.js")
 #: Number of trajectories in one block; they are decompressed together in some milliseconds.
 BLOCK = 20
 #: Maximal number of characters of a prompt or of one step.
@@ -142,12 +142,37 @@ def body(row: Mapping[str, Any], continuation_chars: int) -> dict[str, Any]:
     """The fields of a trajectory for the viewer; texts over their maximal length are clipped."""
 
     def state(state: Mapping[str, Any]) -> dict[str, Any]:
-        continuations = [clipped(item, continuation_chars) for item in state["continuations"]]
+        continuations = [clipped_continuation(item, continuation_chars) for item in state["continuations"]]
         return {**state, "continuations": continuations}
 
     prompt, cut = clip(row["prompt"], MAX_TEXT)
     steps = [clipped(step, MAX_TEXT) for step in row["steps"]]
-    return {**row, "prompt": prompt, "prompt_cut": cut, "steps": steps, "states": list(map(state, row["states"]))}
+    for step in steps:
+        if "before" in step:
+            step["before"] = clip(step["before"], MAX_TEXT)[0]
+    shown = {"prompt": prompt, "prompt_cut": cut, "steps": steps, "states": list(map(state, row["states"]))}
+    if "calls" in row:
+        texts = ("arguments", "answer")
+        shown["calls"] = [{**one, **{name: clip(one[name], MAX_TEXT)[0] for name in texts}} for one in row["calls"]]
+    return {**row, **shown}
+
+
+def clipped_continuation(item: Mapping[str, Any], limit: int) -> dict[str, Any]:
+    """A continuation whose text is clipped, and whose parts are clipped to the same text."""
+    short = clipped(item, limit)
+    if "parts" not in short or "cut" not in short:
+        return short
+    head, tail = limit - limit // 3, limit // 3
+    last = len(item["text"]) - tail
+    parts, place = [], 0
+    for part in item["parts"]:
+        text, end = part["text"], place + len(part["text"])
+        # What lies before the gap, the ellipsis in the part in which the gap begins, and what lies behind it.
+        kept = text[: max(head - place, 0)] + (" … " if place <= head < end else "") + text[max(last - place, 0) :]
+        parts.append({**part, "text": kept})
+        place = end
+    short["parts"] = [part for part in parts if part["text"]]
+    return short
 
 
 def clipped(item: Mapping[str, Any], limit: int) -> dict[str, Any]:

@@ -39,7 +39,7 @@ function continuationCard(continuation, solvedFrom) {
       h("small", {}, about.join(" · ")), " ",
       continuation.learnt && pill("learnt from", "learnt"), continuation.valued && pill("in the value", "quiet"),
       h("span", {class: "preview"}, continuation.text.slice(0, 160))),
-    h("pre", {dir: "auto"}, continuation.text));
+    continuation.parts ? spoken(continuation.parts) : h("pre", {dir: "auto"}, continuation.text));
 }
 
 function stateLine(t, k, solvedFrom) {
@@ -75,13 +75,15 @@ function stepRow(t, k, gain, range) {
   const step = t.steps[k];
   const critical = t.critical && t.critical.step === k;
   const isTrue = t.true_critical === k;
+  const what = stepName(t);
   return h("div", {class: `step ${critical ? "critical" : ""} ${isTrue ? "true" : ""}`, "data-step": k, id: `step-${k}`},
     h("div", {class: "gutter"}, h("b", {}, String(k)), step.advantage != null && h("small", {}, signed(step.advantage))),
     h("div", {class: "text"},
+      beginsTurn(t, k) && h("div", {class: "speaker"}, `policy · turn ${step.turn}`),
       (critical || isTrue) && h("div", {class: "badges"},
-        critical && pill(`critical step · A ${signed(t.critical.advantage)} · confidence ${share(t.critical.confidence)}`, "critical"),
-        isTrue && pill("true critical step", "true")),
-      h("pre", {dir: "auto", style: stepColor(gain, range), title: `tokens ${step.start} to ${step.end}`}, step.text),
+        critical && pill(`critical ${what} · A ${signed(t.critical.advantage)} · confidence ${share(t.critical.confidence)}`, "critical"),
+        isTrue && pill(`true critical ${what}`, "true")),
+      h("pre", {dir: "auto", style: stepColor(gain, range), title: `tokens ${step.start} to ${step.end}`}, ...withCalls(t, step)),
       step.cut && h("small", {}, `${figure(step.cut)} characters left out`)));
 }
 
@@ -127,8 +129,8 @@ function facts(t) {
   const pairs = [
     ["outcome", `reward ${figure(t.reward)}; ${roots.length} roots: ${share(mean(roots))}`],
     ["learnt from", learnt.length ? `${learnt.length}, mean reward ${share(mean(learnt.map((item) => item.reward)))}` : "nothing"],
-    ["critical step", t.critical ? `${t.critical.step} of ${t.steps.length}, confidence ${share(t.critical.confidence)}` : "none: abstained"],
-    t.true_critical !== undefined && ["true critical step", t.true_critical === null ? "none" : String(t.true_critical)],
+    [`critical ${stepName(t)}`, t.critical ? `${t.critical.step} of ${t.steps.length}, confidence ${share(t.critical.confidence)}` : "none: abstained"],
+    t.true_critical !== undefined && [`true critical ${stepName(t)}`, t.true_critical === null ? "none" : String(t.true_critical)],
     ["chosen by", [t.search, t.rule].filter(Boolean).join(", ") || "–"],
     ["drawn for the prompt", `${figure(sum("requests"))} continuations, ${figure(sum("tokens"))} tokens, ${figure(sum("seconds"))} s`],
     truth !== null && ["ground truth", typeof truth === "string" ? truth : JSON.stringify(truth)],
@@ -144,8 +146,8 @@ function renderTrajectory(t) {
   const gains = stepGains(t.states);
   const lines = t.states.map((_, k) => stateLine(t, k, solvedFrom));
   const svg = h("svg", {class: "lane", "aria-hidden": "true"});
-  const steps = h("div", {class: "steps"}, t.steps.flatMap((_, k) => [lines[k], stepRow(t, k, gains[k], range)]),
-    lines[t.steps.length], svg);
+  const steps = h("div", {class: "steps"},
+    t.steps.flatMap((_, k) => [environmentRow(t, k), lines[k], stepRow(t, k, gains[k], range)]), lines[t.steps.length], svg);
   const node = h("div", {},
     h("header", {},
       h("h2", {}, [t.global_step != null && `Step ${t.global_step}`, t.data_source, t.sample_index != null && `prompt ${t.sample_index}`,
