@@ -1,4 +1,4 @@
-"""The tokenizer of the agent task: one token a byte, and one for each fixed piece of a tool call in the hermes format."""
+"""The tokenizer of the agent task: one token a byte, and one for each fixed piece of a call in the hermes format."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ CHAT_TEMPLATE = """
 {{ message['content'] or '' }}
 {%- for call in message['tool_calls'] or [] -%}
 {{ '<tool_call>\\n{"name": "' + call['function']['name'] + '", "arguments": ' }}
-{{- call['function']['arguments'] if call['function']['arguments'] is string else call['function']['arguments'] | tojson }}
+{%- set given = call['function']['arguments'] -%}
+{{ given if given is string else given | tojson }}
 {{- '}\\n</tool_call>' }}
 {%- endfor -%}
 {{ '<|im_end|>\\n' }}

@@ -13,7 +13,7 @@ _END, _ANSWERED = "<|im_end|>", "</tool_response>"
 
 
 def extract_answer(solution_str: str) -> str | None:
-    """The digits of the policy's last turn, which is what follows the last answer of a tool; None if it is malformed."""
+    """The digits of the policy's last turn, behind the last answer of a tool; None if it is malformed."""
     match = _ANSWER.fullmatch(solution_str.replace(_END, "").rpartition(_ANSWERED)[2].strip())
     return match[1] if match else None
 

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 DOORS = "abcd"
 PLAIN, FREE, LAST = "-", "?", "="
 HARD_SIGNS = "!#$%&@"
-#: Of the last turn. Its digits stand as far behind those of the tool as the digits in a call for the sum do, which a small
+#: Of the last turn. It puts the digits as far behind those of the tool as they are in a call for the sum, which a small
 #: model learns as one skill.
 ANSWER = "The sum: "
 SPLITS = ("train", "eval")
@@ -220,7 +220,7 @@ def call(name: str, **arguments: Any) -> dict[str, Any]:
 
 
 def sample_conversation(problem: Problem, rng: random.Random, slip: float) -> list[dict[str, Any]]:
-    """A conversation to the end, in which each hard move slips with probability ``slip``, and a free one takes any door."""
+    """A conversation to the end: each hard move slips with probability ``slip``, and a free one takes any door."""
     walk, numbers = Walk(*problem.building), [problem.building.room("").number]
     messages: list[dict[str, Any]] = [{"role": "user", "content": problem.prompt}]
     for sign in problem.building.signs:

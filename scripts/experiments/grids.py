@@ -24,7 +24,9 @@ from scripts.experiments.settings import (
 )
 
 FOLDER = Path(__file__).with_name("grids")
-ARITHMETIC = "arithmetic"
+ARITHMETIC, AGENTS = "arithmetic", "agents"
+#: Tasks whose regimes have arguments of their recipe's ``prepare.py`` as they are.
+PREPARED = (*LANGUAGE_TASKS, AGENTS)
 SETUPS = Path(__file__).parents[2] / "recipes" / "smollm2" / "config" / "setup"
 
 
@@ -34,13 +36,13 @@ class Regime:
 
     Attributes:
         task: ``arithmetic``, a task of ``recipes/gym``, which takes none of the other attributes, or a task of
-            ``recipes/smollm2``, for a pretrained language model.
+            ``recipes/smollm2``, for a pretrained language model, or ``agents``, that of ``recipes/agents``.
         n_steps, n_hard, hard_place, slip, n_signs: as the arguments of ``recipes/arithmetic/prepare.py``.
         steps: optimizer steps of the supervision. If hard steps are rare, the model needs more of them.
         target_low: lowest accuracy of the supervised model that is accepted. By default it is 0.2 below the share of
             supervised solutions that are right; if that is small, a model that has not learnt the steps may pass.
         prompt_tokens, response_tokens: longest prompt and response of the training, by default what the task needs.
-        prepare: arguments of ``recipes/smollm2/prepare.py``.
+        prepare: arguments of ``prepare.py`` of ``recipes/smollm2`` or ``recipes/agents``.
     """
 
     task: str = ARITHMETIC
@@ -60,7 +62,7 @@ class Regime:
         """The recipe's folder."""
         if self.task in LANGUAGE_TASKS:
             return "smollm2"
-        return ARITHMETIC if self.task == ARITHMETIC else "gym"
+        return self.task if self.task in (ARITHMETIC, AGENTS) else "gym"
 
     @property
     def script(self) -> str:
@@ -86,6 +88,8 @@ class Regime:
         if self.task in LANGUAGE_TASKS:
             data = OmegaConf.load(SETUPS / f"{self.task}.yaml").data
             return self.prompt_tokens or data.max_prompt_length, self.response_tokens or data.max_response_length
+        if self.task == AGENTS:  # of the recipe's run.sh, which has room for six moves
+            return self.prompt_tokens or 32, self.response_tokens or 192
         if self.task != ARITHMETIC:
             return TASKS[self.task].prompt_tokens, TASKS[self.task].response_tokens + 8
         return self.prompt_tokens or 6 * self.n_steps + 16, self.response_tokens or 6 * (self.n_steps + 1) + 8
@@ -238,14 +242,14 @@ def _problems(grid: Grid, written: Mapping[str, Any]) -> Iterator[str]:
     if grid.evaluate_every < 1 or grid.training_steps % grid.evaluate_every:
         yield f"evaluate_every={grid.evaluate_every}: must divide training_steps={grid.training_steps}"
     for name, regime in grid.regimes.items():
-        known = (ARITHMETIC, *TASKS, *LANGUAGE_TASKS)
+        known = (ARITHMETIC, *TASKS, *PREPARED)
         if regime.task not in known:
             yield f"regimes.{name}.task={regime.task}: must be one of {', '.join(known)}"
         keys = set(written["regimes"][name]) - {"task"}
-        if regime.task in LANGUAGE_TASKS:
+        if regime.task in PREPARED:
             keys -= {"prepare", "prompt_tokens", "response_tokens"}
         elif regime.prepare:
-            yield f"regimes.{name}.prepare: is read with a task of {', '.join(LANGUAGE_TASKS)} only"
+            yield f"regimes.{name}.prepare: is read with a task of {', '.join(PREPARED)} only"
         if regime.task != ARITHMETIC and keys:
             yield f"regimes.{name}: task={regime.task} has no key {', '.join(sorted(keys))}"
     allowed = (PLAIN, *GPO_METHODS) if grid.optimizers else METHODS

@@ -64,7 +64,10 @@ def consecutive(runs: Sequence[Run], log: Path) -> Iterator[tuple[Run, float | T
             ended.write_text("")
             with log.open("ab") as output:
                 command = [sys.executable, *PIPELINE, str(file), str(ended)]
-                process = subprocess.Popen(command, stdout=output, stderr=output, cwd=REPOSITORY)
+                # Ray's workers import what a recipe names, and recipes are not installed.
+                path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
+                environment = {**os.environ, "PYTHONPATH": path}
+                process = subprocess.Popen(command, stdout=output, stderr=output, cwd=REPOSITORY, env=environment)
             read = 0
             while True:
                 running = process.poll() is None

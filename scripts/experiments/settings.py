@@ -16,6 +16,7 @@ OFFLINE = ("dpo", "kto", "simpo", "orpo")
 #: Method -> the variable ``METHOD`` of the recipe, and the settings of ``algorithm.gpo`` that define the method.
 GPO_METHODS: dict[str, tuple[str, Mapping[str, str]]] = {
     "random": ("random", {}),
+    "tool_entropy": ("gpo", {"search": "tool_entropy"}),
     "gpo_paper": ("gpo", {}),
     "gpo_fast": ("gpo", {"preset": "fast"}),
     "lean": ("gpo", {"preset": "lean"}),

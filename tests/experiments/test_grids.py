@@ -123,6 +123,22 @@ def test_a_response_of_the_task_has_room():
     assert Regime(prompt_tokens=128, response_tokens=96).lengths == (128, 96)
 
 
+def test_a_conversation_of_the_agents_has_room():
+    pytest.importorskip("transformers")
+    import random
+
+    from recipes.agents.chat import agent_tokenizer, encode
+    from recipes.agents.task import AgentSpec, generate_problems, sample_conversation
+
+    regime = Regime(task="agents", prepare=["--n-moves=6"])
+    assert (regime.script, regime.arguments) == ("recipes/agents/run.sh", ["--n-moves=6"])
+    (problem,) = generate_problems(AgentSpec(6, 1, 0), 1, seed=0)
+    messages = sample_conversation(problem, random.Random(0), 0.0)
+    asked, whole = (len(encode(agent_tokenizer(), part)[0]) for part in (messages[:1], messages))
+    prompt, response = regime.lengths
+    assert asked <= prompt and whole - asked <= response
+
+
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_grids_of_the_repository_compose(path, tmp_path):
     from hydra import compose, initialize_config_dir

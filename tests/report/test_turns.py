@@ -114,7 +114,7 @@ def test_calls_and_answers_are_folded(page):
     assert first.locator("pre").first.is_visible()
     assert first.locator("pre").all_inner_texts() == [
         f"walk {calls[0]['arguments']}\n{calls[0]['answer']}",
-        record()["anchors"][0]["steps"][1]["before"],
+        record()["anchors"][0]["steps"][1]["before"].removeprefix("\n"),
     ]
     second = page.locator(".step").nth(1)
     assert LONG not in second.inner_text() and "200" not in second.locator("summary").inner_text()

@@ -19,11 +19,12 @@ from typing import Any
 from rich.console import Console
 
 from ..core.segment.steps import configured_splitter
-from ..core.types import SamplingError
+from ..core.types import Sampler, SamplingError
+from ..inference.conversation import ConversationSampler
 from ..inference.engine import VLLMEngine, VLLMSampler, usable_ids
 from ..inference.fingerprint import digest
 from ..inference.launch import device_groups, draw_share, exit_status, locked, print_failures, spread, visible_devices
-from ..inference.task import FunctionScorer, UnusablePrompt
+from ..inference.task import FunctionScorer, Prompt, UnusablePrompt
 from . import build_report
 from .build_settings import BuildSettings, make_settings, parse_args
 from .explore import Explorer
@@ -45,6 +46,17 @@ def build_tokenizer(settings: BuildSettings) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(settings.model)
+
+
+def build_sampler(settings: BuildSettings, engine: Any, prompt: Prompt, prompt_ids: list[int]) -> Sampler:
+    """Of one prompt: with tools its answers have several turns."""
+    timeout = settings.config.stall_timeout
+    if settings.toolbox is None:
+        return VLLMSampler(engine, prompt_ids, timeout)
+    given = prompt.extra_info.get("tools_kwargs")
+    return ConversationSampler(
+        engine, prompt_ids, settings.toolbox, given, settings.max_turns, timeout, settings.template
+    )
 
 
 def missing(settings: BuildSettings, done: Sequence[Record]) -> list[Task]:
@@ -105,12 +117,14 @@ async def _draw(
     async def visit(task: Task) -> None:
         prompt, problem = settings.prompts[task.index], settings.problems[task.index]
         try:
-            prompt_ids = usable_ids(engine, prompt, settings.template)
+            # A template that has no place for tools takes no notice of them.
+            asked = {**settings.template, "tools": settings.toolbox.schemas} if settings.toolbox else settings.template
+            prompt_ids = usable_ids(engine, prompt, asked)
         except UnusablePrompt as error:
             writer.write(Record(task.index, task.visit, problem, (), (), (), {}, 0, settings.hash, str(error)))
             tick()
             return
-        sampler = VLLMSampler(engine, prompt_ids, config.stall_timeout)
+        sampler = build_sampler(settings, engine, prompt, prompt_ids)
         scorer = FunctionScorer(settings.reward, engine.tokenizer, prompt, config.reward_timeout)
         try:
             record = await explorer.explore(task, problem, prompt_ids, sampler, scorer)

@@ -74,10 +74,11 @@ def write_pairs(settings: BuildSettings, records: Sequence[Record], tokenizer: A
     tally = Tally()
     pairs = list(select(used, settings.method == "plain", settings.selection, tally))
     singles = unpair(pairs)
-    seam, refused = Seam(tokenizer, settings.template), Counter()
+    tools = settings.toolbox.schemas if settings.toolbox else None
+    seam, refused = Seam(tokenizer, settings.template, tools), Counter()
     rows = schema.pair_rows(pairs, settings.prompts, seam, refused)
     rows |= schema.unpaired_rows(singles, settings.prompts, seam)
-    schema.write(settings.out, rows, settings.template)
+    schema.write(settings.out, rows, settings.template, tools)
     report = summarise(settings, used, pairs, tally)
     report["tokens"]["unused"] = sum(record.cost for record in records) - report["tokens"]["total"]
     report["left_out"] = [{"row": row, "reason": reason} for row, reason in left_out(settings, records).items()]

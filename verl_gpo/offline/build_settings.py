@@ -14,6 +14,7 @@ from ..inference.fingerprint import digest, engine_settings, identified_reward
 from ..inference.model import identify
 from ..inference.settings import add_template_option, read_settings, read_template
 from ..inference.task import Prompt, check_reward, read_prompts
+from ..inference.tools import Toolbox, read_tools
 from .explore import METHODS
 from .pairs import RULES, TRUNCATED, Selection
 
@@ -30,6 +31,8 @@ class BuildSettings:
         token_budget: number of tokens that the used records may cost together; 0 for no limit.
         drawn_with: all settings that a record depends on besides its prompt, by name.
         template: arguments of the chat template.
+        toolbox: tools that the policy may call; None if it has none.
+        max_turns: most turns of the policy in a conversation with tools.
         engine: arguments of :class:`~verl_gpo.inference.engine.VLLMEngine`.
     """
 
@@ -47,6 +50,8 @@ class BuildSettings:
     selection: Selection
     drawn_with: dict[str, Any]
     template: dict[str, Any]
+    toolbox: Toolbox | None
+    max_turns: int
     engine: dict[str, Any]
     tensor_parallel: int
     engines: int | None
@@ -69,6 +74,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the build; the same command continues it")
     parser.add_argument("--method", choices=list(METHODS), default="gpo", help="state from which the pairs are drawn")
     add_template_option(parser)
+    parser.add_argument("--tools", metavar="YAML", help="verl's tool_config_path: environments that may be called")
+    parser.add_argument("--function-tools", metavar="FILE.py", help="verl's function_tool_path")
+    parser.add_argument("--max-turns", type=int, default=16, help="most turns of the policy, with tools")
     parser.add_argument("--roots", type=int, default=8, help="rollouts from each prompt")
     parser.add_argument("--prompts", type=int, help="only the first prompts of the file (default: all)")
     parser.add_argument("--visits", type=int, default=1, help="highest number of visits of each prompt")
@@ -111,6 +119,10 @@ def make_settings(args: argparse.Namespace) -> BuildSettings:
     kept, engine = engine_settings(args)
     overrides, config = _config(args)
     template = read_template(args.template)
+    try:
+        toolbox = read_tools(args.tools, args.function_tools) if args.tools or args.function_tools else None
+    except ValueError as error:
+        raise ValueError(f"--{str(error).replace('function_tools=', 'function-tools=', 1)}") from error
     identity = identify(args.model)
     reward, reward_id = identified_reward(args.reward)
     try:
@@ -139,6 +151,8 @@ def make_settings(args: argparse.Namespace) -> BuildSettings:
     }
     if template:  # so a folder that was drawn without this setting stays valid
         drawn_with["apply_chat_template_kwargs"] = template
+    if toolbox is not None:
+        drawn_with |= {"tools": toolbox.schemas, "max_turns": args.max_turns}
     return BuildSettings(
         args.model,
         args.out,
@@ -154,6 +168,8 @@ def make_settings(args: argparse.Namespace) -> BuildSettings:
         Selection(args.select, args.max_pairs, args.min_gap, args.truncated),
         drawn_with,
         template,
+        toolbox,
+        args.max_turns,
         engine,
         args.tensor_parallel_size,
         args.engines,
@@ -163,7 +179,8 @@ def make_settings(args: argparse.Namespace) -> BuildSettings:
 
 def _check(args: argparse.Namespace) -> None:
     least = {"roots": 2 if args.method == "plain" else 1, "response_length": 2, "max_pairs": 0, "seed": 0}
-    least |= dict.fromkeys(("prompts", "visits", "max_model_len", "tensor_parallel_size", "engines", "concurrency"), 1)
+    least |= dict.fromkeys(("prompts", "visits", "max_model_len", "tensor_parallel_size"), 1)
+    least |= dict.fromkeys(("engines", "concurrency", "max_turns"), 1)
     for key, bound in least.items():
         value = getattr(args, key)
         if value is not None and value < bound:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from ..config import GPOConfig
 from ..core.draw import Draw, Usage
@@ -10,6 +12,7 @@ from ..core.reentry import ReentryProcedure
 from ..core.result import Reentry
 from ..core.scheduler import Scheduler
 from ..core.types import Sampler, SamplingError, ScoredContinuation, Scorer, Splitter
+from ..inference.conversation import Conversation
 from .records import Record, Rollout, State, Task
 
 #: name -> the state from which the continuations of a pair are drawn.
@@ -87,7 +90,13 @@ class Explorer:
     def _states(self, reentry: Reentry, roots: tuple[Rollout, ...]) -> list[State]:
         critical, steps = reentry.critical, len(reentry.ends)
 
-        def state(step: int, prefix: tuple[int, ...], is_critical: bool, rollouts: tuple[Rollout, ...]) -> State:
+        def state(
+            step: int,
+            prefix: tuple[int, ...],
+            is_critical: bool,
+            rollouts: tuple[Rollout, ...],
+            messages: tuple[dict[str, Any], ...] | None,
+        ) -> State:
             known = critical if is_critical else None
             if self._repeats_prefix:  # the prompt of a pair is the question, and its two sides begin with the prefix
                 rollouts = tuple(Rollout(prefix + one.token_ids, one.reward, one.finish) for one in rollouts)
@@ -100,10 +109,17 @@ class Explorer:
                 _finite(known.advantage) if known else None,
                 _finite(known.confidence) if known else None,
                 rollouts,
+                messages,
             )
 
         states = [
-            state(group.state, group.prefix, group.critical, tuple(_rollout(sample) for sample in group.rollouts))
+            state(
+                group.state,
+                group.prefix,
+                group.critical,
+                tuple(_rollout(sample) for sample in group.rollouts),
+                _before(group.rollouts),
+            )
             for group in reentry.groups
         ]
         # The roots are the rollouts that were drawn at s_0. An online trainer trains on them as a separate group, so
@@ -111,13 +127,26 @@ class Explorer:
         if critical is not None and self._config.learn_from in ("reuse", "all"):
             at_start = critical.index + (self._config.reset == "after") == 0
             if at_start and not any(group.state == 0 for group in reentry.groups):
-                states.append(state(0, (), True, roots))
+                states.append(state(0, (), True, roots, () if roots[0].messages is not None else None))
         return states
 
 
 def _rollout(sample: ScoredContinuation) -> Rollout:
     continuation = sample.continuation
-    return Rollout(tuple(continuation.token_ids), sample.reward, str(continuation.source))
+    said, written = continuation.source, continuation.written
+    return Rollout(
+        tuple(continuation.token_ids),
+        sample.reward,
+        str(said),
+        None if written is None else tuple(written),
+        said.messages if isinstance(said, Conversation) else None,
+    )
+
+
+def _before(rollouts: Sequence[ScoredContinuation]) -> tuple[dict[str, Any], ...] | None:
+    """The messages between the prompt and the state that these continuations began in."""
+    said = rollouts[0].continuation.source if rollouts else None
+    return said.before if isinstance(said, Conversation) and not said.within else None
 
 
 def _finite(number: float) -> float | None:

@@ -121,7 +121,8 @@ class Tally:
 
 def whole(record: Record) -> tuple[State, ...]:
     """The prompt as a state, whose continuations are whole responses."""
-    return (State((), 0, 0, False, None, None, record.roots),)
+    spoken = any(root.messages is not None for root in record.roots)
+    return (State((), 0, 0, False, None, None, record.roots, () if spoken else None),)
 
 
 def select(records: Iterable[Record], plain: bool, selection: Selection, tally: Tally) -> Iterator[Pair]:

@@ -31,11 +31,15 @@ class Rollout:
     Attributes:
         token_ids: its tokens, without those of the state.
         finish: vLLM's reason: ``stop``, or ``length`` where it was cut off.
+        written: 1 for each token that the policy wrote, 0 for those of tools and the chat template; None: all.
+        messages: what it says in a conversation with tools, from the turn on in which it began; otherwise None.
     """
 
     token_ids: tuple[int, ...]
     reward: float
     finish: str
+    written: tuple[int, ...] | None = None
+    messages: tuple[dict[str, Any], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class State:
         step, steps: number ``k`` of the state, and the steps ``K`` of the response that it is a state of.
         critical: whether the critical step resets to it.
         advantage, confidence: of the critical step; None if there is none, or if the search needed no value.
+        messages: of a conversation with tools, between the prompt and the state; None if there is no such
+            conversation, or if the state lies within a turn.
     """
 
     prefix: tuple[int, ...]
@@ -56,6 +62,7 @@ class State:
     advantage: float | None
     confidence: float | None
     rollouts: tuple[Rollout, ...]
+    messages: tuple[dict[str, Any], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +107,14 @@ class Record:
     @classmethod
     def build(cls, raw: dict[str, Any]) -> Record:
         states = (
-            State(**{**state, "prefix": tuple(state["prefix"]), "rollouts": _rollouts(state["rollouts"])})
+            State(
+                **{
+                    **state,
+                    "prefix": tuple(state["prefix"]),
+                    "rollouts": _rollouts(state["rollouts"]),
+                    "messages": _tuple(state.get("messages")),
+                }
+            )
             for state in raw["states"]
         )
         return cls(
@@ -114,7 +128,21 @@ class Record:
 
 
 def _rollouts(raw: Iterable[dict[str, Any]]) -> tuple[Rollout, ...]:
-    return tuple(Rollout(**{**rollout, "token_ids": tuple(rollout["token_ids"])}) for rollout in raw)
+    return tuple(
+        Rollout(
+            **{
+                **rollout,
+                "token_ids": tuple(rollout["token_ids"]),
+                "written": _tuple(rollout.get("written")),
+                "messages": _tuple(rollout.get("messages")),
+            }
+        )
+        for rollout in raw
+    )
+
+
+def _tuple(given: list[Any] | None) -> tuple[Any, ...] | None:
+    return None if given is None else tuple(given)
 
 
 def file_of(out: Path, shard: tuple[int, int] | None = None) -> Path:

@@ -14,6 +14,10 @@ and ``completion_ids`` are the policy's own tokens, on which :mod:`verl_gpo.offl
 whether TRL's trainers get the same tokens from the text, and ``text_differs`` why not: a key of
 :data:`verl_gpo.offline.seam.DIFFERENCES`. A row is in the chat files only if the chat template writes the response
 exactly as the policy did; rows that it would change are only in the other files.
+
+In a conversation with tools a prompt of the chat files is the conversation up to the state, and the continuations are
+the rest of it, messages of tools included; the column ``tools`` has their schemas. In the other files the columns
+``chosen_written``, ``rejected_written`` and ``completion_written`` are 0 for the tokens that the policy did not write.
 """
 
 from __future__ import annotations
@@ -29,13 +33,17 @@ import pyarrow.parquet as pq
 
 from ..inference.task import Prompt
 from .pairs import Pair, Unpaired
-from .seam import Seam
+from .records import Rollout
+from .seam import Seam, Written
 
 #: Name of a file -> its rows.
 Rows = dict[str, list[dict[str, Any]]]
 
 _IDS = pa.list_(pa.int32())
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+#: Messages with tool calls, whose arguments differ from tool to tool: ``datasets`` reads this type as mappings.
+_CONVERSATION = pa.list_(pa.json_())
+_WRITTEN = pa.list_(pa.int8())
 _EXACT = [("text_exact", pa.bool_()), ("text_differs", pa.string())]
 _ORIGIN = [
     ("index", pa.int64()),
@@ -135,19 +143,26 @@ def pair_rows(pairs: Sequence[Pair], prompts: Sequence[Prompt], seam: Seam, refu
                 **origin,
             }
         )
-        whole = {
-            side: seam.written(row.messages, pair.record.prompt_ids, pair.state.prefix + rollout.token_ids)
-            for side, rollout in sides.items()
-        }
+        if pair.chosen.messages is None:
+            asked = row.messages
+            whole = {
+                side: seam.written(row.messages, pair.record.prompt_ids, pair.state.prefix + rollout.token_ids)
+                for side, rollout in sides.items()
+            }
+            messages = {side: _messages(one.content) for side, one in whole.items()}
+        else:
+            asked = [*row.messages, *(pair.state.messages or ())]
+            whole = {side: _said_in_turns(seam, pair, asked, rollout) for side, rollout in sides.items()}
+            messages = {side: list(rollout.messages or ()) for side, rollout in sides.items()}
+            standard[-1] |= {f"{side}_written": rollout.written for side, rollout in sides.items()}
         reason = next((one.refused for one in whole.values() if one.refused), "")
-        if not reason and whole["chosen"].content == whole["rejected"].content:
+        if not reason and messages["chosen"] == messages["rejected"]:
             reason = "chosen and rejected are the same text"
         if reason:
             refused[reason] += 1
             continue
         exact = all(one.exact for one in whole.values())
-        messages = {side: _messages(one.content) for side, one in whole.items()}
-        chat.append({"prompt": row.messages, **messages, "text_exact": exact, **origin})
+        chat.append({"prompt": asked, **messages, "text_exact": exact, **origin})
     return {"pairs": standard, "pairs_chat": chat}
 
 
@@ -173,13 +188,19 @@ def unpaired_rows(rows: Sequence[Unpaired], prompts: Sequence[Prompt], seam: Sea
                 **origin,
             }
         )
-        whole = seam.written(source.messages, pair.record.prompt_ids, pair.state.prefix + token_ids)
+        if row.rollout.messages is None:
+            asked = source.messages
+            whole = seam.written(asked, pair.record.prompt_ids, pair.state.prefix + token_ids)
+            said = _messages(whole.content)
+        else:
+            asked = [*source.messages, *(pair.state.messages or ())]
+            whole, said = _said_in_turns(seam, pair, asked, row.rollout), list(row.rollout.messages)
+            standard[-1]["completion_written"] = row.rollout.written
         if not whole.refused:
-            completion = _messages(whole.content)
             chat.append(
                 {
-                    "prompt": source.messages,
-                    "completion": completion,
+                    "prompt": asked,
+                    "completion": said,
                     "label": row.label,
                     "text_exact": whole.exact,
                     **origin,
@@ -192,6 +213,13 @@ def unpaired_rows(rows: Sequence[Unpaired], prompts: Sequence[Prompt], seam: Sea
     return {"unpaired": standard, "unpaired_chat": [one for one in chat if len(labels[_said(one)]) == 1]}
 
 
+def _said_in_turns(seam: Seam, pair: Pair, asked: list[dict[str, Any]], rollout: Rollout) -> Written:
+    """How the rest of a conversation with tools is written as messages."""
+    if pair.state.messages is None:
+        return Written("", False, "the state lies within a turn")
+    return seam.conversation(asked, list(rollout.messages or ()), pair.prompt_ids, rollout.token_ids)
+
+
 def _said(row: Mapping[str, Any]) -> str:
     return json.dumps([row["prompt"], row["completion"]])
 
@@ -202,14 +230,23 @@ def _differs(differences: Iterable[str | None]) -> dict[str, Any]:
     return {"text_exact": reason is None, "text_differs": reason}
 
 
-def write(out: Path, rows: Rows, template: Mapping[str, Any]) -> None:
+def write(out: Path, rows: Rows, template: Mapping[str, Any], tools: Sequence[Mapping[str, Any]] | None = None) -> None:
     """Write ``NAME.parquet`` for each name in ``rows``, and ``dataset_info.json``.
 
     Args:
         template: arguments of the chat template, which the chat files carry in TRL's column for them.
+        tools: schemas of the tools of conversations, which the chat files carry in TRL's column for them; None if the
+            policy had no tools.
     """
     for name, of_file in rows.items():
-        table = pa.Table.from_pylist(of_file, schema=SCHEMAS[name])
+        if tools is None:
+            table = pa.Table.from_pylist(of_file, schema=SCHEMAS[name])
+        elif name.endswith("_chat"):
+            table = _conversations(of_file, name, tools)
+        else:
+            sides = [one for one in ("chosen", "rejected", "completion") if one in SCHEMAS[name].names]
+            masks = [pa.field(f"{side}_written", _WRITTEN) for side in sides]
+            table = pa.Table.from_pylist(of_file, schema=pa.schema([*SCHEMAS[name], *masks]))
         if template and name.endswith("_chat"):
             values = pa.array([dict(template)] * len(of_file), type=pa.array([dict(template)]).type)
             table = table.append_column("chat_template_kwargs", values)
@@ -217,3 +254,15 @@ def write(out: Path, rows: Rows, template: Mapping[str, Any]) -> None:
         pq.write_table(table, new)
         new.replace(out / f"{name}.parquet")
     (out / "dataset_info.json").write_text(json.dumps(DATASET_INFO, indent=1) + "\n", encoding="utf-8")
+
+
+def _conversations(rows: Sequence[Mapping[str, Any]], name: str, tools: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """A chat file of conversations with tools."""
+    sides = [one.name for one in SCHEMAS[name] if one.type == _MESSAGES]
+    texts = [{**row, **{side: list(map(json.dumps, row[side])) for side in sides}} for row in rows]
+    plain = {side: pa.field(side, pa.list_(pa.string())) for side in sides}
+    table = pa.Table.from_pylist(texts, schema=pa.schema([plain.get(one.name, one) for one in SCHEMAS[name]]))
+    for side in sides:
+        column = table.column(side).cast(_CONVERSATION)
+        table = table.set_column(table.column_names.index(side), pa.field(side, _CONVERSATION), column)
+    return table.append_column("tools", pa.array([json.dumps(list(tools))] * len(rows), type=pa.string()))

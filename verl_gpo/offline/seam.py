@@ -48,10 +48,16 @@ class Seam:
     Args:
         tokenizer: a tokenizer of transformers.
         template: arguments of its chat template.
+        tools: schemas of the tools that the policy may call.
     """
 
-    def __init__(self, tokenizer: Any, template: Mapping[str, Any] | None = None):
-        self._tokenizer, self._template = tokenizer, dict(template or {})
+    def __init__(
+        self,
+        tokenizer: Any,
+        template: Mapping[str, Any] | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ):
+        self._tokenizer, self._template = tokenizer, {**(template or {}), **({"tools": list(tools)} if tools else {})}
         self._adds = self._tokens("a", True) != self._tokens("a")
         self._prompt_tokens = lru_cache(_REMEMBERED)(lambda text: tuple(self._tokens(text)))
 
@@ -107,6 +113,31 @@ class Seam:
             return Written(content, False, "the chat template changes the response")
         exact = self._prompt_tokens(asked) == tuple(prompt_ids) and self._tokens(answered) == [*prompt_ids, *token_ids]
         return Written(content, exact, "")
+
+    def conversation(
+        self,
+        asked: Sequence[Mapping[str, Any]],
+        said: Sequence[Mapping[str, Any]],
+        prompt_ids: Sequence[int],
+        token_ids: Sequence[int],
+    ) -> Written:
+        """The rest of a conversation with tools as messages, if the chat template writes it as it was.
+
+        Args:
+            asked: the messages up to a state.
+            said: the messages behind it.
+            prompt_ids: the tokens of ``asked``, up to where the policy writes next.
+            token_ids: the tokens of ``said``, to the end of the policy's last turn.
+        """
+        prompt, text = self.text(prompt_ids), self.text(token_ids)
+        try:
+            before, after = self._render(asked, True), self._render([*asked, *said], False)
+        except Exception as error:  # a template may raise anything
+            return Written(text, False, f"the chat template refuses the response ({type(error).__name__})")
+        if before != prompt or not after.startswith(prompt + text):
+            return Written(text, False, "the chat template changes the response")
+        exact = self._tokens(before) == [*prompt_ids] and self._tokens(after) == [*prompt_ids, *token_ids]
+        return Written(text, exact, "")
 
     def _tokens(self, text: str, special: bool = False) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=special)["input_ids"])

@@ -142,11 +142,11 @@ def make_settings(args: argparse.Namespace) -> TrainSettings:
     rows, dropped, cut = _fit(rows, config.max_length)
     if not rows:
         raise ValueError(f"max_length={config.max_length}: no prompt is shorter; the longest row has {longest} tokens")
-    columns = {name: [row[name] for row in rows] for name in method.columns}
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
     eval_columns = None
     if eval_rows:
         fitting, *_ = _fit(eval_rows, config.max_length)
-        eval_columns = {name: [row[name] for row in fitting] for name in method.columns}
+        eval_columns = {name: [row[name] for row in fitting] for name in eval_rows[0]}
     return TrainSettings(
         args.method,
         args.model,
@@ -180,7 +180,9 @@ def _read(path: Path, method: Method, option: str) -> list[dict[str, Any]]:
         )
     if not table.num_rows:
         raise ValueError(f"{option}={path}: {file} has no rows")
-    return table.select(list(method.columns)).to_pylist()
+    # Of conversations with tools: which tokens the policy wrote.
+    masks = [f"{name.removesuffix('_ids')}_written" for name in method.columns]
+    return table.select([*method.columns, *(name for name in masks if name in table.column_names)]).to_pylist()
 
 
 def _checkpoint(given: str | None, out: Path) -> str | None:
@@ -242,7 +244,8 @@ def _fit(rows: Sequence[dict[str, Any]], max_length: int | None) -> tuple[list[d
         if room <= 0:
             continue
         cut += sum(len(row[name]) > room for name in _continuations(row))
-        fitting.append({**row, **{name: row[name][:room] for name in _continuations(row)}})
+        kept = [*_continuations(row), *(name for name in row if name.endswith("_written"))]
+        fitting.append({**row, **{name: row[name][:room] for name in kept}})
     return fitting, len(rows) - len(fitting), cut
 
 

@@ -26,7 +26,7 @@ function environmentRow(t, k) {
     h("details", {},
       h("summary", {}, ...(summary.length ? summary : [h("span", {class: "call"}, h("code", {}, before.trim()))])),
       ...calls.map((call) => h("pre", {dir: "auto"}, `${call.tool} ${call.arguments}\n${call.answer}`)),
-      h("small", {}, "as the policy read it"), h("pre", {dir: "auto"}, before)));
+      h("small", {}, "as the policy read it"), h("pre", {dir: "auto"}, before.replace(/^\n/, ""))));
 }
 
 /** A step's text, in which long arguments of its turn's calls are folded. */
@@ -37,7 +37,7 @@ function withCalls(t, step) {
     const place = call.arguments.length > LONG_ARGUMENTS ? rest.indexOf(call.arguments) : -1;
     if (place < 0) continue;
     parts.push(rest.slice(0, place), h("details", {class: "arguments"},
-      h("summary", {}, `arguments of ${call.tool}, ${figure(call.arguments.length)} characters`), call.arguments));
+      h("summary", {}, `▸ arguments of ${call.tool}, ${figure(call.arguments.length)} characters`), call.arguments));
     rest = rest.slice(place + call.arguments.length);
   }
   return [...parts, rest];
