@@ -1,7 +1,8 @@
 """The sections and figures of the pages, made from the rows.
 
 ``docs/evidence.md`` has a table for each question (:mod:`scripts.experiments.answers`), ``docs/matrix.md`` has all
-optimizers side by side, and the README has a short table of results, if it has the marker for it.
+optimizers side by side, ``docs/agents.md`` has what was measured on conversations with tools, and the README has a
+short table of results, if it has the marker for it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from scripts.experiments import answers
+from scripts.experiments.agents import agents
 from scripts.experiments.figures import accuracy_over_distance, accuracy_over_tokens
 from scripts.experiments.markers import fill
 from scripts.experiments.optimizers import optimizers
@@ -30,6 +32,7 @@ EVIDENCE: Sections = {
     "seconds": answers.seconds,
 }
 MATRIX: Sections = {"": lambda runs: optimizers([run for run in runs if run.grid == "optimizers"])}
+AGENTS: Sections = {"": agents}
 _NOTE = (
     "Models of 0.1 M parameters on toy tasks, mostly three seeds. A regime is a task with its settings. *Points* are "
     "percent points of accuracy at the end of training, smallest and largest over the regimes; *x tokens* are the "
@@ -42,6 +45,7 @@ README: Sections = {"": lambda runs: f"{answers.summary(runs)}\n\n{_NOTE}"}
 PAGES: dict[str, tuple[str, Sections]] = {
     "docs/evidence.md": ("evidence", EVIDENCE),
     "docs/matrix.md": ("matrix", MATRIX),
+    "docs/agents.md": ("agents", AGENTS),
     "README.md": ("results", README),
 }
 #: The methods in ``protocol.png``. ``tables protocol --figure FILE`` draws all methods.

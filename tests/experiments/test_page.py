@@ -16,6 +16,7 @@ def site(tmp_path):
     marked = "\n".join(f"<!-- evidence {name} -->\n<!-- /evidence -->" for name in page.EVIDENCE)
     (tmp_path / "docs" / "evidence.md").write_text(f"before\n{marked}\nafter\n")
     (tmp_path / "docs" / "matrix.md").write_text("<!-- matrix -->\n<!-- /matrix -->\n")
+    (tmp_path / "docs" / "agents.md").write_text("<!-- agents -->\n<!-- /agents -->\n")
     (tmp_path / "README.md").write_text("no table wanted\n")
     return tmp_path, ["page", "--results", str(tmp_path / "results"), "--root", str(tmp_path)]
 
@@ -29,6 +30,7 @@ def test_pages_are_written_once_and_checked(site, capsys):
     text = (folder / "docs" / "evidence.md").read_text()
     assert text.startswith("before\n") and text.endswith("after\n")
     assert "| prompts and steps | `gpo_fast` | `grpo` | 1 | 0 | 0 | +2.0 to +2.0 | 2.00 to 2.00 |" in text
+    assert (folder / "docs" / "agents.md").read_text() == "<!-- agents -->\n\nNot measured yet.\n\n<!-- /agents -->\n"
     assert "| dapo | dapo | 1 | 50.0 [40.0, 60.0] (problems) |" in (folder / "docs" / "matrix.md").read_text()
     assert (folder / "docs" / "evidence" / "protocol.png").exists()
     assert not (folder / "docs" / "evidence" / "distance.png").exists()
