@@ -15,6 +15,8 @@ from tests.conftest import REPOSITORY
 PACKAGE = REPOSITORY / "verl_gpo"
 #: Folders of the package that may import a framework; everything else reaches it through them.
 MAY_IMPORT = {"verl": {"plugin", "cpu"}, "ray": {"plugin", "cpu"}, "transfer_queue": {"plugin", "cpu"}}
+#: Files that verl loads by their path: a function tool is declared by verl's own decorator.
+LOADED_BY_VERL = {"recipes.agents.calculator"}
 #: What ``core`` may import of the package.
 CORE_MAY_IMPORT = {"core", "config", "statistics"}
 
@@ -107,7 +109,7 @@ def test_only_the_glue_imports_verl_and_ray(framework):
     found = {module for module, file in modules.items() if framework in imports(file, modules)[1]}
     allowed = {module for module in found if module.startswith("verl_gpo.") and folder(module) in MAY_IMPORT[framework]}
     assert allowed, "the test looks for nothing"
-    assert sorted(found - allowed) == []
+    assert sorted(found - allowed - LOADED_BY_VERL) == []
 
 
 def test_no_module_is_found_by_a_change_of_the_search_path():
