@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from recipes.arithmetic.model import encode_prompt
+from recipes.prepared import TargetMissed
 
 WARMUP_STEPS = 50
 #: Largest number of rounds. The same number of optimizer steps gives different accuracies on different machines,
