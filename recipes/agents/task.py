@@ -65,7 +65,7 @@ class AgentSpec:
     n_hard: int = 1
     n_free: int = 1
     slip: float = 0.6
-    n_signs: int = 1
+    n_signs: int = 3
 
     def __post_init__(self) -> None:
         _check("n_moves", self.n_moves, 1, 12)

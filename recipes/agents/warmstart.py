@@ -23,7 +23,7 @@ from recipes.supervision import Graded, Measurement, TrainSettings
 #: letter and the sign of the room, to its number, and to the number of the room before it.
 DISTANCES = (9, 10, 13, 40)
 #: Four heads a layer, and as many steps as it takes to copy numbers without a fault.
-TRAINING = {"steps": 500, "learning_rate": 4e-3, "hidden_size": 128}
+TRAINING = {"steps": 700, "learning_rate": 4e-3, "hidden_size": 128}
 #: Tokens of the longest right turn (the sum's) and some more.
 TURN_TOKENS = 40
 _CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
