@@ -67,9 +67,8 @@ def test_verl_makes_the_tool_and_the_row_fits_it(example):
     async def all_of_it():
         one, other = AgentData(), AgentData()
         before = [await talk(one, "a"), await talk(one, "a"), await talk(other, "a")]
-        state = tool.snapshot(other)
         restored = AgentData()
-        tool.restore(restored, await state if asyncio.iscoroutine(state) else state)
+        await tool.restore(restored, await tool.snapshot(other))
         return [*before, await talk(restored, "b"), await talk(restored, "a")]
 
     assert asyncio.run(all_of_it()) == ["7", "nothing there", "7", "9", "nothing there"]

@@ -1,6 +1,7 @@
 """Pairs at turns: conversations with tools, as TRL's own code reads them, and what bears loss in its trainers."""
 
 import json
+from types import SimpleNamespace
 
 import datasets
 import pytest
@@ -11,7 +12,6 @@ from recipes.agents.task import AgentSpec, generate_problems
 from tests.conftest import REPOSITORY
 from tests.inference.walker import TOKENIZER, Walker
 from tests.offline.conftest import read_report, read_rows
-from tests.offline.test_seam import paired_by_trl
 from verl_gpo.offline import build
 from verl_gpo.offline.records import file_of, read_records
 from verl_gpo.offline.trainers import Masked, _concatenated
@@ -36,24 +36,38 @@ def turns(tmp_path, monkeypatch):
     fixed = ["--model", model, "--data", data, "--reward", RECIPE / "reward.py", "--out", tmp_path / "run"]
     tools = ["--tools", RECIPE / "config" / "tools.yaml", "--function-tools", RECIPE / "calculator.py"]
 
-    def run(*options):
-        return build.main(list(map(str, [*fixed, *tools, "--response-length", 400, "splitter=turn", *options])))
+    def run(*options, settings=("splitter=turn",)):
+        return build.main(list(map(str, [*fixed, *tools, "--response-length", 400, *options, *settings])))
 
     return run
 
 
+def tokenized_by_trl(loaded):
+    """(prompt, chosen, rejected) of each row as TRL's DPO trainer tokenizes them."""
+    from trl import DPOTrainer
+
+    args = SimpleNamespace(dataset_num_proc=None, max_length=None, truncation_mode="keep_start")
+    trainer = SimpleNamespace(_tokenizer=TOKENIZER)
+    columns = loaded.select_columns(["prompt", "chosen", "rejected", "tools"])
+    rows = DPOTrainer._prepare_dataset(trainer, columns, TOKENIZER, args, "train")
+    return [[tuple(row[f"{part}_ids"]) for part in ("prompt", "chosen", "rejected")] for row in rows]
+
+
 def test_pairs_continue_a_conversation_at_the_critical_turn(turns, tmp_path):
-    assert turns("n_mc=6") == 0
+    assert turns(settings=("splitter=turn", "n_mc=12", "rule=abs")) == 0
     loaded = datasets.load_dataset(
         "parquet", data_files=str(tmp_path / "run" / "pairs_chat.parquet"), split="train", cache_dir=str(tmp_path)
     )
     pairs = read_rows(tmp_path / "run")
     report = read_report(tmp_path / "run")
-    assert len(loaded) == len(pairs) == report["pairs"] > 3 and report["chat_left_out"] == {}
+    assert len(loaded) == len(pairs) == report["pairs"] > 1 and report["chat_left_out"] == {}
     assert any(one["prefix_tokens"] for one in pairs) and all(one["critical"] for one in pairs)
-    for chat, text in zip(loaded, pairs, strict=True):
+    found = [one["step"] in PROBLEMS[one["index"]].hard_turns for one in pairs]
+    assert sum(found) > len(found) / 2
+    by_trl = tokenized_by_trl(loaded)
+    for chat, text, theirs in zip(loaded, pairs, by_trl, strict=True):
         problem = PROBLEMS[text["index"]]
-        assert text["step"] in problem.hard_turns  # nothing else decides, so the search finds it
+        assert text["step"] <= problem.hard_turns[0]  # behind it, all continuations end alike
         assert chat["prompt"][0] == {"role": "user", "content": problem.prompt}
         # The prompt is the conversation up to the state, and both sides are the rest of it.
         assert [one["role"] for one in chat["prompt"][1:]] == ["assistant", "tool"] * text["step"]
@@ -67,9 +81,8 @@ def test_pairs_continue_a_conversation_at_the_critical_turn(turns, tmp_path):
         # TRL's trainer tokenizes the messages as the policy and its tools wrote them; behind the last turn stands the
         # newline with which the template ends a message.
         ours = [tuple(text[f"{part}_ids"]) for part in ("prompt", "chosen", "rejected")]
-        (prompt, chosen, rejected), *_ = paired_by_trl(TOKENIZER, chat)
         newline = tuple(TOKENIZER.encode("\n"))
-        assert (prompt, chosen, rejected) == (ours[0], ours[1] + newline, ours[2] + newline)
+        assert theirs == [ours[0], ours[1] + newline, ours[2] + newline]
 
 
 def test_what_tools_wrote_is_not_in_the_loss(turns, tmp_path):
@@ -134,7 +147,8 @@ def test_unpaired_conversations_say_which_tokens_the_policy_wrote(turns, tmp_pat
 
 
 def test_a_state_within_a_turn_is_in_the_text_files_only(turns, tmp_path):
-    assert turns("--method", "random", "splitter=tokens", "splitter_option=4", "min_step_tokens=1") == 0
+    cut = ("splitter=tokens", "splitter_option=4", "min_step_tokens=1")
+    assert turns("--method", "random", settings=cut) == 0
     report = read_report(tmp_path / "run")
     assert report["chat_left_out"].get("the state lies within a turn", 0) > 0
     assert report["pairs"] == len(read_rows(tmp_path / "run"))

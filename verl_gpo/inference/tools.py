@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -133,12 +134,14 @@ def _read_functions(path: str, toolbox: Toolbox) -> None:
     where = f"function_tools={path!r}"
     if not Path(path).is_file():
         raise ValueError(f"{where}: no such file")
-    spec = importlib.util.spec_from_file_location(f"_function_tools_{Path(path).stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    module = "_function_tools" + re.sub(r"\W", "_", str(Path(path).resolve()))
+    if module not in sys.modules:  # verl's registry refuses to take a tool twice
+        spec = importlib.util.spec_from_file_location(module, path)
+        loaded = importlib.util.module_from_spec(spec)
+        sys.modules[module] = loaded
+        spec.loader.exec_module(loaded)
     registry = getattr(sys.modules.get(_FUNCTION_TOOLS), "FUNCTION_TOOL_REGISTRY", {})
-    found = {name: tool for name, tool in registry.items() if tool.fn.__module__ == spec.name}
+    found = {name: tool for name, tool in registry.items() if tool.fn.__module__ == module}
     if not found:
         raise ValueError(f"{where}: no function is decorated with verl's @function_tool")
     for name, tool in found.items():
