@@ -5,7 +5,7 @@ import pytest
 from recipes.agents.chat import agent_tokenizer
 from recipes.agents.task import Building, Problem, Walk, call
 from tests.chromium import find
-from verl_gpo.report.page import build_page, clipped_continuation
+from verl_gpo.report.page import MAX_TEXT, body, build_page, clipped_continuation
 from verl_gpo.traces.record import SCHEMA_VERSION
 
 PROBLEM = Problem(Building(78749, "!-"))
@@ -73,6 +73,13 @@ def test_parts_are_clipped_to_the_text_of_their_continuation():
     for limit in range(3, 20):
         short = clipped_continuation(item, limit)
         assert "".join(part["text"] for part in short["parts"]) == short["text"]
+
+
+def test_a_call_without_an_answer_is_shown_as_one():
+    trajectory = {**record(), **record()["anchors"][0]}
+    trajectory["calls"] = [{**trajectory["calls"][0], "answer": None}, {**trajectory["calls"][1], "answer": "x" * 9000}]
+    calls = body(trajectory, 300)["calls"]
+    assert calls[0]["answer"] == "" and len(calls[1]["answer"]) == MAX_TEXT + 3
 
 
 @pytest.fixture(scope="module")

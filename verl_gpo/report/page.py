@@ -153,7 +153,7 @@ def body(row: Mapping[str, Any], continuation_chars: int) -> dict[str, Any]:
     shown = {"prompt": prompt, "prompt_cut": cut, "steps": steps, "states": list(map(state, row["states"]))}
     if "calls" in row:
         texts = ("arguments", "answer")
-        shown["calls"] = [{**one, **{name: clip(one[name], MAX_TEXT)[0] for name in texts}} for one in row["calls"]]
+        shown["calls"] = [{**one, **{name: clip(one[name] or "", MAX_TEXT)[0] for name in texts}} for one in row["calls"]]
     return {**row, **shown}
 
 
