@@ -152,9 +152,13 @@ def body(row: Mapping[str, Any], continuation_chars: int) -> dict[str, Any]:
             step["before"] = clip(step["before"], MAX_TEXT)[0]
     shown = {"prompt": prompt, "prompt_cut": cut, "steps": steps, "states": list(map(state, row["states"]))}
     if "calls" in row:
-        texts = ("arguments", "answer")
-        shown["calls"] = [{**one, **{name: clip(one[name] or "", MAX_TEXT)[0] for name in texts}} for one in row["calls"]]
+        shown["calls"] = list(map(clipped_call, row["calls"]))
     return {**row, **shown}
+
+
+def clipped_call(call: Mapping[str, Any]) -> dict[str, Any]:
+    """A call of a tool; what it was given, and what it answered if it did, are clipped."""
+    return {**call, **{name: clip(call[name] or "", MAX_TEXT)[0] for name in ("arguments", "answer")}}
 
 
 def clipped_continuation(item: Mapping[str, Any], limit: int) -> dict[str, Any]:
