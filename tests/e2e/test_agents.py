@@ -55,7 +55,7 @@ def test_two_training_steps_with_both_tools(tmp_path):
         assert_rollout_and_actor_agree(found)
     frame = trace_frame(tmp_path / "traces")
     calls = {call["tool"] for row in frame["calls"] for call in row}
-    assert calls == {"walk", "add"}
+    assert {"walk", "add"} <= calls
     rows = pq.read_table(tmp_path / "data" / "train.parquet").to_pylist()
     drawn = 0
     for trajectory in frame.itertuples():
