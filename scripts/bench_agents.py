@@ -88,19 +88,37 @@ def measure(turns: int, size: int, repeats: int = 5) -> dict[str, float]:
     return {"turns": turns, "environment_bytes": size, "kept_kb": kept / 1000, "cpu_ms": 1000 * seconds}
 
 
+def share_of_a_step(file: Path, prompts: int) -> dict[str, Any]:
+    """What share of a run's training steps was spent on keeping states, from verl's metrics file."""
+    steps = [json.loads(line)["data"] for line in file.read_text(encoding="utf-8").splitlines()]
+    steps = [step for step in steps if "gpo/seconds/snapshot" in step]
+    kept = prompts * sum(step["gpo/seconds/snapshot"] for step in steps)
+    seconds = sum(step["timing_s/step"] for step in steps)
+    turns = sum(step["gpo/turns"] for step in steps) / len(steps)
+    about = {"run": file.parent.name, "steps": len(steps), "prompts": prompts, "turns": turns}
+    return about | {"snapshot_seconds": kept, "step_seconds": seconds, "share": kept / seconds}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--runs", type=Path, nargs="*", default=[], help="metrics files of runs, for the share of a step"
+    )
+    parser.add_argument("--prompts", type=int, default=4, help="data.train_batch_size of these runs")
     parser.add_argument("--out", type=Path, help="write the raw result to this JSON file")
     arguments = parser.parse_args()
     rows = [measure(turns, size) for turns in TURNS for size in STORED]
+    runs = [share_of_a_step(file, arguments.prompts) for file in arguments.runs]
     if arguments.out:
-        arguments.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        arguments.out.write_text(json.dumps({"states": rows, "runs": runs}, indent=1) + "\n", encoding="utf-8")
     print("turns  environment    kept      CPU")
     for row in rows:
         print(
             f"{row['turns']:5d}  {row['environment_bytes'] / 1000:8.0f} kB {row['kept_kb']:7.0f} kB "
             f"{row['cpu_ms']:7.2f} ms"
         )
+    for run in runs:
+        print(f"{run['run']}: {run['turns']:.1f} turns, {100 * run['share']:.2f} % of {run['steps']} training steps")
 
 
 if __name__ == "__main__":
