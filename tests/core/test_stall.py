@@ -109,7 +109,7 @@ def test_a_request_that_is_watched_starts_the_clock():
 
 
 def test_long_right_answers_behind_a_queue_keep_the_values():
-    # 64 prompts draw eight continuations of a state whose value is 1/2, at 25 tokens a second and with 256 slots in the
+    # 16 prompts draw eight continuations of a state whose value is 1/2, at 25 tokens a second and with 64 slots in the
     # engine. Right answers have 32,000 tokens (1,280 s), wrong ones 2,000 (80 s). A
     # limit of 600 seconds on the clock would lose every right answer, and those that wait in the engine's queue.
     class Policy:
@@ -128,12 +128,12 @@ def test_long_right_answers_behind_a_queue_keep_the_values():
             return ScoredContinuation(continuation, float(continuation.source))
 
     async def main():
-        policy, scheduler = Policy(Replica(Hardware(0.04, 0.0, 0.0, 256)), EngineClock()), Scheduler(512)
+        policy, scheduler = Policy(Replica(Hardware(0.04, 0.0, 0.0, 64)), EngineClock()), Scheduler(128)
         usage = Usage()
-        draws = [Draw(policy, policy, 64_000, str(number), scheduler) for number in range(64)]
+        draws = [Draw(policy, policy, 64_000, str(number), scheduler) for number in range(16)]
         drawn = await asyncio.gather(*(draw.together([Wanted("s", 0, 8, 1.0)], lambda s: (), usage) for draw in draws))
         values = [monte_carlo_value(one["s"].samples, one["s"].censored) for one in drawn]
-        assert usage.censored == 0 and usage.requests == 512
-        assert sum(value.mean for value in values) / 64 == 0.5 and all(value.count == 8 for value in values)
+        assert usage.censored == 0 and usage.requests == 128
+        assert sum(value.mean for value in values) / 16 == 0.5 and all(value.count == 8 for value in values)
 
     play(main)
