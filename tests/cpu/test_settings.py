@@ -39,6 +39,7 @@ def test_adaptation_by_hand(compose, run_overrides, monkeypatch):
         "actor_rollout_ref.model.use_remove_padding": False,
         f"{ROLLOUT}.dtype": "float32",
         f"{ROLLOUT}.free_cache_engine": False,
+        "ray_kwargs.ray_init.runtime_env.env_vars.VERL_ENGINE_DEVICE": "cuda",
         "ray_kwargs.ray_init.num_cpus": 8,
         "ray_kwargs.ray_init.num_gpus": 1,
     }

@@ -84,6 +84,8 @@ def _changes(ranks: int) -> list[tuple[str, Any]]:
         ("transfer_queue.backend.SimpleStorage.num_data_storage_units", 1),
         ("data.dataloader_num_workers", 0),
         ("ray_kwargs.ray_init.runtime_env.env_vars.VERL_PLATFORM", "cpu"),
+        # verl registers no engine for "cpu". A forked worker of a cluster has nobody else to learn this from.
+        ("ray_kwargs.ray_init.runtime_env.env_vars.VERL_ENGINE_DEVICE", "cuda"),
     ]
     return changes
 
