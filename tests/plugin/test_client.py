@@ -1,6 +1,7 @@
 """verl's real LLM client over fake server and balancer actors: lanes, stalls that abort, rows that are made late."""
 
 import asyncio
+import inspect
 from types import SimpleNamespace
 
 import pytest
@@ -27,7 +28,8 @@ class Server:
     """A server that holds the requests whose context ends in 99 until they are aborted."""
 
     def __init__(self):
-        self.generate, self.abort_request = Remote(self._generate), Remote(self._abort)
+        self.generate, self.__ray_call__ = Remote(self._generate), Remote(self._call)
+        self.engine = self
         self.requests, self.aborted = [], []
         self._held = {}
 
@@ -39,10 +41,15 @@ class Server:
         await asyncio.sleep(0.01)
         return TokenOutput(token_ids=[5, 6], log_probs=[-0.5, -0.25], stop_reason="completed", extra_fields={})
 
-    async def _abort(self, request_id, reset_prefix_cache=True):
-        self.aborted.append((request_id, reset_prefix_cache))
+    async def _call(self, function, *args):
+        loop = asyncio.get_running_loop()
+        self.output_handler = SimpleNamespace(get_loop=lambda: loop)
+        return await asyncio.to_thread(function, self, *args)  # as Ray does
+
+    async def abort(self, request_id):
+        """The engine's own."""
+        self.aborted.append(request_id)
         self._held[request_id].set_result(None)
-        return {"aborted": True}
 
 
 class Balancer:
@@ -96,7 +103,7 @@ def test_a_request_that_stalls_is_aborted_in_its_engine_and_the_cache_is_kept():
         await asyncio.sleep(0.05)
         (server,) = balancer.servers.values()
         (name,) = [name for name, context, _ in server.requests if context[-1] == 99]
-        assert server.aborted == [(name, False)]
+        assert server.aborted == [name]
         with pytest.raises(StalledError, match="given up after"):
             lost.result()
 
@@ -113,7 +120,41 @@ def test_whoever_cancels_a_prompt_aborts_its_requests():
             await task
         await asyncio.sleep(0.05)
         (server,) = balancer.servers.values()
-        assert [keep for _, keep in server.aborted] == [False]
+        assert server.aborted == [name for name, *_ in server.requests]
+
+    asyncio.run(go())
+
+
+def test_vllms_engine_aborts_a_request_by_the_name_that_it_was_given():
+    """And keeps it under another one, by which verl's server does not find it."""
+    from vllm.v1.engine.async_llm import AsyncLLM
+    from vllm.v1.engine.input_processor import InputProcessor
+
+    request = SimpleNamespace(external_req_id=None, request_id="name")
+    InputProcessor.assign_request_id(request)
+    assert request.external_req_id == "name" and request.request_id != "name"
+    assert list(inspect.signature(AsyncLLM.abort).parameters)[:2] == ["self", "request_id"]
+
+
+def test_another_engine_aborts_by_its_servers_own_method():
+    async def go():
+        balancer = Balancer()
+        sampler = sampler_of(balancer)
+        sampler._client.config.actor_rollout_ref.rollout.name = "sglang"
+        task = asyncio.ensure_future(sampler.sample((99,), 4, 0))
+        await asyncio.sleep(0.05)
+        (server,) = balancer.servers.values()
+        asked = []
+
+        async def abort_request(name, reset_prefix_cache):
+            asked.append((name, reset_prefix_cache))
+
+        server.abort_request = Remote(abort_request)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.sleep(0.05)
+        assert asked == [(name, False) for name, *_ in server.requests] and server.aborted == []
 
     asyncio.run(go())
 
@@ -175,7 +216,7 @@ def continuation():
 
 def test_a_row_is_made_when_it_is_stored():
     worker = Worker()
-    scorer = RewardLoopScorer(worker, root(), {}, 10.0)
+    scorer = RewardLoopScorer(worker, root(), {})
     scored = asyncio.run(scorer.score((3, 4), continuation()))
     assert scored.reward == 4.0 and scored.continuation.source is None
     assert worker.scored[0].response_ids == [3, 4, 8, 9]
@@ -186,20 +227,20 @@ def test_a_row_is_made_when_it_is_stored():
 
 
 def test_without_log_probs_on_either_side_a_row_has_none():
-    scorer = RewardLoopScorer(Worker(), root(), {}, 10.0)
+    scorer = RewardLoopScorer(Worker(), root(), {})
     scored = asyncio.run(scorer.score((3,), continuation()))
     assert scorer.row((3,), None, scored).response_logprobs is None
 
 
-def test_a_reward_that_does_not_come_is_a_reward_that_failed():
-    class Silent(Worker):
+def test_without_a_reward_the_scoring_has_failed():
+    class Broken(Worker):
         async def _compute_score(self, outputs, kwargs):
-            await asyncio.sleep(60)
+            raise RuntimeError("the reward is broken")
 
-    with pytest.raises(ScoringError):
-        asyncio.run(RewardLoopScorer(Silent(), root(), {}, 0.05).score((), continuation()))
+    with pytest.raises(ScoringError, match="the reward is broken"):
+        asyncio.run(RewardLoopScorer(Broken(), root(), {}).score((), continuation()))
     for odd in ("right", "1.0", {"score": 1.0}, [1.0, 0.0]):
         with pytest.raises(ScoringError, match="is not a number"):
-            asyncio.run(RewardLoopScorer(Worker(lambda ids, odd=odd: odd), root(), {}, 10.0).score((), continuation()))
+            asyncio.run(RewardLoopScorer(Worker(lambda ids, odd=odd: odd), root(), {}).score((), continuation()))
     with pytest.raises(ScoringError, match="no score"):
-        asyncio.run(RewardLoopScorer(Worker(lambda ids: None), root(), {}, 10.0).score((), continuation()))
+        asyncio.run(RewardLoopScorer(Worker(lambda ids: None), root(), {}).score((), continuation()))

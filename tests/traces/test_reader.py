@@ -150,3 +150,35 @@ def test_what_the_task_knows_joins_a_trajectory():
     row = trajectories(records(1)[0])[0]
     known = truth(row)
     assert len(known["true_values"]) == len(row["steps"]) + 1
+
+
+def of_a_start(started, step, uid):
+    return {"schema": SCHEMA_VERSION, "started": started, "global_step": step, "uid": uid}
+
+
+def test_steps_that_a_resumed_training_did_again_count_once(tmp_path):
+    # Killed in step 3 of a training whose checkpoint is that of step 2; then killed in step 4 without a new one.
+    first = [of_a_start(10.0, step, f"a{step}{worker}") for step in (1, 2, 3) for worker in "xy"]
+    second = [of_a_start(20.0, step, f"b{step}{worker}") for step in (3, 4) for worker in "xy"]
+    third = [of_a_start(30.0, step, f"c{step}x") for step in (3,)]
+    write(tmp_path, first[::2], "worker-0.000000")
+    write(tmp_path, first[1::2], "worker-1.000000")
+    write(tmp_path, second[::2], "worker-0.000001")
+    write(tmp_path, second[1::2], "worker-1.000001")
+    write(tmp_path, third, "worker-0.000002")
+    assert [record["uid"] for record in read_traces(tmp_path)] == ["a1x", "a2x", "c3x", "a1y", "a2y"]
+    assert count_traces(tmp_path) == 5
+    records, total = sample_traces(tmp_path, 2)
+    assert [record["uid"] for record in records] == ["a1x", "c3x"] and total == 5
+
+
+def test_a_prompt_that_was_under_way_at_the_checkpoint_counts_once(tmp_path):
+    write(tmp_path, [of_a_start(10.0, 2, "p"), of_a_start(10.0, 2, "q")], "worker-0.000000")
+    write(tmp_path, [of_a_start(20.0, 3, "q")], "worker-0.000001")
+    assert [(record["uid"], record["global_step"]) for record in read_traces(tmp_path)] == [("p", 2), ("q", 3)]
+
+
+def test_a_training_that_was_started_once_is_read_as_it_is(tmp_path):
+    twice = [of_a_start(10.0, 1, "p"), of_a_start(10.0, 1, "p")]
+    write(tmp_path, twice)
+    assert list(read_traces(tmp_path)) == twice

@@ -130,7 +130,7 @@ def test_records_of_the_engine_are_what_the_schema_says():
                 assert isinstance(value, list), path
             else:
                 assert isinstance(value, TYPES[kind]) and (kind == "bool" or not isinstance(value, bool)), path
-    never_here = {"model_version", "solved_reward", "anchors[].true_critical", "anchors[].true_values"}
+    never_here = {"started", "model_version", "solved_reward", "anchors[].true_critical", "anchors[].true_values"}
     # Nor is there an environment in these.
     never_here |= {"anchors[].steps[].turn", "anchors[].steps[].before", "anchors[].calls"}
     never_here |= {"anchors[].states[].continuations[].parts"}

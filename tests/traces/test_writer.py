@@ -1,6 +1,8 @@
 """Records in files: bounded, in order, readable after a kill, and never a reason for the caller to wait or to fail."""
 
+import errno
 import gzip
+import io
 import json
 import os
 import signal
@@ -226,3 +228,54 @@ def test_other_tools_read_the_files(tmp_path):
     (file,) = trace_files(tmp_path)
     with gzip.open(file, "rt") as lines:
         assert [json.loads(line)["number"] for line in lines] == list(range(5))
+
+
+@pytest.mark.parametrize("partly", [False, True])
+def test_a_disk_that_is_full_for_a_while_costs_no_record(tmp_path, partly, caplog, monkeypatch):
+    monkeypatch.setattr(trace_writer, "LINGER", 0.01)
+    writer = TraceWriter(tmp_path, "w")
+    writer.write(record(0))
+    full, write = threading.Event(), io.FileIO.write
+
+    class Disk(io.FileIO):
+        def write(self, data):
+            if not full.is_set():
+                return write(self, data)
+            if partly:
+                write(self, data[:7])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(TraceWriter, "_new_file", lambda self: Disk(self._folder / "w.000000.jsonl.gz", "xb"))
+    while writer.written < 1:
+        time.sleep(0.01)
+    full.set()
+    for number in (1, 2):
+        writer.write(record(number))
+        time.sleep(0.5)
+    assert (writer.written, writer.failed) == (1, 0) and numbers(tmp_path) == [0]
+    assert caplog.text.count("kept in memory until there is room") == 1
+    full.clear()
+    writer.write(record(3))
+    writer.close()
+    assert (writer.written, writer.failed) == (4, 0) and numbers(tmp_path) == [0, 1, 2, 3]
+
+
+def test_what_is_kept_for_a_full_disk_has_a_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(trace_writer, "LINGER", 0.01)
+    monkeypatch.setattr(trace_writer, "KEPT_BYTES", 9000)
+    full = [True]
+    append = TraceWriter._append
+
+    def fails(self, lines):
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(self, lines)
+
+    monkeypatch.setattr(TraceWriter, "_append", fails)
+    writer = TraceWriter(tmp_path, "w")
+    for number in range(5):
+        writer.write(record(number, 4000))
+        time.sleep(0.4)
+    full.clear()
+    writer.close()
+    assert numbers(tmp_path) == [3, 4] and (writer.written, writer.failed) == (2, 3)

@@ -306,7 +306,13 @@ class Settings:
         "counts.",
     )
     reward_timeout: float = option(
-        600.0, number(0.0, exclusive=True), "Seconds after which the reward of one continuation counts as failed."
+        600.0, number(0.0, exclusive=True), "Seconds after which the reward of one rollout counts as failed."
+    )
+    report_silence: float = option(
+        300.0,
+        number(0.0, exclusive=True),
+        "After this number of seconds in which nothing has happened, the run prints what everything waits for; then "
+        "again after twice as long.",
     )
     seed: int = option(0, integer(0), "Seed of random choices, and of requests under full determinism.")
     trace_dir: str = option(

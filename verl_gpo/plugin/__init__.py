@@ -5,6 +5,8 @@ verl loads :mod:`~verl_gpo.plugin.register` in every process that imports verl, 
 
 - :mod:`~verl_gpo.plugin.estimator`      ``algorithm.adv_estimator=gpo``
 - :mod:`~verl_gpo.plugin.checks`         settings are checked in the driver, before Ray starts
+- :mod:`~verl_gpo.plugin.watch`          a process that dies ends the run; nothing outlives the driver
+- :mod:`~verl_gpo.plugin.sockets`        weights do not go to another run on the same machine
 - :mod:`~verl_gpo.cpu.verl_platform`     the CPU as a verl platform, on hosts without an accelerator
 
 Selected by name in a configuration (``verl_gpo/trainer/config/gpo_trainer.yaml``):

@@ -14,12 +14,17 @@ try:
 
     attention.activate()
 
-    from . import estimator  # noqa: F401  (the estimator registers by being imported)
+    from . import (
+        estimator,  # noqa: F401  (the estimator registers by being imported)
+        sockets,
+    )
     from .checks import validate
-    from .observe import metrics_file
+    from .observe import messages, metrics_file
 
     validate.install()
     metrics_file.install()
+    messages.install()
+    sockets.activate()
 except Exception:
     # verl logs a plugin's exception only at level DEBUG. Without this line a run would continue without GPO silently.
     logging.getLogger("verl_gpo").exception("verl_gpo could not be loaded as a verl plugin; GPO is not available")

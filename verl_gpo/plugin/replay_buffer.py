@@ -6,16 +6,20 @@ import functools
 from collections import Counter
 from typing import Any
 
+import ray
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
+from ..config import BLOCK, GPOConfig
 from ..traces.step_line import step_line
 from .batch import step_arithmetic
 from .mini_batches import MiniBatches, rows_vary
 from .observe.metrics import REENTRY_TAG, TAG, critical_positions, step_metrics
+from .observe.metrics_file import note_step
 from .observe.trackers import Trackers
+from .watch.watchdog import Watchdog
 
 #: OmegaConf's relative key from ``trainer.v1.sampler.sampler_kwargs`` to the root: one dot for each level up, and one.
 _ROOT = "....."
@@ -28,14 +32,24 @@ class _GPOMetrics:
     partitions: dict[str, dict[str, dict]]
     #: Set if the number of rows of a step varies.
     mini_batches: MiniBatches | None = None
+    #: Set in a run; not where a buffer is tested alone.
+    watchdog: Watchdog | None = None
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[KVBatchMeta, dict]:
-        batch, metrics = super().sample(global_steps, partition_id, batch_size)  # type: ignore[misc]
+        try:
+            batch, metrics = super().sample(global_steps, partition_id, batch_size)  # type: ignore[misc]
+        except RuntimeError:
+            if self.watchdog is not None:
+                self.watchdog.explain()  # verl says that there are no rollouts; an engine that died is why
+            raise
         # Popped, because padding rows copy the tags of the first row, and the workers do not need them.
         records = [tag.pop(TAG) for tag in batch.tags if TAG in tag]
+        summary = step_metrics(records) if records else {}
+        failed = any(summary.get(name) for name in ("gpo/failures/sampling", "gpo/prompts/failed"))
+        if self.watchdog is not None and (failed or len(records) < batch_size):
+            self.watchdog.explain()  # not to be trained on, if a process that died is why
         if not records:
             return batch, metrics
-        summary = step_metrics(records)
         print(f"verl_gpo: {step_line(global_steps, summary)}", flush=True)
         samples = [record["sample"] for record in records if record.get("sample")]
         self._trackers.log(global_steps, critical_positions(records), samples)
@@ -43,7 +57,21 @@ class _GPOMetrics:
         actor_rows = None
         if self.mini_batches:
             actor_rows = self.mini_batches.fit(rows, rows - sum(bool(tag.get(REENTRY_TAG)) for tag in batch.tags))
-        return batch, {**metrics, **summary, **self._arithmetic(rows, actor_rows)}
+        summary |= self._arithmetic(rows, actor_rows)
+        if partition_id == "train":
+            note_step(global_steps, summary)
+        return batch, {**metrics, **summary}
+
+    def prompts(self) -> dict[str, int]:
+        """Number of prompts by verl's status, as of the last poll."""
+        keys = {"pending": self.pending_keys, "running": self.running_keys, "finished": self.finished_keys}
+        keys["failed"] = self.failure_keys
+        return {status: sum(map(len, list(by_partition.values()))) for status, by_partition in keys.items()}
+
+    def _wait_for_next_poll(self, *args: Any) -> float:
+        if self.watchdog is not None:
+            self.watchdog.raise_if_broken()
+        return super()._wait_for_next_poll(*args)  # type: ignore[misc]
 
     @functools.cached_property
     def _trackers(self) -> Trackers:
@@ -110,6 +138,10 @@ def build_replay_buffer(*, trainer_mode: str, sampler_kwargs: Any, **kwargs: Any
     config = trainer_config(sampler_kwargs)
     if config is not None and rows_vary(config):
         buffer.mini_batches = MiniBatches(config)
+    if config is not None and ray.is_initialized() and ray.get_runtime_context().get_actor_id():
+        gpo = GPOConfig.from_mapping(OmegaConf.select(config, BLOCK))
+        buffer.watchdog = Watchdog(gpo.report_silence, config.trainer.get("default_local_dir"), buffer.prompts)
+        buffer.watchdog.start()
     return buffer
 
 

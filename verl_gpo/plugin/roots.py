@@ -17,6 +17,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput, _agent_loop
 from ..config import GIVEN_STEPS, GPOConfig
 from ..core.types import Trajectory, as_number
 from .agents.output import reentry_of
+from .checks.outstanding import replicas_of
 
 #: verl's single-turn agent loop, for which a continuation is one call of generate.
 SINGLE_TURN = "single_turn_agent"
@@ -48,6 +49,7 @@ class RootGroup:
     longest_seconds: float = 0.0
     filling: asyncio.Task[bool] | None = None
     late: bool = False
+    phase: str = "rollout"
     #: session id -> (output, the columns that verl stores beside it)
     rollouts: dict[int, tuple[AgentLoopOutput | list[AgentLoopOutput], dict[str, Any]]] = field(default_factory=dict)
 
@@ -96,16 +98,8 @@ def as_trajectory(output: AgentLoopOutput) -> Trajectory:
 
 def slots_of_a_worker(config: Any, gpo: GPOConfig) -> int:
     """Number of continuations that one rollout worker may have in flight: its share of the limit of all replicas."""
-    rollout = config.actor_rollout_ref.rollout
-    devices = rollout.get("n_gpus_per_node") or config.trainer.n_gpus_per_node
-    nodes = rollout.get("nnodes") or config.trainer.nnodes
-    of_a_replica = (
-        rollout.tensor_model_parallel_size
-        * (rollout.get("data_parallel_size") or 1)
-        * (rollout.get("pipeline_model_parallel_size") or 1)
-    )
-    replicas = max(devices * nodes // of_a_replica, 1)
-    return max(gpo.max_in_flight * replicas // rollout.agent.num_workers, 1)
+    workers = config.actor_rollout_ref.rollout.agent.num_workers
+    return max(gpo.max_in_flight * replicas_of(config) // workers, 1)
 
 
 def prompt_seed(step: int, sample_index: Any, prompt_ids: Iterable[int]) -> str:

@@ -1,4 +1,4 @@
-"""Changes of the root rows of a prompt after its search: step credit, rows that are replaced, rows that are left out.
+"""The rows of a prompt after its search: re-entry rows, step credit, rows that are replaced, rows that are left out.
 
 verl has stored the root rollouts by then, under the keys ``{uid}_{session}_0``, and the prompt is not yet reported as
 finished. So a row can be written again, or be cleared, before the trainer sees it.
@@ -6,6 +6,7 @@ finished. So a row can be written again, or be cleared, before the trainer sees 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..core.result import GroupResult
 from ..core.types import ScoredContinuation, Trajectory
 from .client import RewardLoopScorer
 from .estimators import BY_CRITIC
+from .observe.metrics import REENTRY_TAG
 
 PARTITION = "train"
 
@@ -119,3 +121,48 @@ async def leave_out_rows(
 def _reward(output: AgentLoopOutput | list[AgentLoopOutput]) -> float:
     last = output[-1] if isinstance(output, list) else output
     return float("nan") if last.reward_score is None else float(last.reward_score)
+
+
+async def store_reentries(
+    put: Callable[..., Awaitable[None]],
+    uid: str,
+    n: int,
+    rows: Sequence[tuple[AgentLoopOutput, str]],
+    columns: Mapping[str, Any],
+) -> None:
+    """Write re-entry rollouts as sessions of their own, from ``n`` on, then give all of them their group ids.
+
+    Args:
+        put: verl's method that stores the output of a session.
+        uid: of the prompt.
+        n: number of rows of the prompt without them.
+        rows: verl's output, and the group id, of each.
+        columns: the prompt's columns in the data.
+    """
+    if not rows:
+        return
+    sessions = range(n, n + len(rows))
+    keys = [row_key(uid, session) for session in sessions]
+    written = await asyncio.gather(
+        *(
+            put(output, False, **{**columns, "session_id": session})
+            for session, (output, _) in zip(sessions, rows, strict=True)
+        ),
+        return_exceptions=True,
+    )
+    try:
+        for error in written:
+            if isinstance(error, BaseException):
+                raise error
+        # verl names the key by the prompt's uid and writes the same uid into the column, hence the second write.
+        await tq.async_kv_batch_put(
+            keys=keys,
+            partition_id=PARTITION,
+            fields=list_of_dict_to_tensordict([{"uid": group_id} for _, group_id in rows]),
+            tags=[{REENTRY_TAG: True}] * len(rows),
+        )
+    except BaseException:
+        # Re-entry rows that still have the prompt's group id must not be trained on.
+        stored = [key for key, error in zip(keys, written, strict=True) if not isinstance(error, BaseException)]
+        await tq.async_kv_clear(keys=stored, partition_id=PARTITION)
+        raise

@@ -26,7 +26,6 @@ import ray
 import transfer_queue as tq
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
-from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
 from ..config import GPOConfig
 from ..core.advantage import reentry_uid
@@ -44,12 +43,15 @@ from .agents.sampler import sampler_of
 from .client import RewardLoopScorer
 from .estimators import smallest_group
 from .lateness import Lateness
-from .observe.metrics import REENTRY_TAG, TAG, prompt_record
+from .observe.metrics import TAG, prompt_record
 from .observe.progress import Progress
 from .observe.tracing import PromptTraces, this_worker
 from .observe.trackers import sample_row, wanted
+from .rewards import Rewards
 from .roots import SINGLE_TURN, RootGroup, as_trajectory, given_steps, prompt_seed, slots_of_a_worker
-from .rows import PARTITION, credit_rows, leave_out_rows, replace_rows, row_key
+from .rows import PARTITION, credit_rows, leave_out_rows, replace_rows, row_key, store_reentries
+from .watch.probe import State, rollout_worker_state
+from .watch.watchdog import learn_actors
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +75,7 @@ class ReentryWorker(_AgentLoopWorker):
             self._gpo, splitter, self.rollout_config.response_length, self._scheduler, self._smallest_group
         )
         self._groups: dict[str, RootGroup] = {}
+        self._rewards = Rewards(self._gpo.reward_timeout)
         filter_groups = algorithm.get("filter_groups") or {}
         self._filter_metric = filter_groups.get("metric") if filter_groups.get("enable") else None
         # A share of each training step's budget: all workers get equally many prompts, so all are equal.
@@ -88,6 +91,15 @@ class ReentryWorker(_AgentLoopWorker):
         # Text positions must fit the tokens, so no token is left out and white space is not changed.
         return self.tokenizer.decode(token_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
+    def _enter(self, step: int, uid: str, phase: str) -> None:
+        self._groups[uid].phase = phase
+        self._progress.enter(step, uid, phase)
+
+    def gpo_state(self) -> State:
+        """What this worker waits for; the watchdog asks, from another thread."""
+        phases = [group.phase for group in list(self._groups.values())]
+        return rollout_worker_state(phases, self._scheduler.held, self._rewards.waiting, self._rewards.done)
+
     async def _run_prompt(self, prompt: dict, sampling_params: dict, trajectory: dict, trace: bool = False) -> None:
         uid = prompt["uid"]
         # A greedy rollout (ReMax's baseline) is not a member of a group.
@@ -98,7 +110,7 @@ class ReentryWorker(_AgentLoopWorker):
             prompt["__rollout_n__"] = roots
             self._clock.sent(asyncio.get_running_loop().time())
             self._groups[uid] = RootGroup(roots, size, prompt.get("agent_name", SINGLE_TURN), began=self._now())
-            self._progress.enter(int(trajectory["step"]), uid, "rollout")
+            self._enter(int(trajectory["step"]), uid, "rollout")
         try:
             await super()._run_prompt(prompt, sampling_params, trajectory, trace)
         finally:
@@ -120,6 +132,9 @@ class ReentryWorker(_AgentLoopWorker):
             group.settled += 1
             if group.settled == group.expected:
                 await self._complete(group, sampling_params, trajectory, kwargs)
+
+    async def _compute_score(self, outputs: list[AgentLoopOutput], kwargs: dict) -> None:
+        await self._rewards.checked(super()._compute_score(outputs, kwargs=kwargs), outputs[-1])
 
     async def _agent_loop_postprocess(self, output: Any, validate: bool, **kwargs: Any) -> None:
         group, session = self._groups.get(kwargs["uid"]), kwargs["session_id"]
@@ -228,15 +243,15 @@ class ReentryWorker(_AgentLoopWorker):
             gpo.stall_timeout,
             self.rollout_config.full_determinism,
         )
-        scorer = RewardLoopScorer(self, root, columns, gpo.reward_timeout)
-        self._progress.enter(step, uid, "value")
+        scorer = RewardLoopScorer(self, root, columns)
+        self._enter(step, uid, "value")
         result = await self._procedure.run(
             trajectories,
             sampler,
             scorer,
             prompt_seed(step, trajectory["sample_index"], root.prompt_ids),
             self._accounts.of(step),
-            lambda: self._progress.enter(step, uid, "reentry"),
+            lambda: self._enter(step, uid, "reentry"),
             given_steps(columns),
             keep_tokens=bool(gpo.trace_dir),
             longest_chain=self._lateness.longest_chain(step),
@@ -276,35 +291,8 @@ class ReentryWorker(_AgentLoopWorker):
                 count = rows_of_group(self._gpo, len(group.rollouts), self._smallest_group)
                 for rollout in group.rollouts[: int(count)]:
                     rows.append((rollout, scorer.row(group.prefix, prefix_log_probs, rollout), group_id))
-        if not rows:
-            return []
-        sessions = range(n, n + len(rows))
-        keys = [row_key(uid, session) for session in sessions]
         # verl's own method and not that of this class, which would count a re-entry rollout as a root.
-        put = super()._agent_loop_postprocess
-        written = await asyncio.gather(
-            *(
-                put(output, False, **{**columns, "session_id": session})
-                for session, (_, output, _) in zip(sessions, rows, strict=True)
-            ),
-            return_exceptions=True,
-        )
-        try:
-            for error in written:
-                if isinstance(error, BaseException):
-                    raise error
-            # verl names the key by the prompt's uid and writes the same uid into the column, hence the second write.
-            await tq.async_kv_batch_put(
-                keys=keys,
-                partition_id=PARTITION,
-                fields=list_of_dict_to_tensordict([{"uid": group_id} for *_, group_id in rows]),
-                tags=[{REENTRY_TAG: True}] * len(rows),
-            )
-        except BaseException:
-            # Re-entry rows that still have the prompt's group id must not be trained on.
-            stored = [key for key, error in zip(keys, written, strict=True) if not isinstance(error, BaseException)]
-            await tq.async_kv_clear(keys=stored, partition_id=PARTITION)
-            raise
+        await store_reentries(super()._agent_loop_postprocess, uid, n, [row[1:] for row in rows], columns)
         return [rollout for rollout, *_ in rows]
 
 
@@ -315,3 +303,7 @@ class ReentryManager(AgentLoopManagerTQ):
         super().__init__(*args, **kwargs)
         # verl's constructor sets its own class, so this comes after.
         self.agent_loop_workers_class = ray.remote(ReentryWorker)
+
+    async def _init_agent_loop_workers(self) -> None:
+        await super()._init_agent_loop_workers()
+        learn_actors()

@@ -5,6 +5,9 @@
     frame.groupby("global_step")[["solved", "confidence", "position"]].mean()
 
 The files are those of :mod:`~verl_gpo.traces.writer`, of any number of processes; they may still be written.
+
+A training that was interrupted and resumed counts as one: it does the steps after its checkpoint again, and the records
+of these steps that the interrupted training has written are left out.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,25 +70,72 @@ def read_traces(path: str | Path, keep: range | set[int] | None = None) -> Itera
         FileNotFoundError: there are no traces.
         ValueError: a record of a later schema, or a line that is not a record; the message names its file.
     """
+    files = trace_files(path)
+    counts = _not_done_again(files)
     number = -1
-    for file in trace_files(path):
+    for file in files:
         for line in trace_lines(file):
-            number += 1
-            if keep is not None and number not in keep:
-                continue
-            try:
-                record = json.loads(line)
-                version = record["schema"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{file}: not a trace record ({error!r})") from error
-            if version > SCHEMA_VERSION:
-                raise ValueError(f"{file}: schema {version}; this verl_gpo reads up to {SCHEMA_VERSION}")
+            if counts is None:
+                number += 1
+                if keep is not None and number not in keep:
+                    continue
+            record = _record(file, line)
+            if counts is not None:
+                number += (counted := counts(record))
+                if not counted or (keep is not None and number not in keep):
+                    continue
             yield record
 
 
+def _record(file: Path, line: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+        version = record["schema"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: not a trace record ({error!r})") from error
+    if version > SCHEMA_VERSION:
+        raise ValueError(f"{file}: schema {version}; this verl_gpo reads up to {SCHEMA_VERSION}")
+    return record
+
+
+def _not_done_again(files: list[Path]) -> Callable[[dict[str, Any]], bool] | None:
+    """Whether a record counts, in a training that was started more than once; None if it was started once.
+
+    A later start has done its steps again, and those prompts again that were under way at the checkpoint.
+    """
+    firsts = ((file, next(trace_lines(file), None)) for file in files)
+    if len({_started(_record(file, line)) for file, line in firsts if line is not None}) < 2:
+        return None
+    first_step: dict[float, int] = {}
+    last_start: dict[str, float] = {}
+    for file in files:
+        for line in trace_lines(file):
+            record = _record(file, line)
+            start, step, uid = _started(record), record.get("global_step"), record.get("uid")
+            if step is not None:
+                first_step[start] = min(step, first_step.get(start, step))
+            if uid is not None:
+                last_start[uid] = max(start, last_start.get(uid, start))
+
+    def counts(record: dict[str, Any]) -> bool:
+        start, step = _started(record), record.get("global_step")
+        if last_start.get(record.get("uid"), start) > start:
+            return False
+        return step is None or all(step < first for later, first in first_step.items() if later > start)
+
+    return counts
+
+
+def _started(record: Mapping[str, Any]) -> float:
+    return float(record.get("started") or 0.0)
+
+
 def count_traces(path: str | Path) -> int:
-    """Number of records, without parsing them."""
-    return sum(1 for file in trace_files(path) for _ in trace_lines(file))
+    """Number of records; they are parsed only if the training was started more than once."""
+    files = trace_files(path)
+    counts = _not_done_again(files)
+    lines = ((file, line) for file in files for line in trace_lines(file))
+    return sum(1 if counts is None else counts(_record(file, line)) for file, line in lines)
 
 
 def sample_traces(path: str | Path, limit: int = 0) -> tuple[list[dict[str, Any]], int]:

@@ -27,6 +27,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "schema": ("int", "version of this table"),
     "uid": ("str?", "the prompt in this training step, as verl names it"),
     "global_step": ("int?", "training step, from 1"),
+    "started": ("float?", "when the training was started, in seconds since 1970; later in one that is resumed"),
     "model_version": ("int?", "training step after which the weights that sampled were made"),
     "sample_index": ("int?", "the prompt's index in the data"),
     "data_source": ("str?", "the data's own name"),

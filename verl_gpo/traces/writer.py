@@ -5,6 +5,8 @@ them into one gzip member and appends the member with a single write. Members ar
 member that a killed process has written can be read, except perhaps an incomplete last one
 (:mod:`verl_gpo.traces.reader` drops it). There is no fsync: a crash of the machine may lose the latest records.
 
+What cannot be written, because the disk is full, is kept in memory up to a limit, and written when there is room again.
+
 Files are ``{name}.{number}.jsonl.gz``. A writer never appends to a file that it did not create. Together they stay
 within the size limit: the oldest file is deleted first.
 """
@@ -12,6 +14,7 @@ within the size limit: the oldest file is deleted first.
 from __future__ import annotations
 
 import atexit
+import errno
 import gzip
 import json
 import logging
@@ -31,6 +34,8 @@ WAITING = 64
 #: Bytes of text in one gzip member, and the seconds that a record waits for others to share its member.
 MEMBER_BYTES = 1 << 20
 LINGER = 1.0
+#: Bytes of text that are kept while the disk takes none.
+KEPT_BYTES = 16 << 20
 #: Rotation deletes at most a quarter of the files' bytes at once.
 PARTS = 4
 #: The highest of gzip's fast levels: three times the speed of the default level for a tenth more bytes.
@@ -49,7 +54,7 @@ class TraceWriter:
     Attributes:
         written: number of records in files.
         dropped: number of records for which the queue was full, or that are larger than the size limit.
-        failed: number of records that could not be built, turned into JSON, or written.
+        failed: number of records that could not be built, turned into JSON, or written in the end.
 
     Raises:
         ValueError: a name that is not a file name, or a size limit or ``every`` below 1.
@@ -68,7 +73,8 @@ class TraceWriter:
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
         self._file: BinaryIO | None = None
-        self._warned = False
+        self._warned: set[str] = set()
+        self._kept: list[bytes] = []
 
     def write(self, record: Mapping[str, Any] | Callable[[], Mapping[str, Any]]) -> None:
         """Pass on a record, or a function that builds it, which the thread calls only if the record is kept."""
@@ -95,15 +101,25 @@ class TraceWriter:
     def _run(self) -> None:
         while True:
             lines, ended = self._batch()
-            if lines:
+            self._kept += lines
+            if self._kept:
                 try:
-                    self._append(lines)
+                    self._append(self._kept)
+                    self._kept = []
                 except Exception:
-                    self._close_file()  # its end may be an incomplete member, so use a new file
-                    self._fail("not written", len(lines))
+                    self._keep_what_fits()
             if ended:
+                if self._kept:
+                    self._fail("never written", len(self._kept))
                 self._close_file()
                 return
+
+    def _keep_what_fits(self) -> None:
+        """After an error: say so once, and give the oldest records up if there are too many."""
+        self._fail("not written; it is kept in memory until there is room", 0)
+        while sum(map(len, self._kept)) > KEPT_BYTES:
+            self._kept.pop(0)
+            self.failed += 1
 
     def _batch(self) -> tuple[list[bytes], bool]:
         """The lines of the next member, and whether it is the last."""
@@ -136,8 +152,14 @@ class TraceWriter:
         self._make_room(len(member))
         if self._file is None:
             self._file = self._new_file()
-        if self._file.write(member) != len(member):
-            raise OSError("the disk took only a part of a record")
+        before = self._file.tell()
+        try:
+            if self._file.write(member) != len(member):
+                raise OSError(errno.ENOSPC, "the disk took only a part of a record")
+        except OSError:
+            self._file.truncate(before)
+            self._file.seek(before)
+            raise
         self.written += len(lines)
 
     def _files(self) -> list[Path]:
@@ -169,8 +191,8 @@ class TraceWriter:
 
     def _fail(self, what: str, records: int = 1) -> None:
         self.failed += records
-        if not self._warned:  # only once: a full disk must not also fill the log
-            self._warned = True
+        if what not in self._warned:  # only once: a full disk must not also fill the log
+            self._warned.add(what)
             logger.warning("traces of %s in %s: a record was %s", self._name, self._folder, what, exc_info=True)
 
 

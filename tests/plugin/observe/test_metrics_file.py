@@ -1,5 +1,7 @@
 """verl's metrics file goes on where it was; a file that nobody named is verl's own business."""
 
+import errno
+import io
 import json
 
 import pytest
@@ -64,3 +66,72 @@ def test_a_file_that_nobody_named_is_verls_own(named, monkeypatch, tmp_path):
     for step in (1, 2):
         train((step, {}))
     assert len((tmp_path / "project" / "experiment.jsonl").read_text().splitlines()) == 1
+
+
+def file_of(capacity):
+    """A raw file on a disk that has room for so many bytes."""
+
+    class Small(io.FileIO):
+        room = capacity
+
+        def write(self, data):
+            left = self.room - self.seek(0, io.SEEK_END)
+            if not left:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(bytes(data)[:left])
+
+    return Small
+
+
+def test_a_full_disk_costs_no_line_and_leaves_no_half_one(tmp_path, capsys):
+    path = tmp_path / "metrics.jsonl"
+    raw = file_of(10)(path, "wb")
+    lines = metrics_file.WholeLines(raw)
+    for line in (b"first\n", b"second\n", b"third\n"):
+        assert lines.write(line) == len(line)
+    assert path.read_bytes() == b"first\n"
+    said = f"{path}: No space left on device; the metrics of {{}} steps are not written, and kept in memory"
+    one, two = capsys.readouterr().err.splitlines()
+    assert said.format(1) in one and said.format(2) in two
+    raw.room = 1000
+    lines.write(b"fourth\n")
+    assert path.read_bytes() == b"first\nsecond\nthird\nfourth\n"
+    raw.room = 30
+    lines.write(b"fifth\n")
+    raw.room = 1000
+    lines.close()
+    assert (
+        path.read_bytes().endswith(b"fourth\nfifth\n") and raw.closed and capsys.readouterr().err.count("verl_gpo") == 1
+    )
+
+
+def test_verls_own_logger_writes_whole_lines(named, tmp_path):
+    logger = tracking.Tracking("project", "experiment", ["file"])
+    assert isinstance(logger.logger["file"].fp, metrics_file.WholeLines)
+    logger.finish()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_step_that_was_saved_and_not_logged_is_not_missing(named, again):
+    train((1, {"gpo/rows": 16.0, "loss": 1.0}))
+    metrics_file.note_step(2, {"gpo/rows": 20.0})  # then the trainer is killed
+    steps = (2, 3) if again else (3,)
+    train(*((step, {"gpo/rows": 24.0, "loss": 2.0}) for step in steps))
+    log = RunLog.read(named)
+    assert log.series("gpo/rows") == {1: 16.0, 2: 24.0 if again else 20.0, 3: 24.0}
+    assert 3 in log.series("loss") and (2 in log.series("loss")) is again
+
+
+def test_a_step_that_was_logged_is_not_added_again(named):
+    metrics_file.note_step(1, {"gpo/rows": 16.0})
+    train((1, {"gpo/rows": 16.0, "loss": 1.0}))
+    assert not list(named.parent.glob("*.step*"))
+    train((2, {"loss": 2.0}))
+    assert [json.loads(line)["step"] for line in named.read_text().splitlines()] == [1, 2]
+
+
+def test_without_a_named_file_no_step_is_noted(tmp_path, monkeypatch):
+    monkeypatch.delenv(metrics_file.PATH, raising=False)
+    monkeypatch.chdir(tmp_path)
+    metrics_file.note_step(1, {})
+    assert not list(tmp_path.iterdir())

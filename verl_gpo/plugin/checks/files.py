@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ...config import BLOCK, GIVEN_STEPS, ConfigError, GPOConfig
 from ...core.search import SEARCHES
+from .rows import check_prompts
 
 _READ = (
     "data.train_files",
@@ -78,6 +79,7 @@ def _check_rows(key: str, path: str, local: Path, prompt_key: str) -> None:
         raise ConfigError(key, path, f"has no column {prompt_key} (data.prompt_key); it has {', '.join(schema.names)}")
     if not rows:
         raise ConfigError(key, path, "has no rows")
+    check_prompts(key, path, local, prompt_key)
 
 
 def _check_batch(config: DictConfig) -> None:

@@ -8,7 +8,9 @@ a cluster are told its platform (:mod:`verl_gpo.plugin.checks.accelerators`).
 from __future__ import annotations
 
 import functools
+import os
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,11 +23,15 @@ from ...core.search import SEARCHES
 from ...cpu.detect import PLATFORM, accelerator_present
 from ..attention import COST, adapt_to_missing_flash_attention
 from ..estimators import BASES, BY_CRITIC, BY_GROUP, REFUSED, needs_group, refuses_credit
+from ..observe import STARTED
+from ..observe.metrics_file import PATH as METRICS_FILE
+from ..watch import caretaker
 from .accelerators import Decision, decide, pass_on
 from .agents import check_agents
 from .backends import check_backends, check_loggers
 from .files import check_files, prepare_folder
 from .never_learns import check_learns
+from .outstanding import check_outstanding
 from .ranks import check_host, check_mini_batches, check_nodes
 from .unknown_keys import check_known
 from .values import check_gpus, check_values
@@ -65,6 +71,11 @@ def install() -> None:
             if not uses_gpo(config):
                 raise
             sys.exit(f"verl_gpo: {in_one_line(error)}")
+        OmegaConf.update(
+            config, f"ray_kwargs.ray_init.runtime_env.env_vars.{STARTED}", f"{time.time():.3f}", force_add=True
+        )
+        folders = [OmegaConf.select(config, key) for key in ("trainer.default_local_dir", f"{BLOCK}.trace_dir")]
+        caretaker.start([*folders, os.environ.get(METRICS_FILE)])
         if decision.cpu and decision.joined is None:
             _fork_workers(config)
         return result
@@ -162,6 +173,7 @@ def check(config: DictConfig) -> GPOConfig:
     if not uses_gpo(config):
         return gpo
     check_values(config)
+    check_outstanding(config, gpo)
     estimator = get("algorithm.adv_estimator")
     n = get("actor_rollout_ref.rollout.n")
     grouped = needs_group(estimator, gpo.base_estimator)

@@ -20,6 +20,7 @@ from ...core.types import ScoredContinuation, Trajectory
 from ...traces.record import trace_record
 from ...traces.writer import TraceWriter
 from ..agents.output import reentry_of
+from . import STARTED
 
 
 def worker_name(actor: str | None) -> str:
@@ -93,6 +94,7 @@ class PromptTraces:
                 [reentry.calls for reentry in reentries] if all(reentries) else None,
                 uid=columns["uid"],
                 global_step=int(trajectory["step"]),
+                started=float(os.environ[STARTED]) if STARTED in os.environ else None,
                 model_version=None if version is None else int(version),
                 sample_index=trajectory["sample_index"],
                 data_source=columns.get("data_source"),
