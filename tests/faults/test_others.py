@@ -128,6 +128,7 @@ def test_many_outstanding_requests_end_when_weights_are_updated_among_them(table
     stage = new_stage(
         "async",
         "trainer.v1.trainer_mode=colocate_async",
+        "trainer.v1.colocate_async.num_warmup_batches=4",
         "trainer.total_training_steps=4",
         "algorithm.gpo.n_mc=32",
         "algorithm.gpo.cost_ceiling=0",
