@@ -302,23 +302,17 @@ class Settings:
         600.0,
         number(0.0, exclusive=True),
         "A continuation is given up, and aborted in the engine, after this number of seconds and twice the "
-        "time of the longest answer that is allowed. Only time in which the engine returns other requests "
-        "counts.",
+        "time of the longest allowed answer. Only time in which the engine returns other requests counts.",
     )
     reward_timeout: float = option(
         600.0, number(0.0, exclusive=True), "Seconds after which the reward of one rollout counts as failed."
     )
     report_silence: float = option(
-        300.0,
-        number(0.0, exclusive=True),
-        "After this number of seconds in which nothing has happened, the run prints what everything waits for; then "
-        "again after twice as long.",
+        300.0, number(0.0, exclusive=True), "Seconds without any progress after which a run prints what it waits for."
     )
     seed: int = option(0, integer(0), "Seed of random choices, and of requests under full determinism.")
     trace_dir: str = option(
-        "",
-        text("a folder, or empty", empty=True),
-        "Folder for traces, which `verl_gpo.report` shows; empty: no traces.",
+        "", text("a folder, or empty", empty=True), "Folder for the traces that `verl_gpo.report` shows; empty: none."
     )
     trace_max_mb: int = option(
         1024, integer(1), "Bound on the size of all traces together, in MiB; the oldest are deleted first.", _TRACED
