@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "/").split())[:240]
+    return textwrap.shorten(text.replace("|", "/"), 240, placeholder=" ...")
 
 
 def main(argv: list[str] | None = None) -> int:
