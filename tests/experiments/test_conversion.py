@@ -23,7 +23,9 @@ from tests.experiments.old_names import renamed
 
 OLD = json.loads(Path(__file__).with_name("old_figures.json").read_text(encoding="utf-8"))
 GRIDS = known_grids()
-RUNS = read_results(FOLDER, GRIDS)
+#: Runs that were there then: they are numbered as they come.
+LAST = 602
+RUNS = [run for run in read_results(FOLDER, GRIDS) if run.run <= LAST]
 OF_GRID = by_grid(RUNS)
 INTERVAL = re.compile(r"\[([^]]*)\]")
 #: Optimizers side by side stood on a page of their own then.
@@ -142,7 +144,8 @@ def test_as_much_was_run_as_then():
 
 
 def test_problems_of_the_optimizers_say_what_their_rows_say():
-    kept = {one["run"]: one["accuracies"] for one in map(json.loads, (FOLDER / "accuracies.jsonl").open())}
+    lines_kept = map(json.loads, (FOLDER / "accuracies.jsonl").open())
+    kept = {one["run"]: one["accuracies"] for one in lines_kept if one["run"] <= LAST}
     runs = {run.run: run for run in OF_GRID["optimizers"]}
     assert set(kept) == set(runs) and len(kept) == 108
     for number, accuracies in kept.items():
