@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -142,7 +143,7 @@ def fetch(out: Path, progress: bool = True) -> Path:
         if progress:
             print("converting it to a checkpoint (about a minute)", flush=True)
         with new_folder(out) as work:
-            convert(gguf, work)
+            convert_apart(gguf, work)
             (work / "source.json").write_text(json.dumps(request, indent=2) + "\n")
     return out
 

@@ -96,6 +96,13 @@ def test_the_command_says_what_went_wrong(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "base").exists()
 
 
+def test_a_conversion_that_fails_is_one_line(tmp_path):
+    (tmp_path / fetch.FILE).write_bytes(CONTENT)
+    with pytest.raises(fetch.FetchError, match=f"{fetch.FILE} could not be converted: ") as raised:
+        fetch.convert_apart(tmp_path / fetch.FILE, tmp_path / "out")
+    assert "\n" not in str(raised.value) and not (tmp_path / "out").exists()
+
+
 def test_special_tokens_are_repaired():
     from recipes.arithmetic.model import build_tokenizer
 
