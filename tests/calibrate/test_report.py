@@ -140,6 +140,9 @@ def test_the_widest_table_fits_a_terminal_of_100_columns():
     text = said.getvalue()
     assert max(map(len, text.splitlines())) <= 100 and "…" not in text
     assert "adaptive budget 128" in text and "0.45-0.65" in text and "1,234,567" in text and "stated" in text
+    narrow = io.StringIO()
+    Console(file=narrow, width=80).print(table(wide, 20_000.0, "rule=abs", intervals=False))
+    assert max(map(len, narrow.getvalue().splitlines())) <= 80 and "…" not in narrow.getvalue()
 
 
 def test_the_recommended_setting_says_what_a_threshold_would_do(tmp_path):

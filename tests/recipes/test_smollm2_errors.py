@@ -1,8 +1,12 @@
 """Which lines are wrong and of which kind, by hand, and how that is compared with the values between them."""
 
+import json
+import re
+
 import pytest
 
 from recipes.smollm2.errors import KINDS, asked, compare, judge, judged_steps, main, table
+from tests.conftest import REPOSITORY
 from verl_gpo.calibrate.pool import PooledResponse
 
 ANIMALS = {"cat": 4, "spider": 8, "sea slug": 0, "bee": 6, "grasshopper": 6}
@@ -81,6 +85,37 @@ def test_the_step_that_loses_the_value_is_compared_with_the_lines():
     assert other["critical"]["right"] > 0.95 and other["first_error"] < 0.05
     text = table(found)
     assert max(map(len, text.splitlines())) <= 100 and "2 responses, 0 right, 2 with a wrong line" in text
+
+
+def test_the_tables_of_the_readme_are_the_raw_results():
+    readme = (REPOSITORY / "recipes" / "smollm2" / "README.md").read_text()
+    results = REPOSITORY / "scripts" / "results"
+    rows = json.loads((results / "smollm2_calibration.json").read_text())["rows"]
+    written = re.findall(r"^\| `(\S+?)(?: (\w+)=(\d+))?` \|(.*)\|$", readme, re.MULTILINE)
+    shown = 0
+    for name, key, value, cells in written:
+        cells = [cell.strip() for cell in cells.split("|")]
+        if len(cells) != 6:  # another table
+            continue
+        for rule, (hits, alarms, tokens) in zip(("argmax", "abs"), (cells[:3], cells[3:]), strict=True):
+            if hits:
+                own = name.removeprefix("preset=")
+                (row,) = (
+                    row
+                    for row in rows
+                    if row["rule"] == rule
+                    and own in (row["settings"].get("search"), row["settings"].get("preset"))
+                    and (not key or row["settings"][key] == int(value))
+                )
+                assert hits == f"{row['hit_rate']:.2f} [{row['hit_low']:.2f}, {row['hit_high']:.2f}]"
+                assert (alarms, tokens) == (f"{row['false_alarms']:.2f}", f"{row['tokens']:,.0f}")
+                shown += 1
+    assert shown == 18
+    found = json.loads((results / "smollm2_errors.json").read_text())
+    for kind in ("right", "copy", "product", "sum", "answer"):
+        share = found["lines"].get(kind, 0) / sum(found["lines"].values())
+        critical = [found[rule]["critical"].get(kind, 0.0) for rule in ("argmin", "abs")]
+        assert f"| {kind} | {share:.0%} | {critical[0]:.0%} | {critical[1]:.0%} |" in readme
 
 
 def test_an_empty_pool_is_named(tmp_path, capsys):

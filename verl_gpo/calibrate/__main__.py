@@ -192,6 +192,8 @@ def _drawn_with(
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     console = Console(stderr=False)
+    if not console.is_terminal:  # a file or a pipe has no width, and 80 is taken for it
+        console = Console(stderr=False, width=100)
     try:
         shared, settings = _check(args)
         template, identity = read_template(args.template), identify(args.model)

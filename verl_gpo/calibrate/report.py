@@ -114,21 +114,22 @@ def _known_or(value: float, other: float = 0.0) -> float:
     return other if math.isnan(value) else value
 
 
-def table(rows: Sequence[Row], root_tokens: float, title: str = "") -> Table:
-    """The rows as a rich table of at most 100 columns; ``root_tokens`` are those of one group.
+def table(rows: Sequence[Row], root_tokens: float, title: str = "", intervals: bool = True) -> Table:
+    """The rows as a rich table of at most 100 columns, of 80 without intervals; ``root_tokens`` are those of one group.
 
     A response is decisive if one of its steps is important enough. ``hits`` are of the decisive ones, ``false`` of the
     others.
     """
     view = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     view.add_column("setting", no_wrap=True)
-    for column in ("hits", "95 %", "false", "95 %", "stated", "regret", "tokens", "groups", "chosen"):
+    between = ["95 %"] if intervals else []
+    for column in ("hits", *between, "false", *between, "stated", "regret", "tokens", "groups", "chosen"):
         view.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         view.add_row(
             short_name(row["settings"]),
-            *_rate(row["hit_rate"], row["hit_low"], row["hit_high"]),
-            *_rate(row["false_alarms"], row["alarm_low"], row["alarm_high"]),
+            *_rate(row["hit_rate"], row["hit_low"], row["hit_high"])[: 1 + intervals],
+            *_rate(row["false_alarms"], row["alarm_low"], row["alarm_high"])[: 1 + intervals],
             _number(row["confidence"], ".2f"),
             _number(row["regret"], ".2f"),
             f"{row['tokens']:,.0f}",
@@ -217,7 +218,7 @@ def write(
     for rule in dict.fromkeys(row["rule"] for row in rows):
         ruled = [row for row in rows if row["rule"] == rule]
         with_step = f"{ruled[0]['decisive']:.0%} of the responses are decisive"
-        console.print(table(ruled, about["root_tokens"], f"rule={rule}: {with_step}"))
+        console.print(table(ruled, about["root_tokens"], f"rule={rule}: {with_step}", console.width >= 100))
         chosen = recommend(ruled, wanted, alarms)
         recommended[rule] = None if chosen is None else overrides(chosen)
         if ruled[0]["decisive"] < _TOO_FEW / max(about["responses"], 1):
