@@ -105,9 +105,9 @@ def assert_trained(metrics):
     assert metrics["gpo/failures/sampling"] == metrics["gpo/failures/scoring"] == metrics["gpo/prompts/failed"] == 0
     assert 0 < metrics["actor/grad_norm"] < 1e3
     # In verl's bypass mode the engine's probabilities stand in for the model's: they have to be the same.
-    # In bfloat16, on CPUs that have units for it, they agree to its two to three digits: seen were 0.053 at most and
-    # 0.007 in the mean, of an unsupervised model that is sure of nothing.
-    most, mean = (0.1, 0.02) if bfloat16_units() else (1e-3, 1e-4)
+    # In bfloat16, on CPUs that have units for it, they agree to its two to three digits: seen were 0.087 at most and
+    # 0.008 in the mean, of an unsupervised model that is sure of nothing.
+    most, mean = (0.2, 0.02) if bfloat16_units() else (1e-3, 1e-4)
     assert metrics["actor/probs_diff/max"] < most and metrics["actor/probs_diff/mean"] < mean
     assert metrics["timing_s/old_log_prob"] < 5
 
