@@ -5,6 +5,7 @@ import json
 import pytest
 
 from scripts import bench_cpu_step as bench
+from tests.conftest import REPOSITORY
 
 
 def item(arm, *steps):
@@ -72,3 +73,12 @@ def test_a_run_that_fails_ends_the_benchmark(monkeypatch, tmp_path):
     monkeypatch.setattr(bench.subprocess, "run", lambda *a, **k: type("Result", (), {"returncode": 2}))
     with pytest.raises(SystemExit, match="the run before of arithmetic failed with status 2; the log: "):
         bench.main(["--model", "arithmetic", "--data", str(tmp_path), "--log", str(tmp_path / "log")])
+
+
+def test_the_readme_has_the_raw_result():
+    result = json.loads((REPOSITORY / "scripts" / "results" / "bench_cpu_step.json").read_text())["smollm2"]
+    readme = (REPOSITORY / "recipes" / "smollm2" / "README.md").read_text()
+    for phase in ("rolling out", "update", "step"):
+        before, after = (result["seconds"][arm][phase] for arm in ("before", "after"))
+        assert f"| {phase} | {before:.1f} | {after:.1f} | {before / after:.2f} |" in readme
+    assert result["ratio"]["step"] >= 3

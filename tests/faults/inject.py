@@ -82,12 +82,20 @@ def asked(victim):
     return ray.get_actor(name).__ray_call__.remote(engine_processes if victim == "engine" else own_process)
 
 
-def abort_if_there(server, name):
-    """Runs in the rollout server: abort the request as soon as its engine has it; whether it has."""
-    there = name in server.engine.output_processor.external_req_ids
-    if there:
-        abort_in_engine(server, name)
-    return there
+def abort_once_there(server, name):
+    """Runs in the rollout server: wait in a thread until its engine has the request, and abort it then.
+
+    Asked from outside again and again, the server would often answer when the request has ended.
+    """
+
+    def wait():
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            if name in server.engine.output_processor.external_req_ids:
+                return abort_in_engine(server, name)
+            time.sleep(0.0005)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def driver():
@@ -168,10 +176,8 @@ def with_faulty_answers(client):
             noting, name = copy.copy(self), uuid.uuid4().hex
             noting._vllm_request_id = lambda _: name
             server = ray.get_actor(min(n for n in ray.util.list_named_actors() if n.startswith("vllm_server")))
-            answer = asyncio.ensure_future(kind.generate(noting, request_id, **request))
-            while not answer.done() and not await server.__ray_call__.remote(abort_if_there, name):
-                await asyncio.sleep(0.002)
-            return await answer
+            await server.__ray_call__.remote(abort_once_there, name)
+            return await kind.generate(noting, request_id, **request)
 
     client.__class__ = Faulty
     return client
