@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +93,26 @@ def save(folder: Path, model: Any, tokenizer: Any, request: dict, measured: dict
     card["parameters"] = model.num_parameters()
     (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     return card
+
+
+def told(out: Path, make: Callable[[], tuple[dict, bool]], *errors: type[Exception]) -> int:
+    """Prepare a folder from the command line, and say in one line what became of it.
+
+    Args:
+        out: the folder, as the user wrote it.
+        make: the recipe's preparation; returns the card, and whether it was there already.
+        errors: what it may raise besides ValueError, FileExistsError and :class:`TargetMissed`.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        card, cached = make()
+    except (ValueError, FileExistsError, TargetMissed, *errors) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    accuracy = f"sampled accuracy {card['sampled']['accuracy']:.3f}"
+    if "greedy" in card:
+        accuracy += f", greedy {card['greedy']['accuracy']:.3f}"
+    print(f"{out}: {'already prepared' if cached else 'prepared'}; {accuracy}")
+    return 0

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from recipes.agents.task import AgentSpec, Problem, generate_problems, tools_kwargs
-from recipes.prepared import TargetMissed, check_sizes, find, save
+from recipes.prepared import check_sizes, find, save, told
 from verl_gpo.data.write import new_folder
 
 DATA_SOURCE = "verl_gpo/agents"
@@ -172,9 +172,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    try:
+
+    def make() -> tuple[dict, bool]:
         spec = AgentSpec(args.n_moves, args.n_hard, args.n_free, args.slip, args.n_signs)
-        card, cached = prepare(
+        return prepare(
             args.out.expanduser().resolve(),
             spec,
             train=args.train,
@@ -185,12 +186,8 @@ def main(argv: list[str] | None = None) -> int:
             agent=args.agent,
             force=args.force,
         )
-    except (ValueError, FileExistsError, TargetMissed) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    accuracy = f"sampled accuracy {card['sampled']['accuracy']:.3f}, greedy {card['greedy']['accuracy']:.3f}"
-    print(f"{args.out}: {'already prepared' if cached else 'prepared'}; {accuracy}")
-    return 0
+
+    return told(args.out, make)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from recipes.arithmetic.task import HARD_PLACES, ArithmeticSpec, Problem, generate_problems
-from recipes.prepared import TargetMissed, check_sizes, find, save
+from recipes.prepared import check_sizes, find, save, told
 from verl_gpo.data.write import new_folder
 
 DATA_SOURCE = "verl_gpo/arithmetic"
@@ -166,9 +166,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    try:
+
+    def make() -> tuple[dict, bool]:
         spec = ArithmeticSpec(args.n_steps, args.n_hard, args.hard_place, args.slip, args.digits, args.n_signs)
-        card, cached = prepare(
+        return prepare(
             args.out.expanduser().resolve(),
             spec,
             train=args.train,
@@ -178,12 +179,8 @@ def main(argv: list[str] | None = None) -> int:
             steps=args.steps,
             force=args.force,
         )
-    except (ValueError, FileExistsError, TargetMissed) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    accuracy = f"sampled accuracy {card['sampled']['accuracy']:.3f}, greedy {card['greedy']['accuracy']:.3f}"
-    print(f"{args.out}: {'already prepared' if cached else 'prepared'}; {accuracy}")
-    return 0
+
+    return told(args.out, make)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Any
 
 from recipes.gym.problems import PackageMissing, Problem, generate, package_version, rows
 from recipes.gym.tasks import TASKS, task_named
-from recipes.prepared import TargetMissed, check_sizes, find, save
+from recipes.prepared import check_sizes, find, save, told
 from verl_gpo.data.write import new_folder, write_parquet
 
 SUPERVISED_PROBLEMS = 6000
@@ -149,8 +149,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    try:
-        card, cached = prepare(
+
+    def make() -> tuple[dict, bool]:
+        return prepare(
             args.out.expanduser().resolve(),
             args.task,
             train=args.train,
@@ -161,12 +162,8 @@ def main(argv: list[str] | None = None) -> int:
             steps=args.steps,
             force=args.force,
         )
-    except (ValueError, PackageMissing, FileExistsError, TargetMissed) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    accuracy = f"sampled accuracy {card['sampled']['accuracy']:.3f}, greedy {card['greedy']['accuracy']:.3f}"
-    print(f"{args.out}: {'already prepared' if cached else 'prepared'}; {accuracy}")
-    return 0
+
+    return told(args.out, make, PackageMissing)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from recipes.prepared import TargetMissed, check_sizes, find, save
+from recipes.prepared import TargetMissed, check_sizes, find, save, told
 from recipes.smollm2.fetch import FetchError, fetch, install_missing
 from recipes.smollm2.tasks import TASKS, Task, task_named
 from verl_gpo.data.write import new_folder, write_parquet
@@ -166,10 +166,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    try:
+
+    def make() -> tuple[dict, bool]:
         names = ("min_animals", "max_animals", "max_instances", "difficulty")
         task = task_named(args.task, **{name: getattr(args, name) for name in names})
-        card, cached = prepare(
+        return prepare(
             args.out.expanduser().resolve(),
             task,
             model=args.model,
@@ -183,12 +184,8 @@ def main(argv: list[str] | None = None) -> int:
             learning_rate=args.learning_rate,
             force=args.force,
         )
-    except (ValueError, FetchError, FileExistsError, TargetMissed) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    accuracy = card["sampled"]["accuracy"]
-    print(f"{args.out}: {'already prepared' if cached else 'prepared'}; sampled accuracy {accuracy:.3f}")
-    return 0
+
+    return told(args.out, make, FetchError)
 
 
 if __name__ == "__main__":
