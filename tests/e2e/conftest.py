@@ -35,6 +35,22 @@ class Run:
     log: str
 
 
+def run_to_end(command, log, environment, folder, timeout=TIMEOUT):
+    """The text of a command's log, after it has ended with status 0; whatever it has started ends with it."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=folder, start_new_session=True
+        )
+        try:
+            status = process.wait(timeout)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    text = log.read_text(errors="replace")
+    assert status == 0, text[-6000:]
+    return text
+
+
 @pytest.fixture
 def train(arithmetic_data, tmp_path):
     """Run ``python -m verl.trainer.main_ppo`` to its end: ``train(config_path, config_name, *overrides)``."""
@@ -45,17 +61,7 @@ def train(arithmetic_data, tmp_path):
         config += ["--config-name", config_name] if config_name else []
         command = [sys.executable, "-m", "verl.trainer.main_ppo", *config, *common(arithmetic_data), *overrides]
         environment = {**os.environ, "VERL_FILE_LOGGER_PATH": str(metrics)}
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=tmp_path, start_new_session=True
-            )
-            try:
-                status = process.wait(TIMEOUT)
-            finally:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
-        text = log.read_text(errors="replace")
-        assert status == 0, text[-6000:]
+        text = run_to_end(command, log, environment, tmp_path)
         return Run(read_metrics(metrics), text)
 
     return run

@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import signal
-import subprocess
 import sys
 
 import pyarrow.parquet as pq
@@ -12,11 +10,11 @@ import pytest
 
 from recipes.agents.task import Walk, read_problem
 from tests.conftest import REPOSITORY, read_metrics
+from tests.e2e.conftest import run_to_end
 from tests.e2e.test_training import assert_rollout_and_actor_agree
 from verl_gpo.traces.reader import trace_frame
 
 pytestmark = [pytest.mark.e2e, pytest.mark.pipeline]
-TIMEOUT = 420.0
 #: A model that has seen enough conversations to call the tools, if not to be right.
 PREPARED = "--n-moves 4 --n-free 0 --slip 0.5 --n-signs 1 --steps 250 --train 16 --eval 8"
 PREPARED += " --target-low 0 --target-high 1"
@@ -36,16 +34,7 @@ def test_two_training_steps_with_both_tools(tmp_path):
     environment |= {"PREPARE_ARGS": PREPARED, "DATA_DIR": str(tmp_path / "data"), "OUT_DIR": str(tmp_path / "out")}
     environment["VERL_FILE_LOGGER_PATH"] = str(metrics)
     command = ["bash", str(REPOSITORY / "recipes" / "agents" / "run.sh"), *arguments]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=tmp_path, start_new_session=True
-        )
-        try:
-            status = process.wait(TIMEOUT)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-    assert status == 0, log.read_text(errors="replace")[-6000:]
+    run_to_end(command, log, environment, tmp_path)
     for step in (1, 2):
         found = read_metrics(metrics)[step]
         assert found["gpo/rows"] == 16 and found["gpo/rollouts/reentry"] > 0

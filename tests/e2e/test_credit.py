@@ -2,14 +2,12 @@
 
 import json
 import os
-import signal
-import subprocess
 import sys
 
 import pytest
 
 from tests.conftest import read_metrics
-from tests.e2e.conftest import RECIPE, TIMEOUT, common
+from tests.e2e.conftest import RECIPE, common, run_to_end
 from tests.e2e.test_training import assert_nothing_failed, assert_rollout_and_actor_agree
 
 pytestmark = [pytest.mark.e2e, pytest.mark.pipeline]
@@ -44,16 +42,7 @@ def trained(arithmetic_data, tmp_path_factory):
     ]
     (folder / "runs.json").write_text(json.dumps(runs))
     command = [sys.executable, "-m", "verl_gpo.plugin.consecutive", "runs.json", "ended.jsonl"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ}, cwd=folder, start_new_session=True
-        )
-        try:
-            status = process.wait(TIMEOUT)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-    assert status == 0, (folder / "log").read_text(errors="replace")[-6000:]
+    run_to_end(command, folder / "log", {**os.environ}, folder)
     return {name: read_metrics(folder / f"{name}.jsonl") for name in RUNS}
 
 

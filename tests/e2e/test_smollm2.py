@@ -2,8 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 from filelock import FileLock
 
 from tests.conftest import REPOSITORY, read_metrics
+from tests.e2e.conftest import run_to_end
 from verl_gpo.cpu.detect import bfloat16_units
 from verl_gpo.traces.reader import trace_frame
 
@@ -77,22 +76,7 @@ def train(data, folder, steps, *overrides):
     ]
     command = [sys.executable, "-m", "verl.trainer.main_ppo", "--config-path", str(CONFIG), "--config-name", "smollm2"]
     environment = {**os.environ, "VERL_FILE_LOGGER_PATH": str(metrics)}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, *small, *overrides],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            cwd=folder,
-            start_new_session=True,
-        )
-        try:
-            status = process.wait(TIMEOUT)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-    text = log.read_text(errors="replace")
-    assert status == 0, text[-6000:]
+    text = run_to_end([*command, *small, *overrides], log, environment, folder, TIMEOUT)
     rows = {
         step: [json.loads(line) for line in (folder / "rows" / f"{step}.jsonl").read_text().splitlines()]
         for step in range(1, steps + 1)
