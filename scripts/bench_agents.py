@@ -40,7 +40,7 @@ class Environment:
 
 
 async def record(turns: int, size: int) -> tuple[Recording, SimpleNamespace, float]:
-    """A trajectory of so many turns; what was noted of it, its data, and the CPU seconds of noting it."""
+    """A trajectory of ``turns`` turns: its noted states, its data, and the CPU seconds that noting them took."""
     recording, tools = Recording(), {"store": Environment(size)}
     data = SimpleNamespace(
         messages=[{"role": "user", "content": "go"}],

@@ -126,7 +126,7 @@ def test_a_group_whose_long_rollouts_are_cut_is_dropped():
 
 
 def test_rows_that_have_to_be_filled_are_never_late():
-    # In place of re-entry rollouts, roots would have to be drawn, which would take even longer.
+    # Instead of re-entry rollouts, roots would have to be drawn, which would take even longer.
     roots = [root(), root(reward=0.0, first=50)]
     result, policy = run(9, roots=roots, search="random", rows="matched")
     assert not result.late and result.usage["reentry"].requests == 4

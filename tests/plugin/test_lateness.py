@@ -1,4 +1,4 @@
-"""Prompts that are late: what a worker remembers, and roots in place of rows that would begin too late."""
+"""Prompts that are late: what a worker remembers, and roots instead of rows that would begin too late."""
 
 import asyncio
 import math
@@ -87,7 +87,7 @@ MATCHED = (
 
 
 def late(run, wait):
-    """Make the worker wait for so many seconds for the first roots."""
+    """Make the worker wait a given number of seconds for the first roots."""
     run.worker._lateness.longest_wait = lambda step: wait
     return run
 

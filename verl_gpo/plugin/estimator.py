@@ -28,7 +28,7 @@ def compute_gpo_advantage(
         token_level_rewards: shape ``(rows, response length)``.
         response_mask: shape ``(rows, response length)``.
         index: ``(rows,)`` group ids, the batch's ``uid`` column. That of a searched response may carry step credit,
-            which its tokens get in place of the outcome's advantage (:mod:`verl_gpo.core.credit`).
+            which its tokens get instead of the outcome's advantage (:mod:`verl_gpo.core.credit`).
         config: the block ``algorithm``: settings of the base estimator, and ``gpo``.
 
     Returns:

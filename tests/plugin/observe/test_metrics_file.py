@@ -69,7 +69,7 @@ def test_a_file_that_nobody_named_is_verls_own(named, monkeypatch, tmp_path):
 
 
 def file_of(capacity):
-    """A raw file on a disk that has room for so many bytes."""
+    """A raw file on a disk with room for a given number of bytes."""
 
     class Small(io.FileIO):
         room = capacity

@@ -1,7 +1,7 @@
 """``gpo_tool_agent``: verl's tool agent loop that can be continued from each of its turns, or from inside one.
 
 verl's own loop does all the work. It is extended at five of its methods: before a turn is generated the state is kept;
-a call of a tool is noted; and a loop that continues a rollout begins with a state in place of the prompt. A turn that
+a call of a tool is noted; and a loop that continues a rollout begins with a state instead of the prompt. A turn that
 is partly written is completed by the client that the continuation brings (:mod:`.sampler`): it sends the kept tokens to
 the engine, and gives them back together with what the engine wrote, so that verl's loop sees one turn and parses it as
 one.
