@@ -5,6 +5,7 @@ A folder holds ``card.json``, the *card*: the settings it was made with, and wha
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import platform
@@ -93,6 +94,37 @@ def save(folder: Path, model: Any, tokenizer: Any, request: dict, measured: dict
     card["parameters"] = model.num_parameters()
     (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     return card
+
+
+def parser(description: str, train: int, test: int, target: tuple[float, float]) -> argparse.ArgumentParser:
+    """The command line of a preparation, with the options that all of them have; :func:`common` reads these.
+
+    Args:
+        description: the first line of the help text.
+        train, test, target: defaults of the numbers of problems and of the accepted accuracies.
+    """
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    made.add_argument("--out", type=Path, required=True, help="folder to write")
+    made.add_argument("--train", type=int, default=train, help="problems in train.parquet")
+    made.add_argument("--eval", type=int, default=test, help="held-out problems in test.parquet")
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--steps", type=int, default=None, help="optimizer steps of a round (None: the task's)")
+    made.add_argument("--target-low", type=float, default=target[0], help="lowest sampled accuracy accepted")
+    made.add_argument("--target-high", type=float, default=target[1], help="highest sampled accuracy accepted")
+    made.add_argument("--force", action="store_true", help="make it again even if it is there")
+    return made
+
+
+def common(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of :func:`parser` as keyword arguments of a recipe's ``prepare``, without ``out``."""
+    return {
+        "train": args.train,
+        "test": args.eval,
+        "seed": args.seed,
+        "steps": args.steps,
+        "target": (args.target_low, args.target_high),
+        "force": args.force,
+    }
 
 
 def told(out: Path, make: Callable[[], tuple[dict, bool]], *errors: type[Exception]) -> int:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from tqdm import tqdm
@@ -193,6 +193,35 @@ def until_good_enough(
             f"{found.hard_step:.4f}. {advice}"
         )
     return found, {"rounds": rounds, "train_seconds": round(seconds, 1)}
+
+
+def train_and_measure(
+    train: Callable[[], object],
+    measure: Callable[..., Measurement],
+    target: tuple[float, float],
+    settings: TrainSettings,
+    samples: int,
+    advice: str,
+) -> dict[str, Any]:
+    """:func:`until_good_enough`, and what the card says of the result.
+
+    Args:
+        train: trains for one round.
+        measure: measures the model, with ``samples`` responses to each problem, or ``greedy``.
+        target: lowest and highest accuracy that are accepted.
+        settings: of the supervision.
+        samples: number of responses to each problem.
+        advice: last sentence of the error message.
+
+    Returns:
+        Entries for the card.
+
+    Raises:
+        TargetMissed: as :func:`until_good_enough` does.
+    """
+    sampled, card = until_good_enough(train, lambda: measure(samples=samples), target, settings.steps, advice)
+    greedy = measure(greedy=True)
+    return {**card, "settings": settings.to_dict(), "sampled": sampled.to_dict(), "greedy": greedy.to_dict()}
 
 
 @torch.no_grad()

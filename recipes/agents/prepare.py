@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from recipes import prepared
 from recipes.agents.task import AgentSpec, Problem, generate_problems, tools_kwargs
 from recipes.prepared import check_sizes, find, save, told
 from verl_gpo.data.write import new_folder
@@ -123,9 +124,9 @@ def prepare(
 def _make(folder: Path, spec: AgentSpec, request: dict, progress: bool) -> dict:
     # Imported here: a cache hit and --help need neither torch nor transformers, which take seconds to load.
     from recipes.agents import warmstart
-    from recipes.supervision import until_good_enough
+    from recipes.supervision import train_and_measure
 
-    seed, (low, high), agent = request["seed"], request["target"], request["agent"]
+    seed, agent = request["seed"], request["agent"]
     settings = warmstart.settings(request["steps"])
     supervised = generate_problems(spec, max(SUPERVISED_PROBLEMS, request["train"]), seed)
     held_out = generate_problems(spec, request["eval"], seed, "eval")
@@ -133,40 +134,28 @@ def _make(folder: Path, spec: AgentSpec, request: dict, progress: bool) -> dict:
         write_parquet([row(one, split, i, agent) for i, one in enumerate(problems)], folder / f"{split}.parquet")
 
     model, tokenizer, train = warmstart.supervise(supervised, spec.slip, settings, seed, progress)
-    samples = -(-MEASURED_RESPONSES // len(held_out))
-    sampled, measured = until_good_enough(
+    measured = train_and_measure(
         train,
-        lambda: warmstart.measure(model, tokenizer, held_out, seed=seed, samples=samples),
-        (low, high),
-        settings.steps,
+        lambda **how: warmstart.measure(model, tokenizer, held_out, seed=seed, **how),
+        request["target"],
+        settings,
+        -(-MEASURED_RESPONSES // len(held_out)),
         f"Root success of the data {spec.root_success:.3f}. More --steps help if easy turns are below 0.99, else "
         "change --slip or --n-hard.",
     )
-    greedy = warmstart.measure(model, tokenizer, held_out, seed=seed, greedy=True)
-    measured |= {"root_success": spec.root_success, "chance": spec.chance, "settings": settings.to_dict()}
-    measured |= {"sampled": sampled.to_dict(), "greedy": greedy.to_dict()}
+    measured |= {"root_success": spec.root_success, "chance": spec.chance}
     return save(folder, model, tokenizer, request, measured)
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     default = AgentSpec()
-    parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser = prepared.parser(__doc__.partition("\n")[0], train=2048, test=256, target=(0.2, 0.6))
     parser.add_argument("--n-moves", type=int, default=default.n_moves, help="doors to go through")
     parser.add_argument("--n-hard", type=int, default=default.n_hard, help="how many of the moves are hard")
     parser.add_argument("--n-free", type=int, default=default.n_free, help="how many are free: any door is right")
     parser.add_argument("--slip", type=float, default=default.slip, help="how often the data get a hard move wrong")
     parser.add_argument("--n-signs", type=int, default=default.n_signs, help="different signs of hard moves")
-    parser.add_argument("--train", type=int, default=2048, help="problems in train.parquet")
-    parser.add_argument("--eval", type=int, default=256, help="held-out problems in test.parquet")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=None, help="optimizer steps of a round (None: the default)")
-    parser.add_argument("--target-low", type=float, default=0.2, help="lowest sampled accuracy accepted")
-    parser.add_argument("--target-high", type=float, default=0.6, help="highest sampled accuracy accepted")
     parser.add_argument("--agent", default=AGENT, help="agent loop of the rows")
-    parser.add_argument("--force", action="store_true", help="make it anew even if it is there")
     return parser.parse_args(argv)
 
 
@@ -178,13 +167,8 @@ def main(argv: list[str] | None = None) -> int:
         return prepare(
             args.out.expanduser().resolve(),
             spec,
-            train=args.train,
-            test=args.eval,
-            seed=args.seed,
-            target=(args.target_low, args.target_high),
-            steps=args.steps,
             agent=args.agent,
-            force=args.force,
+            **prepared.common(args),
         )
 
     return told(args.out, make)

@@ -12,6 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from recipes import prepared
 from recipes.arithmetic.task import HARD_PLACES, ArithmeticSpec, Problem, generate_problems
 from recipes.prepared import check_sizes, find, save, told
 from verl_gpo.data.write import new_folder
@@ -113,9 +114,9 @@ def prepare(
 def _make(folder: Path, spec: ArithmeticSpec, request: dict, progress: bool) -> dict:
     # Imported here, since torch and transformers take seconds to load, and a folder that is there needs neither.
     from recipes.arithmetic import warmstart
-    from recipes.supervision import until_good_enough
+    from recipes.supervision import train_and_measure
 
-    seed, (low, high) = request["seed"], request["target"]
+    seed = request["seed"]
     settings = warmstart.TrainSettings(**({} if request["steps"] is None else {"steps": request["steps"]}))
     supervised = generate_problems(spec, max(SUPERVISED_PROBLEMS, request["train"]), seed)
     held_out = generate_problems(spec, request["eval"], seed, "eval")
@@ -123,27 +124,22 @@ def _make(folder: Path, spec: ArithmeticSpec, request: dict, progress: bool) -> 
     write_parquet(held_out, "test", folder / "test.parquet")
 
     model, tokenizer, train = warmstart.supervise(supervised, spec, settings, seed, progress)
-    samples = -(-MEASURED_RESPONSES // len(held_out))
-    sampled, measured = until_good_enough(
+    measured = train_and_measure(
         train,
-        lambda: warmstart.measure(model, tokenizer, held_out, seed=seed, samples=samples),
-        (low, high),
-        settings.steps,
+        lambda **how: warmstart.measure(model, tokenizer, held_out, seed=seed, **how),
+        request["target"],
+        settings,
+        -(-MEASURED_RESPONSES // len(held_out)),
         f"Root success of the data {spec.root_success:.3f}. More --steps help if easy lines are below 0.995, else "
         "change --slip or --n-hard.",
     )
-    greedy = warmstart.measure(model, tokenizer, held_out, seed=seed, greedy=True)
-    measured |= {"root_success": spec.root_success, "settings": settings.to_dict()}
-    measured |= {"sampled": sampled.to_dict(), "greedy": greedy.to_dict()}
+    measured |= {"root_success": spec.root_success}
     return save(folder, model, tokenizer, request, measured)
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     default = ArithmeticSpec()
-    parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser = prepared.parser(__doc__.partition("\n")[0], train=2048, test=256, target=(0.3, 0.6))
     parser.add_argument("--n-steps", type=int, default=default.n_steps, help="operations in a problem")
     parser.add_argument("--n-hard", type=int, default=default.n_hard, help="number of hard ones among them")
     parser.add_argument("--hard-place", choices=HARD_PLACES, default=default.hard_place, help="where the hard ones are")
@@ -154,13 +150,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--n-signs", type=int, default=default.n_signs, help="number of different signs for hard operations"
     )
-    parser.add_argument("--train", type=int, default=2048, help="problems in train.parquet")
-    parser.add_argument("--eval", type=int, default=256, help="held-out problems in test.parquet")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=None, help="optimizer steps of a round (None: the default)")
-    parser.add_argument("--target-low", type=float, default=0.3, help="lowest sampled accuracy accepted")
-    parser.add_argument("--target-high", type=float, default=0.6, help="highest sampled accuracy accepted")
-    parser.add_argument("--force", action="store_true", help="make it again even if it is there")
     return parser.parse_args(argv)
 
 
@@ -172,12 +161,7 @@ def main(argv: list[str] | None = None) -> int:
         return prepare(
             args.out.expanduser().resolve(),
             spec,
-            train=args.train,
-            test=args.eval,
-            seed=args.seed,
-            target=(args.target_low, args.target_high),
-            steps=args.steps,
-            force=args.force,
+            **prepared.common(args),
         )
 
     return told(args.out, make)

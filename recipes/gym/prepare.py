@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from recipes import prepared
 from recipes.gym.problems import PackageMissing, Problem, generate, package_version, rows
 from recipes.gym.tasks import TASKS, task_named
 from recipes.prepared import check_sizes, find, save, told
@@ -109,41 +110,28 @@ def _supervise(
     """The model, its tokenizer, and entries for the card."""
     # Imported here, since torch and transformers take seconds to load, and a folder that is there needs neither.
     from recipes.gym import warmstart
-    from recipes.supervision import until_good_enough
+    from recipes.supervision import train_and_measure
 
-    seed, (low, high) = request["seed"], request["target"]
+    seed = request["seed"]
     settings = warmstart.TrainSettings(**request["training"])
     model, tokenizer, train = warmstart.supervise(supervised, request["slip"], settings, seed, progress)
-    samples = -(-MEASURED_RESPONSES // len(held_out))
-    sampled, measured = until_good_enough(
+    measured = train_and_measure(
         train,
-        lambda: warmstart.measure(model, tokenizer, held_out, seed=seed, samples=samples),
-        (low, high),
-        settings.steps,
+        lambda **how: warmstart.measure(model, tokenizer, held_out, seed=seed, **how),
+        request["target"],
+        settings,
+        -(-MEASURED_RESPONSES // len(held_out)),
         "More --steps help if easy lines are below 0.99, else change --slip.",
     )
-    greedy = warmstart.measure(model, tokenizer, held_out, seed=seed, greedy=True)
-    measured |= {"settings": settings.to_dict()}
-    measured |= {"sampled": sampled.to_dict(), "greedy": greedy.to_dict()}
     return model, tokenizer, measured
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = prepared.parser(__doc__.partition("\n")[0], train=2048, test=256, target=(0.3, 0.6))
     parser.add_argument("--task", choices=TASKS, required=True, help="task of reasoning-gym")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
         "--slip", type=float, default=None, help="probability that a supervised solution gets a hard step wrong"
     )
-    parser.add_argument("--train", type=int, default=2048, help="problems in train.parquet")
-    parser.add_argument("--eval", type=int, default=256, help="held-out problems in test.parquet")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=None, help="optimizer steps of a round (None: the task's)")
-    parser.add_argument("--target-low", type=float, default=0.3, help="lowest sampled accuracy accepted")
-    parser.add_argument("--target-high", type=float, default=0.6, help="highest sampled accuracy accepted")
-    parser.add_argument("--force", action="store_true", help="make it again even if it is there")
     return parser.parse_args(argv)
 
 
@@ -154,13 +142,8 @@ def main(argv: list[str] | None = None) -> int:
         return prepare(
             args.out.expanduser().resolve(),
             args.task,
-            train=args.train,
-            test=args.eval,
-            seed=args.seed,
             slip=args.slip,
-            target=(args.target_low, args.target_high),
-            steps=args.steps,
-            force=args.force,
+            **prepared.common(args),
         )
 
     return told(args.out, make, PackageMissing)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from recipes import prepared
 from recipes.prepared import TargetMissed, check_sizes, find, save, told
 from recipes.smollm2.fetch import FetchError, fetch, install_missing
 from recipes.smollm2.tasks import TASKS, Task, task_named
@@ -133,11 +134,8 @@ def _make(work: Path, folder: str, task: Task, request: dict, progress: bool) ->
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = prepared.parser(__doc__.partition("\n")[0], train=1024, test=128, target=(0.2, 0.5))
     parser.add_argument("--task", choices=TASKS, required=True, help="task of reasoning-gym")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
         "--model", default=None, help="folder or name of a checkpoint that replaces SmolLM2-135M-Instruct"
     )
@@ -152,15 +150,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     settings.add_argument("--max-instances", type=int, default=None, help="largest number of animals of a kind")
     settings = parser.add_argument_group("settings of gsm_symbolic (None: the task's)")
     settings.add_argument("--difficulty", type=float, default=None, help="scales the numbers in a question")
-    parser.add_argument("--train", type=int, default=1024, help="problems in train.parquet")
-    parser.add_argument("--eval", type=int, default=128, help="held-out problems in test.parquet")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--room", type=int, default=200, help="largest number of tokens of a response")
-    parser.add_argument("--steps", type=int, default=None, help="optimizer steps of a round (None: the task's)")
     parser.add_argument("--learning-rate", type=float, default=None, help="largest learning rate (None: the default)")
-    parser.add_argument("--target-low", type=float, default=0.2, help="lowest sampled accuracy accepted")
-    parser.add_argument("--target-high", type=float, default=0.5, help="highest sampled accuracy accepted")
-    parser.add_argument("--force", action="store_true", help="make it again even if it is there")
     return parser.parse_args(argv)
 
 
@@ -175,14 +166,9 @@ def main(argv: list[str] | None = None) -> int:
             task,
             model=args.model,
             base=args.base.expanduser().resolve() if args.base else None,
-            train=args.train,
-            test=args.eval,
-            seed=args.seed,
             room=args.room,
-            target=(args.target_low, args.target_high),
-            steps=args.steps,
             learning_rate=args.learning_rate,
-            force=args.force,
+            **prepared.common(args),
         )
 
     return told(args.out, make, FetchError)
