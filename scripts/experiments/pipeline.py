@@ -47,9 +47,9 @@ def consecutive(runs: Sequence[Run], log: Path) -> Iterator[tuple[Run, float | T
         log: all output is appended to this file.
 
     Yields:
-        Each run when it ends, with its seconds or its failure. The seconds count from the end of the run before it; for
-        the first run of a pipeline, from the start of the pipeline. A failure ends the pipeline, and the remaining runs
-        get a new one.
+        Each run when it ends, with its seconds or its failure. The seconds of the first run of a pipeline contain the
+        start of workers and engine. The next run begins when the generator is asked for it. A failure ends the
+        pipeline, and the remaining runs get a new one.
 
     Raises:
         TrainingFailed: a script ended before it called the trainer.
@@ -71,10 +71,12 @@ def consecutive(runs: Sequence[Run], log: Path) -> Iterator[tuple[Run, float | T
             read = 0
             while True:
                 running = process.poll() is None
-                lines = ended.read_text().splitlines()
+                lines = list(filter(None, ended.read_text().splitlines()))
                 for line in lines[read:]:
                     record = json.loads(line)
                     yield waiting.pop(record["name"]), record["seconds"]
+                    with ended.open("a") as reader:
+                        reader.write("\n")  # the next run may begin
                 read = len(lines)
                 if not running:
                     break

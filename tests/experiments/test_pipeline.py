@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -12,6 +13,7 @@ from scripts.experiments.pipeline import Run, TrainingFailed
 #: In the pipeline's place: trains whatever is in the first run's pipeline, the first letter of its name.
 STAND_IN = """
 import json, sys
+from verl_gpo.plugin.consecutive import wait_for_reader
 from pathlib import Path
 runs = json.loads(Path(sys.argv[1]).read_text())
 for run in runs:
@@ -20,8 +22,7 @@ for run in runs:
     print("training", run["name"], run["arguments"], flush=True)
     if "fail" in run["arguments"]:
         sys.exit(1)
-    with open(sys.argv[2], "a") as file:
-        file.write(json.dumps({"name": run["name"], "seconds": 0.5}) + "\\n")
+    wait_for_reader(Path(sys.argv[2]), json.dumps({"name": run["name"], "seconds": 0.5}))
 """
 
 
@@ -32,9 +33,13 @@ def train(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "PIPELINE", (str(tmp_path / "pipeline.py"),))
     monkeypatch.setattr(pipeline, "REPOSITORY", tmp_path)
 
-    def train(*runs):
-        return [(run.name, outcome) for run, outcome in pipeline.consecutive(runs, tmp_path / "logs" / "log")]
+    def lazily(*runs):
+        return pipeline.consecutive(runs, tmp_path / "logs" / "log")
 
+    def train(*runs):
+        return [(run.name, outcome) for run, outcome in lazily(*runs)]
+
+    train.lazily = lazily
     return train
 
 
@@ -43,6 +48,14 @@ def test_runs_of_a_pipeline_follow_each_other_and_the_others_wait(train, tmp_pat
     assert ended == [("a1", 0.5), ("a2", 0.5), ("b1", 0.5)]
     log = (tmp_path / "logs" / "log").read_text()
     assert "training a1 ['--config-name', 'x', 'n=1']" in log and "training a2 ['--config-name', 'x', 'n=2']" in log
+
+
+def test_a_run_begins_when_the_one_before_was_taken(tmp_path, train):
+    seen = []
+    for run, _ in train.lazily(Run("a1", "recipe.sh"), Run("a2", "recipe.sh")):
+        time.sleep(0.5)  # an evaluation
+        seen.append((run.name, (tmp_path / "logs" / "log").read_text().count("training")))
+    assert seen == [("a1", 1), ("a2", 2)]
 
 
 def test_a_failure_ends_its_pipeline_and_no_other_run(train):

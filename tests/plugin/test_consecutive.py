@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 from verl_gpo.plugin import consecutive
 
@@ -16,6 +17,18 @@ def test_trainings_share_a_pipeline_if_engine_and_workers_are_alike(compose, run
     assert pipeline(*own) == pipeline("trainer.experiment_name=other") == first
     for other in (f"{rollout}.max_model_len=99", "actor_rollout_ref.model.lora_rank=4", "algorithm.adv_estimator=gae"):
         assert pipeline(other) != first
+
+
+def test_the_next_run_begins_when_the_reader_has_done_with_the_one_before(tmp_path):
+    file = tmp_path / "ended.jsonl"
+    waiting = threading.Thread(target=consecutive.wait_for_reader, args=(file, '{"name": "a"}'))
+    waiting.start()
+    waiting.join(0.3)
+    assert waiting.is_alive() and file.read_text() == '{"name": "a"}\n'
+    with file.open("a") as reader:
+        reader.write("\n")
+    waiting.join(5)
+    assert not waiting.is_alive()
 
 
 def test_the_command_says_how_it_is_called():

@@ -11,7 +11,8 @@ not need it for your own training.
 RUNS.json is a list of ``{"name", "arguments", "environment"}``, where ``arguments`` are those of
 ``verl.trainer.main_ppo``, ``--config-path`` and ``--config-name`` first. The first run is trained, and then all others
 that fit into its pipeline (:func:`pipeline_of`). When a run has ended, a line ``{"name", "seconds"}`` is added to
-ENDED.jsonl.
+ENDED.jsonl. The next run begins when the reader of this line has added an empty one, so that what the reader does with a
+run, an evaluation for instance, takes no time of the next one.
 """
 
 from __future__ import annotations
@@ -108,8 +109,8 @@ def pipeline_runner() -> type:
                 for run in self._runs:
                     began = time.perf_counter()
                     self._train(run, trainer_class)
-                    with open(self._ended, "a") as file:
-                        file.write(json.dumps({"name": run["name"], "seconds": time.perf_counter() - began}) + "\n")
+                    record = {"name": run["name"], "seconds": time.perf_counter() - began}
+                    wait_for_reader(Path(self._ended), json.dumps(record))
             finally:
                 tq.close()
 
@@ -183,6 +184,14 @@ def pipeline_runner() -> type:
         return Keeping
 
     return Runner
+
+
+def wait_for_reader(file: Path, line: str) -> None:
+    """Add a line to the file, and return when its reader has added an empty one."""
+    with file.open("a") as ended:
+        ended.write(f"{line}\n")
+    while file.read_text().splitlines()[-1]:
+        time.sleep(0.1)
 
 
 def renew(process: Any, role: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
