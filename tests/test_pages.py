@@ -120,11 +120,12 @@ def test_commands_by_hand():
 
 @every_page
 def test_options_exist(page):
-    """An option is one that a file beside the module names; Hydra's own are not asked for."""
+    """An option is one that a file beside the module names, or one beside its folder; Hydra's own are not asked for."""
     for module, options in commands(page.read_text(encoding="utf-8")):
         path = REPOSITORY.joinpath(*module.split("."))
         folder = path if path.is_dir() else path.parent
-        source = "\n".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+        files = [*folder.glob("*.py"), *folder.parent.glob("*.py")]
+        source = "\n".join(file.read_text(encoding="utf-8") for file in files)
         for option in options:
             assert f'"{option}"' in source, f"python -m {module} {option}"
 
