@@ -40,7 +40,7 @@ def test_the_search_tables_are_those_of_the_committed_benchmark():
     assert page() == PAGE.read_text(encoding="utf-8"), "call python -m scripts.bench_search --page"
 
 
-def test_the_page_on_searches_names_every_strategy_and_splitter():
+def test_the_page_on_searches_names_every_search_and_splitter():
     page = (REPOSITORY / "docs" / "search.md").read_text(encoding="utf-8")
     assert splitter_table() in page
     assert all(f"| `{search}` |" in page for search in SEARCHES)

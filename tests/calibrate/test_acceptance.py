@@ -1,4 +1,4 @@
-"""What the strategies promise, on simulated responses: found how often, at what cost, and learnt from without bias.
+"""What the searches promise, on simulated responses: found how often, at what cost, and learnt from without bias.
 
 Seeded, so they say the same every time; the margins are several standard errors wide.
 """
@@ -61,7 +61,7 @@ def test_reused_groups_look_worse_than_their_state_is(several_jumps):
 
 @pytest.mark.parametrize("search", ["uniform", "bisection", "adaptive", "propose"])
 def test_where_nothing_decides_there_is_hardly_a_reentry(flat, search):
-    # 3 to 10 % of several hundred responses, by strategy; of these 80 the share has a standard error of .03.
+    # 3 to 10 % of several hundred responses, by search; of these 80 the share has a standard error of .03.
     settings = {"n_mc": 8, "n_reentry": 1, "search": search}
     assert summary(flat, min_advantage=0.1, min_confidence=0.3, **settings)["reentered"] <= 0.15
 

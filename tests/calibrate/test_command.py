@@ -25,7 +25,7 @@ def calibrate(tmp_path, monkeypatch):
     def run(*options, **engine):
         monkeypatch.setattr(command, "build_engine", lambda args, seed: FakeEngine(seed, **engine))
         fixed = ["--model", model, "--data", data, "--reward", reward, "--out", tmp_path / "out", "--responses", 2]
-        fixed += ["--reference", 4, "--roots", 2, "--repeats", 1, "--strategies", "uniform", "--response-length", 40]
+        fixed += ["--reference", 4, "--roots", 2, "--repeats", 1, "--searches", "uniform", "--response-length", 40]
         return command.main(list(map(str, [*fixed, *options])))
 
     return run
@@ -80,7 +80,7 @@ def test_a_prompt_that_is_too_long_is_left_out_with_the_reason(calibrate, tmp_pa
 
 def test_responses_of_other_settings_are_not_mixed(calibrate, tmp_path, capsys):
     assert calibrate() == 0
-    assert calibrate("--strategies", "random", "--repeats", 2) == 0  # what a response does not depend on
+    assert calibrate("--searches", "random", "--repeats", 2) == 0  # what a response does not depend on
     made = len(FakeEngine.made)
     assert calibrate("--apply-chat-template-kwargs", "enable_thinking=false") == 1
     assert "apply_chat_template_kwargs ({} there, {'enable_thinking': False} here)" in capsys.readouterr().err

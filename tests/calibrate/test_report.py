@@ -84,7 +84,7 @@ def test_a_threshold_is_recommended_with_its_setting():
     assert recommend(rows, 0.7, 0.1).min_confidence == 0.5 and recommend(rows, 0.88, 0.3) is None
 
 
-def test_a_name_in_the_table_is_what_a_strategys_rungs_differ_in():
+def test_a_name_in_the_table_is_what_the_rungs_of_a_search_differ_in():
     assert short_name({"search": "adaptive", "n_mc": 4, "search_budget": 8, "rule": "abs"}) == "adaptive budget 8"
     assert short_name({"search": "uniform", "n_mc": 4}) == "uniform n_mc 4"
     assert short_name({"search": "random"}) == "random" and short_name({"preset": "fast"}) == "preset fast"
@@ -162,7 +162,7 @@ def test_where_nothing_is_good_enough_the_best_is_shown_and_nothing_recommended(
     assert "no setting has at least 0.70 hits" in said and "search=adaptive" in said
 
 
-def test_all_strategies_can_be_measured_and_written(tmp_path):
+def test_all_searches_can_be_measured_and_written(tmp_path):
     cases = simulated_cases("one jump", 4, 2)
     rungs = [*ladder(list(RUNGS), {"rule": "abs"}), *({"preset": preset} for preset in MEASURED_PRESETS)]
     rows = [measure(rung, cases, 1, decisive=0.2, by_confidence=True) for rung in rungs]
@@ -171,7 +171,7 @@ def test_all_strategies_can_be_measured_and_written(tmp_path):
     assert len(json.loads(text)["rows"]) == len(rows) == table(rows, 40.0).row_count
 
 
-def test_the_json_is_json_even_where_a_strategy_chose_nothing(tmp_path):
+def test_the_json_is_json_even_where_a_search_chose_nothing(tmp_path):
     # RFC 8259 knows no NaN, and readers other than Python's refuse it.
     text, _ = written(tmp_path, [row("none", NAN, 0.0, alarms=NAN, regret=NAN, confidence=NAN)], 0.7)
 
@@ -193,7 +193,7 @@ ARGUMENTS = ["--model", "m", "--data", "d.parquet", "--reward", "r.py"]
         (["--decisive", "nan"], "verl_gpo: --decisive=nan: must be a number of at least 0"),
         (["--false-alarms", "30"], "verl_gpo: --false-alarms=30.0: must be a number from 0 to 1"),
         (["--hit-rate", "70"], "verl_gpo: --hit-rate=70.0: must be a number from 0 to 1"),
-        (["--strategies", "uniform,best"], "verl_gpo: --strategies=best: must be of uniform, bisection"),
+        (["--searches", "uniform,best"], "verl_gpo: --searches=best: must be of uniform, bisection"),
         (["n_mcs=4"], "verl_gpo: algorithm.gpo.n_mcs=4: no such key; did you mean n_mc?"),
         (["n_mc"], "verl_gpo: 'n_mc': must be KEY=VALUE"),
         (["rule=random"], "verl_gpo: algorithm.gpo.rule='random': "),  # there is no step that it should hit
@@ -206,6 +206,6 @@ def test_a_wrong_argument_is_named_before_anything_is_loaded(tmp_path, capsys, a
     assert not (tmp_path / "out").exists()
 
 
-def test_a_ladder_is_of_all_strategies_but_the_oracle():
+def test_a_ladder_is_of_all_searches_but_the_oracle():
     """A replay has no steps that a data set names (``given``) and no tool calls; ``highest`` looks for no step."""
     assert set(RUNGS) == set(SEARCHES) - {"informative", "given", "highest", "tool_entropy"}

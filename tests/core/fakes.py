@@ -113,7 +113,7 @@ def view_of(means, log_probs=None, count=8, step_tokens=10, longest=None, seed=0
 
 
 def play(search, view, curve, lost=()):
-    """Let a strategy search to its end; each state answers with its true value, those in ``lost`` not at all.
+    """Let a search search to its end; each state answers with its true value, those in ``lost`` not at all.
 
     Returns:
         The states of each round.

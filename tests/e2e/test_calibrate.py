@@ -15,7 +15,7 @@ def test_calibrate_on_a_model_and_a_data_set(arithmetic_data, tmp_path, capsys):
     where = ["--model", f"{arithmetic_data}/model", "--data", f"{arithmetic_data}/test.parquet"]
     small = ["--responses", "3", "--reference", "16", "--repeats", "2", "--roots", "4", "--response-length", "96"]
     shared = ["--reward", f"{RECIPE}/reward.py", "--out", f"{tmp_path}/out", "--max-model-len", "256"]
-    assert main([*where, *small, *shared, "--strategies", "uniform,adaptive", "anchor_outcome=solved"]) == 0
+    assert main([*where, *small, *shared, "--searches", "uniform,adaptive", "anchor_outcome=solved"]) == 0
     pool = read_pool(tmp_path / "out" / "pool.jsonl")
     assert len(pool) == 3 and all(response.reward == 1.0 for response in pool)
     assert all(len(draws) == 16 for response in pool for draws in response.draws)

@@ -3,7 +3,7 @@
     python -m verl_gpo.calibrate --model M --data P.parquet --reward FILE.py --out DIR
 
 draws ``--reference`` continuations through vLLM at every state of ``--responses`` responses. Every second one is used
-for the reference values, the others for the searches. For each rule it reports how often each strategy finds the step
+for the reference values, the others for the searches. For each rule it reports how often each search finds the step
 of a decisive response, how often it chooses a step where none is decisive, and what it costs. All draws are kept in
 ``DIR/pool.jsonl``. Called again, the command continues where it stopped.
 """
@@ -50,7 +50,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--roots", type=int, default=8, help="rollouts of each group")
     parser.add_argument("--reference", type=int, default=64, help="continuations at each state")
     parser.add_argument("--repeats", type=int, default=8, help="searches of each response by each setting")
-    parser.add_argument("--strategies", default="uniform,bisection,adaptive,propose,random", help="comma-separated")
+    parser.add_argument("--searches", default="uniform,bisection,adaptive,propose,random", help="comma-separated")
     parser.add_argument("--rules", default="argmax,abs", help="comma-separated; a rule=... among the settings instead")
     parser.add_argument("--decisive", type=float, default=0.2, help="importance from which a step is decisive")
     parser.add_argument("--hit-rate", type=float, default=0.7, help="recommend the cheapest setting with as many hits")
@@ -62,7 +62,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--top-p", type=float, default=1.0)
     parser.add_argument("--engine", action="append", default=[], metavar="KEY=VALUE", help="setting of vLLM's engine")
-    parser.add_argument("gpo", nargs="*", metavar="KEY=VALUE", help=f"settings of {BLOCK} that all strategies share")
+    parser.add_argument("gpo", nargs="*", metavar="KEY=VALUE", help=f"settings of {BLOCK} that all searches share")
     return parser.parse_args(argv)
 
 
@@ -83,10 +83,10 @@ def _check(args: argparse.Namespace) -> tuple[dict, list[dict]]:
     for key in ("decisive", "tolerance"):
         if not 0 <= getattr(args, key) < math.inf:
             raise ValueError(f"--{key}={getattr(args, key)}: must be a number of at least 0")
-    strategies = args.strategies.split(",")
-    for strategy in strategies:
-        if strategy not in RUNGS:
-            raise ValueError(f"--strategies={strategy}: must be of {', '.join(RUNGS)}")
+    searches = args.searches.split(",")
+    for search in searches:
+        if search not in RUNGS:
+            raise ValueError(f"--searches={search}: must be of {', '.join(RUNGS)}")
     read_settings(args.engine)  # finds errors before the engine starts
     shared = read_settings(args.gpo)
     if shared.get("rule") == "random":
@@ -95,13 +95,11 @@ def _check(args: argparse.Namespace) -> tuple[dict, list[dict]]:
     for rule in rules:
         if rule not in VALUE_RULES:
             raise ValueError(f"--rules={rule}: must be of {', '.join(VALUE_RULES)}")
-    unread = [
-        GPOConfig.from_mapping(chosen, refuse_unread=False).unread(chosen) for chosen in ladder(strategies, shared)
-    ]
-    for key in shared:  # not every strategy reads a shared setting, but at least one should
+    unread = [GPOConfig.from_mapping(chosen, refuse_unread=False).unread(chosen) for chosen in ladder(searches, shared)]
+    for key in shared:  # not every search reads a shared setting, but at least one should
         if all(key in found for found in unread):
             raise unread[0][key]
-    measured = [setting for rule in rules for setting in ladder(strategies, {**shared, "rule": rule})]
+    measured = [setting for rule in rules for setting in ladder(searches, {**shared, "rule": rule})]
     presets = [{**shared, "preset": preset} for preset in MEASURED_PRESETS] if "preset" not in shared else []
     own = {preset["preset"]: GPOConfig.from_mapping(preset, refuse_unread=False).rule for preset in presets}
     return shared, measured + [preset for preset in presets if own[preset["preset"]] in rules]

@@ -1,4 +1,4 @@
-"""Responses with many continuations at each of their states, on which strategies are calibrated.
+"""Responses with many continuations at each of their states, on which searches are calibrated.
 
 A pool is a JSONL file with one record for each response, appended when it is finished. An interrupted collection
 continues where it stopped.

@@ -1,4 +1,4 @@
-"""Runs strategies on pooled responses: the same procedure as in training, with a pool instead of a policy."""
+"""Runs searches on pooled responses: the same procedure as in training, with a pool instead of a policy."""
 
 from __future__ import annotations
 

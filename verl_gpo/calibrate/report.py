@@ -19,7 +19,7 @@ from .replay import Case, replay
 Row = dict[str, Any]
 
 
-#: For each strategy, settings with a lower and a higher cost.
+#: For each search, settings with a lower and a higher cost.
 RUNGS: dict[str, list[dict[str, Any]]] = {
     "uniform": [{"n_mc": n} for n in (1, 2, 4, 8, 12, 16)],
     "bisection": [{"n_mc": n} for n in (2, 4, 8, 16)],
@@ -30,13 +30,13 @@ RUNGS: dict[str, list[dict[str, Any]]] = {
 }
 #: Presets that look for a critical step. Each is measured as it is, so under its own rule.
 MEASURED_PRESETS = ("paper", "fast")
-#: What the rungs of a strategy share is not said again in the table.
+#: What the rungs of a search share is not said again in the table.
 _SHORT = {"search_budget": "budget", "n_reentry": "n_reentry", "n_mc": "n_mc"}
 
 
-def ladder(strategies: Sequence[str], base: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Settings with a lower and a higher cost, for each strategy; ``base`` has the settings that they share."""
-    return [{**base, "search": strategy, **rung} for strategy in strategies for rung in RUNGS[strategy]]
+def ladder(searches: Sequence[str], base: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Settings with a lower and a higher cost, for each search; ``base`` has the settings that they share."""
+    return [{**base, "search": search, **rung} for search in searches for rung in RUNGS[search]]
 
 
 def measure(
@@ -55,13 +55,13 @@ def measure(
 
 
 def name(settings: Mapping[str, Any]) -> str:
-    """A setting in the form of overrides, with the strategy first."""
+    """A setting in the form of overrides, with the search first."""
     rest = [f"{key}={value}" for key, value in settings.items() if key not in ("search", "rule", "min_advantage")]
     return " ".join([settings["search"], *rest] if "search" in settings else rest)
 
 
 def short_name(settings: Mapping[str, Any]) -> str:
-    """The same for a table: what the strategy's rungs differ in."""
+    """The same for a table: what the search's rungs differ in."""
     if "search" not in settings:
         return " ".join(f"{key} {value}" for key, value in settings.items())
     rungs = RUNGS[settings["search"]]
@@ -165,7 +165,7 @@ def thresholds(row: Row) -> Table:
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
-    """Plot hit rate against Monte Carlo tokens, with intervals; a panel for each rule, a line for each strategy."""
+    """Plot hit rate against Monte Carlo tokens, with intervals; a panel for each rule, a line for each search."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -176,13 +176,13 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     figure, panels = pyplot.subplots(1, len(rules), figsize=size, layout="constrained", squeeze=False, sharey=True)
     for axes, rule in zip(panels[0], rules, strict=True):
         ruled = [row for row in rows if row["rule"] == rule and not math.isnan(row["hit_rate"])]
-        for strategy in dict.fromkeys(strategy_of(row) for row in ruled):
-            mine = sorted((r for r in ruled if strategy_of(r) == strategy), key=lambda r: r["tokens"])
+        for search in dict.fromkeys(search_of(row) for row in ruled):
+            mine = sorted((r for r in ruled if search_of(r) == search), key=lambda r: r["tokens"])
             tokens = [max(row["tokens"], 1.0) for row in mine]
             rates = [row["hit_rate"] for row in mine]
             below = [max(row["hit_rate"] - row["hit_low"], 0.0) for row in mine]
             above = [max(row["hit_high"] - row["hit_rate"], 0.0) for row in mine]
-            axes.errorbar(tokens, rates, yerr=[below, above], marker="o", capsize=3, label=strategy)
+            axes.errorbar(tokens, rates, yerr=[below, above], marker="o", capsize=3, label=search)
         axes.set_xscale("log")
         axes.set_xlabel("Monte Carlo tokens a response")
         axes.set_title(f"rule={rule}")
@@ -195,7 +195,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     pyplot.close(figure)
 
 
-def strategy_of(row: Row) -> str:
+def search_of(row: Row) -> str:
     settings = row["settings"]
     return settings["search"] if "search" in settings else short_name(settings)
 

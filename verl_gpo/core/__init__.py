@@ -6,7 +6,7 @@ Read in this order:
 - :mod:`~verl_gpo.core.reentry`    the procedure for one prompt; it uses ``anchors``, ``group``, ``draw`` and ``budget``
 - :mod:`~verl_gpo.core.values`     Monte Carlo state values and step advantages
 - :mod:`~verl_gpo.core.critical`   from values to the critical step and its confidence, or to no critical step
-- :mod:`~verl_gpo.core.search`     where to sample next: one file for each strategy; ``uniform`` is the paper's
+- :mod:`~verl_gpo.core.search`     where to sample next: one file for each search; ``uniform`` is the paper's
 - :mod:`~verl_gpo.core.advantage`  from the rewards of groups to token advantages
 - :mod:`~verl_gpo.core.credit`     from state values to the advantage of each token of a searched response
 - :mod:`~verl_gpo.core.learn`      which continuations become training rows

@@ -33,7 +33,7 @@ class Group:
 
     Args:
         config: see :class:`verl_gpo.config.GPOConfig`.
-        search: the search strategy.
+        search: at which states to sample next.
         splitter: response tokens to step ends.
         response_length: most tokens of a response, kept prefix included.
         roots_N: the group's rollouts.

@@ -154,7 +154,8 @@ def _print(report: dict[str, Any], out: Path, console: Console) -> None:
     console.print(table)
     for reason, count in report["chat_left_out"].items():
         console.print(f"left out of pairs_chat.parquet: {count:,} pairs: {reason}", soft_wrap=True)
-    console.print(f"written: {out}/pairs.parquet, unpaired.parquet, {REPORT}", soft_wrap=True)
+    files = ", ".join(f"{name}.parquet" for name in schema.SCHEMAS)
+    console.print(f"written in {out}: {files}, {REPORT}", soft_wrap=True)
 
 
 def _reasons(counts: Mapping[str, int]) -> str:

@@ -11,8 +11,8 @@ not need it for your own training.
 RUNS.json is a list of ``{"name", "arguments", "environment"}``, where ``arguments`` are those of
 ``verl.trainer.main_ppo``, ``--config-path`` and ``--config-name`` first. The first run is trained, and then all others
 that fit into its pipeline (:func:`pipeline_of`). When a run has ended, a line ``{"name", "seconds"}`` is added to
-ENDED.jsonl. The next run begins when the reader of this line has added an empty one, so that what the reader does with a
-run, an evaluation for instance, takes no time of the next one.
+ENDED.jsonl. The next run begins when the reader of this line has added an empty one, so that what the reader does with
+a run, an evaluation for instance, takes no time of the next one.
 """
 
 from __future__ import annotations

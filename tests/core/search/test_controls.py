@@ -1,4 +1,4 @@
-"""The controls, and what all strategies have in common."""
+"""The controls, and what all searches have in common."""
 
 from collections import Counter
 
@@ -39,13 +39,13 @@ def test_a_given_step_is_any_of_those_that_the_data_set_names_and_may_be_reset_t
 
 @pytest.mark.parametrize("rule", ["argmax", "abs", "argmin", "random"])
 @pytest.mark.parametrize("search", SEARCHES)
-def test_every_strategy_ends_and_chooses_an_eligible_step_or_none_by_every_rule(search, rule):
+def test_every_search_ends_and_chooses_an_eligible_step_or_none_by_every_rule(search, rule):
     curve = [0.3, 0.3, 0.9, 0.2, 0.2, 0.8, 1.0]
     view = view_of([0.3, *[None] * 5, 1.0], rule=rule, longest=40, n_mc=4)
-    strategy = SEARCHES[search]()
-    rounds = play(strategy, view, curve)
+    one = SEARCHES[search]()
+    rounds = play(one, view, curve)
     assert all(view.can_sample(state) for states in rounds for state in states)
-    critical = strategy.choose(view)
+    critical = one.choose(view)
     assert critical is None or view.eligible_K[critical.index]
     # Bisection may look in the wrong half, a proposal alone may leave "none" more probable than any step, and where no
     # step is surer than another whole rollouts teach most.
@@ -55,21 +55,21 @@ def test_every_strategy_ends_and_chooses_an_eligible_step_or_none_by_every_rule(
 
 
 @pytest.mark.parametrize("search", SEARCHES)
-def test_no_strategy_draws_at_the_prompt_or_the_end_or_where_nothing_may_be_critical(search):
-    strategy = SEARCHES[search]()
+def test_no_search_draws_at_the_prompt_or_the_end_or_where_nothing_may_be_critical(search):
+    one = SEARCHES[search]()
     # A group of two, whose value is all but unknown, and every continuation at the same cost.
     settings = {"stop_confidence": 1.0, "max_continuation_tokens": 1, "count": 2, "n_mc": 8}
     for curve in ([1.0, 1.0, 1.0], [0.0, 0.5, 1.0], [0.0, 0.0, 0.0, 0.0, 0.0], [0.5, 1.0]):
         view = view_of([curve[0], *[None] * (len(curve) - 2), curve[-1]], min_advantage=0.3, **settings)
-        drawn = {state for states in play(strategy, view, curve) for state in states}
-        assert drawn <= set(range(0 if strategy.draws_at_prompt else 1, len(curve) - 1))
+        drawn = {state for states in play(one, view, curve) for state in states}
+        assert drawn <= set(range(0 if one.draws_at_prompt else 1, len(curve) - 1))
     nowhere = view_of(UNKNOWN, longest=-1)
     assert not any(nowhere.eligible_K)
-    assert list(strategy.next_states(nowhere)) == [] and strategy.choose(nowhere) is None
+    assert list(one.next_states(nowhere)) == [] and one.choose(nowhere) is None
 
 
 @pytest.mark.parametrize("search", SEARCHES)
-def test_a_strategy_repeats_itself_with_the_seed(search):
+def test_a_search_repeats_itself_with_the_seed(search):
     def once():
         view = view_of([0.3, *[None] * 7, 1.0], seed=5)
         return play(SEARCHES[search](), view, [0.3] * 5 + [1.0] * 4), SEARCHES[search]().choose(view)

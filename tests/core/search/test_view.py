@@ -1,4 +1,4 @@
-"""What a strategy sees of an anchor: one draw of curves for each state of knowledge."""
+"""What a search sees of an anchor: one draw of curves for each state of knowledge."""
 
 import random
 
@@ -86,9 +86,9 @@ def test_of_states_that_are_worth_the_same_the_last_is_drawn_from():
 @pytest.mark.parametrize("search", ["given", "random", "none"])
 def test_a_control_makes_no_belief(search, monkeypatch):
     monkeypatch.setattr("verl_gpo.core.search.view.ValueCurve", None)
-    view, strategy = view_of(MEANS), SEARCHES[search]()
-    assert list(strategy.next_states(view)) == []
-    strategy.choose(view)
+    view, one = view_of(MEANS), SEARCHES[search]()
+    assert list(one.next_states(view)) == []
+    one.choose(view)
 
 
 def test_what_the_environment_did_makes_no_step_critical():

@@ -1,6 +1,6 @@
-"""Search strategies: at which states of a response continuations are drawn.
+"""Searches: at which states of a response continuations are drawn.
 
-Each has a file of its own; all share one interface (:class:`~verl_gpo.core.search.view.Search`). To add a strategy,
+Each has a file of its own; all share one interface (:class:`~verl_gpo.core.search.view.Search`). To add a search,
 write a class with ``next_states``, ``choose`` and ``expected_draws``, and add it to :data:`SEARCHES` here and to the
 names of the configuration. The procedure, the cost model and the checks call the methods of the class.
 """
@@ -19,7 +19,7 @@ from .view import AnchorView, Search
 
 __all__ = ["SEARCHES", "AnchorView", "Search"]
 
-#: name -> strategy.
+#: name -> search.
 SEARCHES: dict[str, type[Search]] = {
     "uniform": UniformSearch,
     "bisection": BisectionSearch,

@@ -1,4 +1,4 @@
-"""What a search strategy knows about one anchor response, and the interface of strategies."""
+"""What a search knows about one anchor response, and the interface of searches."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class AnchorView:
 
     @property
     def curve(self) -> ValueCurve:
-        """The prior belief about its values. It is only built when a strategy uses it."""
+        """The prior belief about its values. It is only built when a search uses it."""
         if self._curve is None:
             outcome = self.bounds.share(self.root.reward)
             self._curve = ValueCurve(self.ends_K, outcome, self.root.log_probs, self.root.written)
