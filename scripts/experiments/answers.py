@@ -44,13 +44,19 @@ def places(runs: Sequence[Run], grids: Sequence[str]) -> Iterator[tuple[str, str
             yield grid, regime, named
 
 
-def summary(runs: Sequence[Run]) -> str:
-    """The number of regimes in which a method ends above another one, or below it, with p < 0.05, and its tokens."""
+def summary(runs: Sequence[Run], without: Sequence[str] = ()) -> str:
+    """The number of regimes in which a method ends above another one, or below it, with p < 0.05, and its tokens.
+
+    Args:
+        without: methods that are left out.
+    """
     compared = [(PROTOCOL, name, "grpo") for name in ("gpo_paper", "gpo_fast", "random", TWICE)]
     compared += [(PROTOCOL, name, TWICE) for name in ("gpo_paper", "gpo_fast")]
     compared += [(EQUAL_TOKENS, name, "grpo") for name in ("gpo_fast", "lean", "random", "oracle")]
     rows = []
     for grids, ours, theirs in compared:
+        if ours in without:
+            continue
         found = [
             (final_difference(named[ours], named[theirs]), multiple(named[ours], named[theirs], lambda run: run.tokens))
             for _, _, named in places(runs, grids)

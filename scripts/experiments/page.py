@@ -1,8 +1,9 @@
 """The sections and figures of the pages, made from the rows.
 
 ``docs/evidence.md`` has a table for each question (:mod:`scripts.experiments.answers`), ``docs/matrix.md`` has all
-optimizers side by side, ``docs/agents.md`` has what was measured on conversations with tools, and the README has a
-short table of results, if it has the marker for it.
+optimizers side by side, ``docs/agents.md`` has what was measured on conversations with tools, and
+``recipes/smollm2/README.md`` what was measured on a language model. The README has short tables of results, if it
+has the marker for them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from scripts.experiments import answers
 from scripts.experiments.agents import agents
 from scripts.experiments.figures import accuracy_over_distance, accuracy_over_tokens
+from scripts.experiments.language import language, short
 from scripts.experiments.markers import fill
 from scripts.experiments.optimizers import optimizers
 from scripts.experiments.pipeline import REPOSITORY
@@ -33,19 +35,32 @@ EVIDENCE: Sections = {
 }
 MATRIX: Sections = {"": lambda runs: optimizers([run for run in runs if run.grid == "optimizers"])}
 AGENTS: Sections = {"": agents}
+LANGUAGE: Sections = {"": language}
 _NOTE = (
     "Models of 0.1 M parameters on toy tasks, mostly three seeds. A regime is a task with its settings. *Points* are "
     "percent points of accuracy at the end of training, smallest and largest over the regimes; *x tokens* are the "
-    "generated tokens as a multiple of the other method's; p is not corrected for the number of comparisons. `random` "
-    "resets to a random step, `oracle` to one that is known to be hard. `grpo mini_batches=2` is GRPO with half its "
-    "mini-batch, which takes as many optimizer steps as GPO's added rows."
+    "generated tokens as a multiple of the other method's; p is not corrected for the number of comparisons. `grpo "
+    "mini_batches=2` is GRPO with half its mini-batch, which takes as many optimizer steps as GPO's added rows."
 )
-README: Sections = {"": lambda runs: f"{answers.summary(runs)}\n\n{_NOTE}"}
+_LANGUAGE_NOTE = (
+    "A language model, SmolLM2-135M-Instruct, after a short supervision on counting legs; 24 training steps of 4 prompts, "
+    "accuracy on 256 held-out problems. A row of one seed is no ranking ([recipes/smollm2](recipes/smollm2/README.md))."
+)
+
+
+def _readme(runs: Sequence[Run]) -> str:
+    toys = [answers.summary(runs, without=("random", "oracle")), _NOTE]
+    table = short(runs)
+    return "\n\n".join([table, _LANGUAGE_NOTE, *toys] if table else toys)
+
+
+README: Sections = {"": _readme}
 #: Page -> kind of its markers, and its sections.
 PAGES: dict[str, tuple[str, Sections]] = {
     "docs/evidence.md": ("evidence", EVIDENCE),
     "docs/matrix.md": ("matrix", MATRIX),
     "docs/agents.md": ("agents", AGENTS),
+    "recipes/smollm2/README.md": ("language", LANGUAGE),
     "README.md": ("results", README),
 }
 #: The methods in ``protocol.png``. ``tables protocol --figure FILE`` draws all methods.

@@ -107,6 +107,7 @@ class Training(CellFolder):
             "VERL_FILE_LOGGER_PATH": str(self.metrics.resolve()),
             "TASK": regime.task,
             "SETUP": regime.task,  # the same, for recipes/smollm2
+            "MATCH": "none",  # there; a twin has as many rollouts as the grid says
             "PREPARE_ARGS": " ".join(regime.arguments),
             "RESPONSE_LENGTH": str(response),
         }
