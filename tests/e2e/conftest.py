@@ -1,5 +1,6 @@
-"""The warm-started arithmetic model, and verl's command line as a function."""
+"""The warm-started arithmetic model, verl's command line as a function, and trainings that share a pipeline."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from scripts.experiments.pipeline import Run as Training
+from scripts.experiments.pipeline import TrainingFailed, consecutive
 from tests.conftest import REPOSITORY, read_metrics
 
 RECIPE = REPOSITORY / "recipes" / "arithmetic"
@@ -65,6 +68,36 @@ def train(arithmetic_data, tmp_path):
         return Run(read_metrics(metrics), text)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def trained(request, arithmetic_data, tmp_path_factory):
+    """``{name: {step: metrics}}`` of short trainings, and their folder, with their rows in ``name/step.jsonl``.
+
+    A pipeline takes a minute to start, so that all of them share one: the ``trainings(folder)`` of each selected test
+    file that has them, as (name, config path and name, number of steps, overrides).
+    """
+    folder = tmp_path_factory.mktemp("trained")
+    script = folder / "run.sh"
+    script.write_text('exec "$PYTHON" $MAIN --config-path "$1" --config-name "$2" "${@:3}"\n')
+    # In one pipeline models are alike, and the recipe's would not checkpoint its gradients.
+    alike = "actor_rollout_ref.model.enable_gradient_checkpointing=true"
+    selected = dict.fromkeys(item.module for item in request.session.items if hasattr(item.module, "trainings"))
+    runs = []
+    for name, where, steps, overrides in (one for module in selected for one in module.trainings(folder)):
+        own = [f"trainer.total_training_steps={steps}", f"trainer.rollout_data_dir={folder}/{name}", *overrides]
+        arguments = [*map(str, where), *common(arithmetic_data), alike, *own]
+        runs.append(Training(name, str(script), arguments, {"VERL_FILE_LOGGER_PATH": str(folder / f"{name}.jsonl")}))
+    log = folder / "log"
+    for run, outcome in consecutive(runs, log):
+        assert not isinstance(outcome, TrainingFailed), (run.name, log.read_text(errors="replace")[-6000:])
+    assert log.read_text(errors="replace").count("Started a local Ray instance") == 1
+    return {run.name: read_metrics(folder / f"{run.name}.jsonl") for run in runs}, folder
+
+
+def rolled_out(folder, name, step):
+    """The rows of a training step of one of ``trained``."""
+    return [json.loads(line) for line in (folder / name / f"{step}.jsonl").read_text().splitlines()]
 
 
 def common(data):

@@ -1,14 +1,8 @@
-"""Step credit, segments without re-entry, the authors' own form and PODS: two training steps each, in one pipeline."""
-
-import json
-import os
-import sys
+"""Step credit, segments without re-entry, the authors' own form and PODS: two training steps each."""
 
 import pytest
 
-from tests.conftest import read_metrics
-from tests.e2e.conftest import RECIPE, common, run_to_end
-from tests.e2e.test_training import assert_nothing_failed, assert_rollout_and_actor_agree
+from tests.e2e.test_training import ARITHMETIC, assert_nothing_failed, assert_rollout_and_actor_agree
 
 pytestmark = [pytest.mark.e2e, pytest.mark.pipeline]
 
@@ -26,30 +20,16 @@ RUNS = {
 }
 
 
-@pytest.fixture(scope="module")
-def trained(arithmetic_data, tmp_path_factory):
-    """Metrics of all runs: name -> step -> metrics."""
-    folder = tmp_path_factory.mktemp("credit")
-    start = ["--config-path", str(RECIPE / "config"), "--config-name", "arithmetic"]
-    short = ["trainer.total_training_steps=2", "trainer.test_freq=-1"]
-    runs = [
-        {
-            "name": name,
-            "arguments": [*start, *common(arithmetic_data), *short, *own],
-            "environment": {"VERL_FILE_LOGGER_PATH": str(folder / f"{name}.jsonl")},
-        }
-        for name, own in RUNS.items()
-    ]
-    (folder / "runs.json").write_text(json.dumps(runs))
-    command = [sys.executable, "-m", "verl_gpo.plugin.consecutive", "runs.json", "ended.jsonl"]
-    run_to_end(command, folder / "log", {**os.environ}, folder)
-    return {name: read_metrics(folder / f"{name}.jsonl") for name in RUNS}
+def trainings(folder):
+    for name, own in RUNS.items():
+        yield name, ARITHMETIC, 2, ["trainer.resume_mode=disable", "trainer.test_freq=-1", *own]
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_it_trains(trained, name):
-    assert sorted(trained[name]) == [1, 2]
-    for metrics in trained[name].values():
+    runs, _ = trained
+    assert sorted(runs[name]) == [1, 2]
+    for metrics in runs[name].values():
         assert_nothing_failed(metrics)
         # Where every failed row is replaced by a success, a group has nothing to compare.
         assert metrics["actor/grad_norm"] > 0 or (name == "authors" and metrics["critic/score/mean"] == 1)
@@ -58,9 +38,10 @@ def test_it_trains(trained, name):
 
 
 def test_searched_responses_are_credited_and_the_score_is_the_outcome_s(trained):
+    runs, _ = trained
     for name in ("steps", "vineppo", "spo"):
         # A step of `fast` may find nothing worth a continuation.
-        credited = [metrics for metrics in trained[name].values() if metrics.get("gpo/credit/responses", 0) > 0]
+        credited = [metrics for metrics in runs[name].values() if metrics.get("gpo/credit/responses", 0) > 0]
         assert len(credited) >= (1 if name == "steps" else 2)
         for metrics in credited:
             assert metrics["gpo/credit/segments"] > 1 and 0 < metrics["gpo/credit/weight"] <= 1
@@ -68,8 +49,9 @@ def test_searched_responses_are_credited_and_the_score_is_the_outcome_s(trained)
 
 
 def test_without_reentry_every_row_is_a_root(trained):
+    runs, _ = trained
     for name in ("vineppo", "spo"):
-        for metrics in trained[name].values():
+        for metrics in runs[name].values():
             assert metrics["gpo/rows"] == 16 and metrics["gpo/tokens/reentry"] == 0 < metrics["gpo/tokens/value"]
             assert metrics["gpo/credit/responses"] >= 4  # each prompt's, roots with the same tokens once
             assert metrics["critic/score/mean"] == pytest.approx(metrics["gpo/reward/root"])
@@ -78,8 +60,9 @@ def test_without_reentry_every_row_is_a_root(trained):
 
 
 def test_rows_of_the_authors_form_are_as_many_as_before_and_some_are_replaced(trained):
+    runs, _ = trained
     for name in ("authors", "authors_random"):
-        check_replaced(trained[name])
+        check_replaced(runs[name])
 
 
 def check_replaced(runs):
@@ -91,6 +74,7 @@ def check_replaced(runs):
 
 
 def test_half_of_the_rollouts_are_trained_on(trained):
-    for metrics in trained["pods"].values():
+    runs, _ = trained
+    for metrics in runs["pods"].values():
         assert metrics["gpo/rows"] == 8 and metrics["gpo/rollouts/left_out"] == 8
         assert metrics["gpo/optimizer_steps"] == 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.conftest import RECIPE
+from tests.e2e.conftest import RECIPE, rolled_out
 from verl_gpo.traces.reader import trace_frame
 
 pytestmark = [pytest.mark.e2e, pytest.mark.pipeline]
@@ -49,22 +49,40 @@ def assert_traces_agree(frame, metrics, prompts=4):
         assert rows["position"].mean() == pytest.approx(metrics[step]["gpo/critical/position"])
 
 
-def test_gpo_trains_saves_and_is_resumed_in_the_asynchronous_mode(train, tmp_path):
-    checkpoints, steps = f"trainer.default_local_dir={tmp_path}/checkpoints", "trainer.total_training_steps={}".format
-    own = [f"algorithm.gpo.trace_dir={tmp_path}/traces", "trainer.save_freq=2", "trainer.test_freq=2"]
-    first = train("first", *ARITHMETIC, checkpoints, steps(2), *own)
-    assert sorted(first.metrics) == [1, 2]
-    for metrics in first.metrics.values():
+def trainings(folder):
+    kept = [f"trainer.default_local_dir={folder}/checkpoints", f"algorithm.gpo.trace_dir={folder}/traces"]
+    kept += ["trainer.save_freq=1", "trainer.test_freq=2"]
+    return [
+        ("saved", ARITHMETIC, 1, [*kept, "trainer.resume_mode=disable"]),
+        ("resumed", ARITHMETIC, 2, [*kept, "trainer.resume_mode=auto"]),
+    ]
+
+
+def test_gpo_trains_is_saved_and_goes_on_where_it_was_saved(trained):
+    runs, folder = trained
+    assert sorted(runs["saved"]) == [1] and sorted(runs["resumed"]) == [2]
+    both = {**runs["saved"], **runs["resumed"]}
+    for metrics in both.values():
         assert_reentered(metrics)
         assert_rollout_and_actor_agree(metrics)  # the second step samples with updated weights
         assert metrics["actor/grad_norm"] > 0
         assert metrics["gpo/rows"] > 16 and metrics["gpo/optimizer_steps"] == 2  # four prompts, four roots each
-    assert "val-core/verl_gpo/arithmetic/acc/mean@2" in first.metrics[2]
-    assert_traces_agree(trace_frame(tmp_path / "traces"), first.metrics)
+    assert "val-core/verl_gpo/arithmetic/acc/mean@2" in both[2]
+    # Its second step has other prompts than its first, and the traces of both lie in one folder.
+    first, second = (
+        {row["input"] for row in rolled_out(folder, name, step)} for step, name in ((1, "saved"), (2, "resumed"))
+    )
+    assert first and second and not first & second
+    assert_traces_agree(trace_frame(folder / "traces"), both)
 
+
+def test_it_goes_on_in_the_asynchronous_mode(trained, train, tmp_path):
+    _, folder = trained
+    where = [f"trainer.default_local_dir={tmp_path}/checkpoints", "trainer.resume_mode=resume_path"]
+    where += [f"trainer.resume_from_path={folder}/checkpoints/global_step_2", "trainer.total_training_steps=5"]
     mode = ["trainer.v1.trainer_mode=colocate_async", "algorithm.gpo.preset=fast", "algorithm.gpo.rows=widened"]
     kl = ["algorithm.use_kl_in_reward=true", "actor_rollout_ref.actor.use_kl_loss=true"]
-    resumed = train("resumed", *ARITHMETIC, checkpoints, steps(5), *mode, *kl)
+    resumed = train("asynchronous", *ARITHMETIC, *where, *mode, *kl)
     assert sorted(resumed.metrics) == [3, 4, 5] and "Resuming from" in resumed.log
     for metrics in resumed.metrics.values():
         assert_nothing_failed(metrics)

@@ -95,6 +95,8 @@ def pipeline_runner() -> type:
     from verl.trainer.ppo.v1 import get_trainer_cls
     from verl.utils.logging_utils import configure_verl_logging
 
+    from verl_gpo.plugin.watch import watchdog
+
     class Runner(TaskRunnerV1.__ray_actor_class__):
         def __init__(self, runs: list[dict[str, Any]], ended: str):
             super().__init__()
@@ -124,6 +126,7 @@ def pipeline_runner() -> type:
             self.init_agent_loop_manager()
             self.trainer.fit(self.agent_loop_manager)
             self.trainer.logger.finish(exit_code=0)
+            watchdog.stop()  # the next run may have none, and this one's would take the end of its workers for a fault
             for worker in (*self.agent_loop_manager.agent_loop_workers, *self.trainer.get_reward_handles()):
                 ray.kill(worker)
             for partition, keys in tq.kv_list().items():

@@ -77,6 +77,16 @@ def test_an_actor_is_known_from_its_start_on(monkeypatch):
     assert set(actors._handles) == {"a", "b"}
 
 
+def test_a_watchdog_that_was_stopped_takes_no_end_for_a_fault(monkeypatch, capsys):
+    actors = FakeActors(dead="a worker that the next run does not need")
+    found = dog(actors, monkeypatch)
+    monkeypatch.setattr(watchdog, "LOOK", 0.05)
+    monkeypatch.setattr(watchdog, "_running", [found])
+    watchdog.stop()
+    found._run()  # returns at once
+    assert watchdog._running == [] and actors.asked == 0 and found.broken == ""
+
+
 def test_an_error_of_the_trainers_is_explained_by_a_death(monkeypatch):
     with pytest.raises(RunBroken, match="the rollout engine"):
         dog(FakeActors(dead="the rollout engine of vllm_server_0_0"), monkeypatch).explain()

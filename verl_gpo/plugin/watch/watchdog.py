@@ -139,8 +139,7 @@ class Watchdog:
 
     def start(self) -> None:
         """Start the thread, and stop that of an earlier run. Called by the trainer's thread, the main one."""
-        while _running:
-            _running.pop()._stopped.set()
+        stop()
         _running.append(self)
         # Where a shell started the run in the background, SIGINT is ignored, and nothing could interrupt the trainer.
         if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -223,6 +222,12 @@ class Watchdog:
 
 #: The watchdog of this process: one, but several trainings may follow each other.
 _running: list[Watchdog] = []
+
+
+def stop() -> None:
+    """Stop the watchdog of this process, if it has one: its run has ended, and others may end its actors."""
+    while _running:
+        _running.pop()._stopped.set()
 
 
 def learn_actors() -> None:
