@@ -112,6 +112,8 @@ class Stage:
                 env=variables,
                 cwd=self.folder,
                 start_new_session=True,
+                # A shell starts what is in the background with SIGINT ignored, and a Ctrl-C would not be one.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
             return self._watch(process, log, struck, interrupt, bool(fault), **limits)
 
