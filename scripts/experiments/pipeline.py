@@ -69,18 +69,23 @@ def consecutive(runs: Sequence[Run], log: Path) -> Iterator[tuple[Run, float | T
                 environment = {**os.environ, "PYTHONPATH": path}
                 process = subprocess.Popen(command, stdout=output, stderr=output, cwd=REPOSITORY, env=environment)
             read = 0
-            while True:
-                running = process.poll() is None
-                lines = list(filter(None, ended.read_text().splitlines()))
-                for line in lines[read:]:
-                    record = json.loads(line)
-                    yield waiting.pop(record["name"]), record["seconds"]
-                    with ended.open("a") as reader:
-                        reader.write("\n")  # the next run may begin
-                read = len(lines)
-                if not running:
-                    break
-                time.sleep(0.2)
+            try:
+                while True:
+                    running = process.poll() is None
+                    lines = list(filter(None, ended.read_text().splitlines()))
+                    for line in lines[read:]:
+                        record = json.loads(line)
+                        yield waiting.pop(record["name"]), record["seconds"]
+                        with ended.open("a") as reader:
+                            reader.write("\n")  # the next run may begin
+                    read = len(lines)
+                    if not running:
+                        break
+                    time.sleep(0.2)
+            finally:  # the caller wants no further run, or an error came
+                if process.poll() is None:
+                    process.terminate()
+                    process.wait()
             if process.returncode:
                 broken = waiting.pop(next(iter(waiting)))
                 yield broken, TrainingFailed(f"{broken.name} ended before its last step; the log: {log}")

@@ -1,5 +1,6 @@
 """Trainings in one pipeline: which of them share one. tests/e2e/test_optimizers.py trains in it."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ def test_trainings_share_a_pipeline_if_engine_and_workers_are_alike(compose, run
 
 def test_the_next_run_begins_when_the_reader_has_done_with_the_one_before(tmp_path):
     file = tmp_path / "ended.jsonl"
-    waiting = threading.Thread(target=consecutive.wait_for_reader, args=(file, '{"name": "a"}'))
+    waiting = threading.Thread(target=consecutive.wait_for_reader, args=(file, '{"name": "a"}', os.getpid()))
     waiting.start()
     waiting.join(0.3)
     assert waiting.is_alive() and file.read_text() == '{"name": "a"}\n'
@@ -29,6 +30,13 @@ def test_the_next_run_begins_when_the_reader_has_done_with_the_one_before(tmp_pa
         reader.write("\n")
     waiting.join(5)
     assert not waiting.is_alive()
+
+
+def test_a_reader_that_has_ended_is_not_waited_for(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    consecutive.wait_for_reader(tmp_path / "ended.jsonl", '{"name": "a"}', gone.pid)  # returns
+    assert (tmp_path / "ended.jsonl").read_text() == '{"name": "a"}\n'
 
 
 def test_the_command_says_how_it_is_called():

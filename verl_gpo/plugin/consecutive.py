@@ -12,7 +12,8 @@ RUNS.json is a list of ``{"name", "arguments", "environment"}``, where ``argumen
 ``verl.trainer.main_ppo``, ``--config-path`` and ``--config-name`` first. The first run is trained, and then all others
 that fit into its pipeline (:func:`pipeline_of`). When a run has ended, a line ``{"name", "seconds"}`` is added to
 ENDED.jsonl. The next run begins when the reader of this line has added an empty one, so that what the reader does with
-a run, an evaluation for instance, takes no time of the next one.
+a run, an evaluation for instance, takes no time of the next one. If the reader, the process that called, has ended,
+nobody is waited for.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def train(file: str, ended: str) -> None:
 
         @staticmethod
         def remote() -> Any:
-            return ray.remote(runner).options(num_cpus=1).remote(runs, ended)
+            return ray.remote(runner).options(num_cpus=1).remote(runs, ended, os.getppid())
 
     main_ppo.run_ppo(first, task_runner_class=WithRuns)
 
@@ -98,9 +99,9 @@ def pipeline_runner() -> type:
     from verl_gpo.plugin.watch import watchdog
 
     class Runner(TaskRunnerV1.__ray_actor_class__):
-        def __init__(self, runs: list[dict[str, Any]], ended: str):
+        def __init__(self, runs: list[dict[str, Any]], ended: str, reader: int):
             super().__init__()
-            self._runs, self._ended = runs, ended
+            self._runs, self._ended, self._reader = runs, Path(ended), reader
 
         def run(self, config: Any) -> None:
             configure_verl_logging()
@@ -112,7 +113,7 @@ def pipeline_runner() -> type:
                     began = time.perf_counter()
                     self._train(run, trainer_class)
                     record = {"name": run["name"], "seconds": time.perf_counter() - began}
-                    wait_for_reader(Path(self._ended), json.dumps(record))
+                    wait_for_reader(self._ended, json.dumps(record), self._reader)
             finally:
                 tq.close()
 
@@ -189,11 +190,19 @@ def pipeline_runner() -> type:
     return Runner
 
 
-def wait_for_reader(file: Path, line: str) -> None:
-    """Add a line to the file, and return when its reader has added an empty one."""
+def wait_for_reader(file: Path, line: str, reader: int) -> None:
+    """Add a line to the file, and return when its reader has added an empty one, or is no more.
+
+    Args:
+        file: ENDED.jsonl.
+        line: about a run that has ended.
+        reader: process id, on this machine.
+    """
+    import psutil
+
     with file.open("a") as ended:
         ended.write(f"{line}\n")
-    while file.read_text().splitlines()[-1]:
+    while file.read_text().splitlines()[-1] and psutil.pid_exists(reader):
         time.sleep(0.1)
 
 
