@@ -120,11 +120,15 @@ def test_commands_by_hand():
 
 @every_page
 def test_options_exist(page):
-    """An option is one that a file beside the module names, or one beside its folder; Hydra's own are not asked for."""
+    """An option is one that a file beside the module names; Hydra's own are not asked for.
+
+    Preparations of recipes have some from a file that they share.
+    """
     for module, options in commands(page.read_text(encoding="utf-8")):
         path = REPOSITORY.joinpath(*module.split("."))
         folder = path if path.is_dir() else path.parent
-        files = [*folder.glob("*.py"), *folder.parent.glob("*.py")]
+        shared = [REPOSITORY / "recipes" / "prepared.py"] if re.fullmatch(r"recipes\.\w+\.prepare", module) else []
+        files = [*folder.glob("*.py"), *shared]
         source = "\n".join(file.read_text(encoding="utf-8") for file in files)
         for option in options:
             assert f'"{option}"' in source, f"python -m {module} {option}"

@@ -64,7 +64,8 @@ def faults(table, new_stage, arithmetic_data, folder, slow, timeout):
         assert len(traced[1]) == PROMPTS - 3
         row.seen = "3 continuations without a reward; all other prompts searched"
     with table.row(f"reward returns after {slow:g} s, of a root and of a continuation", "is waited for") as row:
-        assert first["timing_s/gen"] >= slow  # of two prompts, beside each other
+        # The two slow ones are of two prompts, beside each other and beside those that hang, which get all their time.
+        assert first["timing_s/gen"] >= timeout > slow
         row.seen = f"rollout took {first['timing_s/gen']:.0f} s; both rewards count"
     for kind, words in SAID.items():
         for word in words:
