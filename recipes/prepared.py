@@ -96,8 +96,8 @@ def save(folder: Path, model: Any, tokenizer: Any, request: dict, measured: dict
     return card
 
 
-def parser(description: str, train: int, test: int, target: tuple[float, float]) -> argparse.ArgumentParser:
-    """The command line of a preparation, with the options that all of them have; :func:`common` reads these.
+def command_line(description: str, train: int, test: int, target: tuple[float, float]) -> argparse.ArgumentParser:
+    """The command line of a preparation, with the options that all of them have; :func:`common_options` reads these.
 
     Args:
         description: the first line of the help text.
@@ -115,8 +115,8 @@ def parser(description: str, train: int, test: int, target: tuple[float, float])
     return made
 
 
-def common(args: argparse.Namespace) -> dict[str, Any]:
-    """The options of :func:`parser` as keyword arguments of a recipe's ``prepare``, without ``out``."""
+def common_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of :func:`command_line` as keyword arguments of a recipe's ``prepare``, without ``out``."""
     return {
         "train": args.train,
         "test": args.eval,

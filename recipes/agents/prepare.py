@@ -13,9 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from recipes import prepared
 from recipes.agents.task import AgentSpec, Problem, generate_problems, tools_kwargs
-from recipes.prepared import check_sizes, find, save, told
+from recipes.prepared import check_sizes, command_line, common_options, find, save, told
 from verl_gpo.data.write import new_folder
 
 DATA_SOURCE = "verl_gpo/agents"
@@ -149,7 +148,7 @@ def _make(folder: Path, spec: AgentSpec, request: dict, progress: bool) -> dict:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     default = AgentSpec()
-    parser = prepared.parser(__doc__.partition("\n")[0], train=2048, test=256, target=(0.2, 0.6))
+    parser = command_line(__doc__.partition("\n")[0], train=2048, test=256, target=(0.2, 0.6))
     parser.add_argument("--n-moves", type=int, default=default.n_moves, help="doors to go through")
     parser.add_argument("--n-hard", type=int, default=default.n_hard, help="how many of the moves are hard")
     parser.add_argument("--n-free", type=int, default=default.n_free, help="how many are free: any door is right")
@@ -168,7 +167,7 @@ def main(argv: list[str] | None = None) -> int:
             args.out.expanduser().resolve(),
             spec,
             agent=args.agent,
-            **prepared.common(args),
+            **common_options(args),
         )
 
     return told(args.out, make)

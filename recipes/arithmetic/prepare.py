@@ -12,9 +12,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from recipes import prepared
 from recipes.arithmetic.task import HARD_PLACES, ArithmeticSpec, Problem, generate_problems
-from recipes.prepared import check_sizes, find, save, told
+from recipes.prepared import check_sizes, command_line, common_options, find, save, told
 from verl_gpo.data.write import new_folder
 
 DATA_SOURCE = "verl_gpo/arithmetic"
@@ -139,7 +138,7 @@ def _make(folder: Path, spec: ArithmeticSpec, request: dict, progress: bool) -> 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     default = ArithmeticSpec()
-    parser = prepared.parser(__doc__.partition("\n")[0], train=2048, test=256, target=(0.3, 0.6))
+    parser = command_line(__doc__.partition("\n")[0], train=2048, test=256, target=(0.3, 0.6))
     parser.add_argument("--n-steps", type=int, default=default.n_steps, help="operations in a problem")
     parser.add_argument("--n-hard", type=int, default=default.n_hard, help="number of hard ones among them")
     parser.add_argument("--hard-place", choices=HARD_PLACES, default=default.hard_place, help="where the hard ones are")
@@ -161,7 +160,7 @@ def main(argv: list[str] | None = None) -> int:
         return prepare(
             args.out.expanduser().resolve(),
             spec,
-            **prepared.common(args),
+            **common_options(args),
         )
 
     return told(args.out, make)

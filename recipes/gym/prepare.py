@@ -15,10 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from recipes import prepared
 from recipes.gym.problems import PackageMissing, Problem, generate, package_version, rows
 from recipes.gym.tasks import TASKS, task_named
-from recipes.prepared import check_sizes, find, save, told
+from recipes.prepared import check_sizes, command_line, common_options, find, save, told
 from verl_gpo.data.write import new_folder, write_parquet
 
 SUPERVISED_PROBLEMS = 6000
@@ -127,7 +126,7 @@ def _supervise(
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = prepared.parser(__doc__.partition("\n")[0], train=2048, test=256, target=(0.3, 0.6))
+    parser = command_line(__doc__.partition("\n")[0], train=2048, test=256, target=(0.3, 0.6))
     parser.add_argument("--task", choices=TASKS, required=True, help="task of reasoning-gym")
     parser.add_argument(
         "--slip", type=float, default=None, help="probability that a supervised solution gets a hard step wrong"
@@ -143,7 +142,7 @@ def main(argv: list[str] | None = None) -> int:
             args.out.expanduser().resolve(),
             args.task,
             slip=args.slip,
-            **prepared.common(args),
+            **common_options(args),
         )
 
     return told(args.out, make, PackageMissing)

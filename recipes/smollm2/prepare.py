@@ -16,8 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from recipes import prepared
-from recipes.prepared import TargetMissed, check_sizes, find, save, told
+from recipes.prepared import TargetMissed, check_sizes, command_line, common_options, find, save, told
 from recipes.smollm2.fetch import FetchError, fetch, install_missing
 from recipes.smollm2.tasks import TASKS, Task, task_named
 from verl_gpo.data.write import new_folder, write_parquet
@@ -134,7 +133,7 @@ def _make(work: Path, folder: str, task: Task, request: dict, progress: bool) ->
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = prepared.parser(__doc__.partition("\n")[0], train=1024, test=128, target=(0.2, 0.5))
+    parser = command_line(__doc__.partition("\n")[0], train=1024, test=128, target=(0.2, 0.5))
     parser.add_argument("--task", choices=TASKS, required=True, help="task of reasoning-gym")
     parser.add_argument(
         "--model", default=None, help="folder or name of a checkpoint that replaces SmolLM2-135M-Instruct"
@@ -168,7 +167,7 @@ def main(argv: list[str] | None = None) -> int:
             base=args.base.expanduser().resolve() if args.base else None,
             room=args.room,
             learning_rate=args.learning_rate,
-            **prepared.common(args),
+            **common_options(args),
         )
 
     return told(args.out, make, FetchError)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scripts.experiments.cells import table
-from scripts.experiments.measures import hits
+from scripts.experiments.cells import table, titled
+from scripts.experiments.measures import by_grid, hits
 from scripts.experiments.rows import Run
 from scripts.experiments.tables import at_equal, final
 
@@ -14,7 +14,7 @@ GRID = "agents"
 
 def agents(runs: Sequence[Run]) -> str:
     """The tables of the grid ``agents``, or that nothing was measured."""
-    mine = [run for run in runs if run.grid == GRID]
+    mine = by_grid(runs).get(GRID)
     if not mine:
         return "Not measured yet."
     started = {(run.regime, run.seed): run.points[0] for run in mine if run.points}
@@ -32,4 +32,4 @@ def agents(runs: Sequence[Run]) -> str:
         "At equal tokens, and at equal seconds.": at_equal(mine),
         "Chosen turns that are critical in truth.": hits(mine),
     }
-    return "\n\n".join(f"**{title}**\n\n{text}" for title, text in parts.items())
+    return titled(parts)

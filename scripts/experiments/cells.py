@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from scripts.experiments.rows import Run, Seeds
 from verl_gpo.statistics import Estimate, SeedPairs, geometric, paired_by_seed
@@ -13,6 +13,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], words: int) -> 
     """A Markdown table. The first ``words`` columns are text and aligned left, the others are aligned right."""
     lines = ["| " + " | ".join(map(str, row)) + " |" for row in (head, *rows)]
     return "\n".join([lines[0], "|" + "---|" * words + "---:|" * (len(head) - words), *lines[1:]])
+
+
+def titled(parts: Mapping[str, str]) -> str:
+    """Texts, each below its title in bold."""
+    return "\n\n".join(f"**{title}**\n\n{text}" for title, text in parts.items())
 
 
 def shared(ours: Seeds, theirs: Seeds, same_machine: bool = False) -> list[tuple[Run, Run]]:

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scripts.experiments.cells import final_difference as difference
-from scripts.experiments.cells import mean, multiple, points, ratio, table
-from scripts.experiments.measures import groups
+from scripts.experiments.cells import final_difference, mean, multiple, points, ratio, table, titled
+from scripts.experiments.measures import by_grid, groups
 from scripts.experiments.rows import Run, by_cell
 from scripts.experiments.tables import accuracy, at_equal, final
 
 GRID = "language"
 
 
-def _mine(runs: Sequence[Run]) -> list[Run]:
-    return [run for run in runs if run.grid == GRID]
-
-
 def language(runs: Sequence[Run]) -> str:
     """The tables of the grid ``language``, or that nothing was trained."""
-    mine = _mine(runs)
+    mine = by_grid(runs).get(GRID)
     if not mine:
         return "Not trained yet."
     parts = {
@@ -29,7 +24,7 @@ def language(runs: Sequence[Run]) -> str:
         "At equal tokens, and at equal seconds.": at_equal(mine),
         "Groups that hold both outcomes.": groups(mine),
     }
-    return "\n\n".join(f"**{title}**\n\n{text}" for title, text in parts.items())
+    return titled(parts)
 
 
 def curves(runs: Sequence[Run]) -> str:
@@ -65,23 +60,26 @@ def phases(runs: Sequence[Run]) -> str:
 
 
 def short(runs: Sequence[Run]) -> str:
-    """The README's table: each method's accuracy before and after, and against the first GRPO; empty without runs."""
+    """The README's table and what it shows: each method before and after, and against the first GRPO.
+
+    Empty if nothing was trained.
+    """
+    mine = by_grid(runs).get(GRID)
+    if not mine:
+        return ""
     rows = []
-    for (regime, name), seeds in (cells := by_cell(_mine(runs))).items():
+    for (regime, name), seeds in (cells := by_cell(mine)).items():
         plain = next(others for (place, other), others in cells.items() if place == regime and other.startswith("grpo"))
         before = 100 * mean(seeds, lambda run: run.points[0].accuracy)
-        against = (points(difference(seeds, plain)), ratio(multiple(seeds, plain, lambda run: run.tokens)))
-        rows.append(
-            (
-                regime,
-                f"`{name}`",
-                len(seeds),
-                f"{before:.1f}",
-                accuracy(seeds),
-                *(("", "") if seeds is plain else against),
-            )
-        )
-    if not rows:
-        return ""
+        against = (points(final_difference(seeds, plain)), ratio(multiple(seeds, plain, lambda run: run.tokens)))
+        own = ("", "") if seeds is plain else against
+        rows.append((regime, f"`{name}`", len(seeds), f"{before:.1f}", accuracy(seeds), *own))
     head = ("regime", "method", "seeds", "before, %", "after, % [95 %]", "points to GRPO", "x tokens")
-    return table(head, rows, 2)
+    (steps,), (prompts,) = {run.training_steps for run in mine}, {run.settings.prompts for run in mine}
+    (problems,) = {point.problems for run in mine for point in run.points}
+    note = (
+        "A language model, SmolLM2-135M-Instruct, after a short supervision on counting legs; "
+        f"{steps} training steps of {prompts} prompts, accuracy on {problems} held-out problems. A row of one seed "
+        "is no ranking ([recipes/smollm2](recipes/smollm2/README.md))."
+    )
+    return f"{table(head, rows, 2)}\n\n{note}"

@@ -42,16 +42,11 @@ _NOTE = (
     "generated tokens as a multiple of the other method's; p is not corrected for the number of comparisons. `grpo "
     "mini_batches=2` is GRPO with half its mini-batch, which takes as many optimizer steps as GPO's added rows."
 )
-_LANGUAGE_NOTE = (
-    "A language model, SmolLM2-135M-Instruct, after a short supervision on counting legs; 24 training steps of 4 prompts, "
-    "accuracy on 256 held-out problems. A row of one seed is no ranking ([recipes/smollm2](recipes/smollm2/README.md))."
-)
 
 
 def _readme(runs: Sequence[Run]) -> str:
-    toys = [answers.summary(runs, without=("random", "oracle")), _NOTE]
-    table = short(runs)
-    return "\n\n".join([table, _LANGUAGE_NOTE, *toys] if table else toys)
+    toys = answers.summary(runs, without=("random", "oracle"))
+    return "\n\n".join(filter(None, (short(runs), toys, _NOTE)))
 
 
 README: Sections = {"": _readme}
