@@ -143,6 +143,16 @@ def test_a_program_killed_by_a_signal_is_no_success(start, program):
     assert run(program("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")).returncode != 0
 
 
+def test_forked_programs_draw_ids_of_their_own(start, program, tmp_path):
+    """Though a module that was imported before the fork has a class of Ray's, as verl's modules have."""
+    (tmp_path / "has_an_actor.py").write_text("import ray\n\n@ray.remote\nclass Actor:\n    pass\n")
+    server, _ = start("has_an_actor")
+    show = "import os, ray.actor as a; print(a.ray.ObjectID.from_random().hex(), os.getppid(), a.ActorClassID.__name__)"
+    shown = [run(program(show)).stdout.split() for _ in range(3)]
+    assert [one[1:] for one in shown] == [[str(server.pid), "ActorClassID"]] * 3  # forked, and without the patch
+    assert len({one[0] for one in shown}) == 3
+
+
 def test_several_programs_at_once_each_get_their_own_status(start, program):
     start()
     command = program("import sys, time; time.sleep(float(sys.argv[1])); sys.exit(int(sys.argv[2]))")
@@ -240,7 +250,7 @@ def test_the_first_launcher_starts_the_server_and_the_next_finds_it(program, tmp
     # A copy of the file with a light PRELOAD: the launcher starts the server by its own file's name.
     text = FILE.read_text()
     first, last = text.index("PRELOAD = ("), text.index("\n)\n", text.index("PRELOAD = (")) + 2
-    copy = tmp_path / "copy.py"
+    copy = tmp_path / "zygote.py"
     copy.write_text(text[:first] + 'PRELOAD = ("json", "numpy")' + text[last:])
     raylet = subprocess.Popen(["sleep", "600"])
     environment = {**os.environ, "RAY_RAYLET_PID": str(raylet.pid), "OPENBLAS_NUM_THREADS": "1"}

@@ -104,8 +104,9 @@ def serve(address: str) -> None:
     listener.listen(128)
     os.rename(address + ".new", address)  # from here on launchers find it, and wait
 
-    for name in PRELOAD:
-        importlib.import_module(name)
+    with _generator_of_ray_unused():
+        for name in PRELOAD:
+            importlib.import_module(name)
     can_fork = not _other_threads()
     if not can_fork:
         print(f"verl_gpo: workers are not forked, imports left threads: {_other_threads()}", flush=True)
@@ -158,6 +159,33 @@ def serve(address: str) -> None:
             os.unlink(path)
     with contextlib.suppress(OSError):
         os.rmdir(os.path.dirname(address))
+
+
+@contextlib.contextmanager
+def _generator_of_ray_unused():
+    """Let no import use Ray's generator of random ids, so that each forked process seeds its own.
+
+    ``ray.actor.ActorClassID`` is patched while the modules are imported.
+
+    Reason: Ray's generator is seeded at its first use, and not again after a fork. Each class with ``@ray.remote`` uses
+    it, so the forked processes would draw the same ids: two rollout workers would send tasks with the same id to one
+    actor, whose process Ray then aborts (``core_worker.cc``, "Check failed: erased == 1"). No upstream issue is known.
+    Remove when: Ray seeds its generator after a fork, or draws a class's id in another way.
+    """
+    import ray.actor
+
+    drawn = ray.actor.ActorClassID
+
+    class FromSystem:
+        @staticmethod
+        def from_random():
+            return drawn(os.urandom(drawn.size()))
+
+    ray.actor.ActorClassID = FromSystem
+    try:
+        yield
+    finally:
+        ray.actor.ActorClassID = drawn
 
 
 def _hung_up(connection: socket.socket) -> bool:
