@@ -241,7 +241,8 @@ def _arm(what):
         else:
             own = {"trainer": os.getpid, "driver": driver}.get(victim)
             strike(own() if own else ray.get(asked(victim)), what)
-            time.sleep(1.0)
+            # A driver that is terminated takes seconds to end the run: the trainer is still in its phase then.
+            time.sleep(10.0 if victim == "driver" and what["signal"] != signal.SIGKILL else 1.0)
 
     if what["at"] == "saving":
         import verl.utils.fs as fs
