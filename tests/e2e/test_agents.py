@@ -40,7 +40,8 @@ def test_two_training_steps_with_both_tools(tmp_path):
         assert found["gpo/rows"] == 16 and found["gpo/rollouts/reentry"] > 0
         assert found["gpo/failures/sampling"] == found["gpo/failures/scoring"] == found["gpo/prompts/failed"] == 0
         assert found["num_turns/mean"] > 4  # prompt, and turns of the policy and of tools in between
-        assert found["actor/grad_norm"] > 0
+        # A gradient exactly where outcomes differ: after this short supervision all 16 can be alike.
+        assert (found["actor/grad_norm"] > 0) == (found["critic/advantages/max"] > found["critic/advantages/min"])
         assert_rollout_and_actor_agree(found)
     frame = trace_frame(tmp_path / "traces")
     calls = {call["tool"] for row in frame["calls"] for call in row}

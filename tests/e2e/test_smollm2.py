@@ -16,10 +16,11 @@ from verl_gpo.traces.reader import trace_frame
 pytestmark = [pytest.mark.e2e, pytest.mark.pipeline]
 CONFIG = REPOSITORY / "recipes" / "smollm2" / "config"
 TIMEOUT = 840.0
-# As it comes the model solves nothing; what every second response has is an outcome all the same.
+# As it comes the model solves nothing. The outcome here is an arbitrary one of 98 values, so that the responses of a
+# group differ in it: of groups with two outcomes only, now and then all were equal, and no gradient was left to check.
 REWARD = """
 def compute_score(solution_str, **row):
-    return float(sum(map(ord, solution_str)) % 2)
+    return sum(map(ord, solution_str)) % 97 / 96
 """
 
 
