@@ -174,7 +174,7 @@ def test_any_value_becomes_json():
 FOR_EVER = """
 import os, sys, time
 from verl_gpo.traces import writer as trace_writer
-trace_writer.MEMBER_BYTES, trace_writer.LINGER = 20_000, 0.01
+trace_writer.MEMBER_BYTES = 20_000
 writer = trace_writer.TraceWriter(sys.argv[1], "w")
 number = 0
 while True:
@@ -232,7 +232,6 @@ def test_other_tools_read_the_files(tmp_path):
 
 @pytest.mark.parametrize("partly", [False, True])
 def test_a_disk_that_is_full_for_a_while_costs_no_record(tmp_path, partly, caplog, monkeypatch):
-    monkeypatch.setattr(trace_writer, "LINGER", 0.01)
     writer = TraceWriter(tmp_path, "w")
     writer.write(record(0))
     full, write = threading.Event(), io.FileIO.write
@@ -261,7 +260,6 @@ def test_a_disk_that_is_full_for_a_while_costs_no_record(tmp_path, partly, caplo
 
 
 def test_what_is_kept_for_a_full_disk_has_a_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(trace_writer, "LINGER", 0.01)
     monkeypatch.setattr(trace_writer, "KEPT_BYTES", 9000)
     full = [True]
     append = TraceWriter._append

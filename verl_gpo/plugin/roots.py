@@ -7,6 +7,7 @@ import functools
 import hashlib
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
@@ -36,6 +37,7 @@ class RootGroup:
         longest_seconds: seconds of work that its longest root took.
         filling: starts the missing rows as roots once the prompt is late.
         late: whether it did.
+        trace: done once the prompt's trace is in its file.
     """
 
     expected: int
@@ -49,6 +51,7 @@ class RootGroup:
     longest_seconds: float = 0.0
     filling: asyncio.Task[bool] | None = None
     late: bool = False
+    trace: Future[None] | None = None
     phase: str = "rollout"
     #: session id -> (output, the columns that verl stores beside it)
     rollouts: dict[int, tuple[AgentLoopOutput | list[AgentLoopOutput], dict[str, Any]]] = field(default_factory=dict)

@@ -207,6 +207,7 @@ class ReentryWorker(_AgentLoopWorker):
             await tq.async_kv_put(key=row_key(uid, session), partition_id=PARTITION, tag={TAG: record})
         except Exception:
             logger.exception("no gpo metrics for prompt %s", uid)
+        await self._traces.kept(group.trace)
 
     async def _add_roots(
         self, group: RootGroup, count: int, sampling_params: dict, trajectory: dict, kwargs: dict
@@ -261,7 +262,7 @@ class ReentryWorker(_AgentLoopWorker):
         else:
             rows = await self._store(uid, group.size, trajectories, result, columns, scorer)
         await credit_rows(uid, sessions, trajectories, result, self.config.algorithm.adv_estimator)
-        self._traces.write(trajectories, result, rows, trajectory, columns)
+        group.trace = self._traces.write(trajectories, result, rows, trajectory, columns)
         return result, rows
 
     def _sample(self, group: RootGroup, result: GroupResult | None, step: int) -> dict[str, Any] | None:

@@ -22,8 +22,8 @@ import math
 import queue
 import re
 import threading
-import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,9 +31,8 @@ logger = logging.getLogger(__name__)
 
 #: Number of records that may wait. More are dropped, so that a slow disk loses records but costs no memory or time.
 WAITING = 64
-#: Bytes of text in one gzip member, and the seconds that a record waits for others to share its member.
+#: Bytes of text in one gzip member. Records share a member if they wait at the same time; none waits for a later one.
 MEMBER_BYTES = 1 << 20
-LINGER = 1.0
 #: Bytes of text that are kept while the disk takes none.
 KEPT_BYTES = 16 << 20
 #: Rotation deletes at most a quarter of the files' bytes at once.
@@ -76,21 +75,28 @@ class TraceWriter:
         self._warned: set[str] = set()
         self._kept: list[bytes] = []
 
-    def write(self, record: Mapping[str, Any] | Callable[[], Mapping[str, Any]]) -> None:
-        """Pass on a record, or a function that builds it, which the thread calls only if the record is kept."""
+    def write(self, record: Mapping[str, Any] | Callable[[], Mapping[str, Any]]) -> Future[None] | None:
+        """Pass on a record, or a function that builds it, which the thread calls only if the record is kept.
+
+        Returns:
+            What is done as soon as the thread has tried to write the record; None if it is not kept.
+        """
         offered, self._offered = self._offered, self._offered + 1
         if offered % self._every or self._closing.is_set():
-            return
+            return None
+        tried: Future[None] = Future()
         try:
             if self._thread is None:  # started with the first record, because a fork loses threads
                 self._thread = threading.Thread(target=self._run, name=f"traces-{self._name}", daemon=True)
                 self._thread.start()
                 atexit.register(self.close)
-            self._queue.put_nowait(record)
+            self._queue.put_nowait((record, tried))
+            return tried
         except queue.Full:
             self.dropped += 1
         except Exception:  # for example, no more threads
             self._fail("no thread")
+        return None
 
     def close(self, timeout: float = 10.0) -> None:
         """Write the waiting records, for at most ``timeout`` seconds. Later records are ignored."""
@@ -100,7 +106,7 @@ class TraceWriter:
 
     def _run(self) -> None:
         while True:
-            lines, ended = self._batch()
+            lines, waiting, ended = self._batch()
             self._kept += lines
             if self._kept:
                 try:
@@ -108,6 +114,9 @@ class TraceWriter:
                     self._kept = []
                 except Exception:
                     self._keep_what_fits()
+            for tried in waiting:
+                if tried.set_running_or_notify_cancel():
+                    tried.set_result(None)
             if ended:
                 if self._kept:
                     self._fail("never written", len(self._kept))
@@ -121,26 +130,29 @@ class TraceWriter:
             self._kept.pop(0)
             self.failed += 1
 
-    def _batch(self) -> tuple[list[bytes], bool]:
-        """The lines of the next member, and whether it is the last."""
+    def _batch(self) -> tuple[list[bytes], list[Future[None]], bool]:
+        """The lines of the next member, who waits for it, and whether it is the last."""
         lines: list[bytes] = []
-        size, until = 0, math.inf
-        while size < MEMBER_BYTES and time.monotonic() < until:
+        waiting: list[Future[None]] = []
+        size = 0
+        while size < MEMBER_BYTES:
             try:
                 # Short waits, because an Event cannot be waited for together with a queue.
-                record = self._queue.get(timeout=0.1)
+                record, tried = self._queue.get(not waiting, 0.1)
             except queue.Empty:
+                if waiting:
+                    break
                 if self._closing.is_set():
-                    return lines, True
+                    return lines, waiting, True
                 continue
+            waiting.append(tried)
             try:
                 lines.append(json_line(record() if callable(record) else record))
             except Exception:
                 self._fail("not built")
                 continue
             size += len(lines[-1])
-            until = min(until, time.monotonic() + LINGER)
-        return lines, False
+        return lines, waiting, False
 
     def _append(self, lines: list[bytes]) -> None:
         member = gzip.compress(b"".join(lines), LEVEL, mtime=0)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 import time
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.plugin.fakes import N_MC, N_REENTRY, RESET_UID, N
 from verl_gpo.config import ConfigError, GPOConfig
 from verl_gpo.plugin.checks import accelerators, validate
+from verl_gpo.plugin.observe import tracing
 from verl_gpo.plugin.observe.metrics import TAG
 from verl_gpo.plugin.observe.tracing import PromptTraces, worker_name
 from verl_gpo.traces.reader import read_traces
@@ -75,20 +77,29 @@ def test_a_worker_keeps_its_name_over_runs():
     assert worker_name(None).startswith("process-") and worker_name("other").startswith("process-")
 
 
-def test_the_event_loop_is_not_held_up(start, tmp_path):
+def test_a_trace_is_in_its_file_before_the_prompt_is_reported(start, tmp_path):
+    start(f"algorithm.gpo.trace_dir={tmp_path}").prompt()
+    assert len(list(read_traces(tmp_path))) == 1  # the writer is not closed: a kill from here on loses nothing
+
+
+@pytest.mark.parametrize("patience", [0.1, 20.0])
+def test_a_slow_record_holds_up_its_prompt_for_a_while_and_no_other_work(start, tmp_path, patience, monkeypatch):
+    monkeypatch.setattr(tracing, "PATIENCE", patience)
     run = start(f"algorithm.gpo.trace_dir={tmp_path}")
-    decode = run.worker.tokenizer.decode
+    decode, threads = run.worker.tokenizer.decode, set()
 
     class Slow:
         def decode(self, *args, **kwargs):
+            threads.add(threading.current_thread().name)
             time.sleep(0.05)  # 20 texts of a record take a second
             return decode(*args, **kwargs)
 
     run.worker._traces._tokenizer = Slow()
     started = time.monotonic()
     run.prompt()
-    assert time.monotonic() - started < 0.8
+    assert (time.monotonic() - started < 0.8) == (patience < 1)
     assert len(traced(run, tmp_path)) == 1
+    assert len(threads) == 1 and threads.pop().startswith("traces-")
 
 
 def test_the_folder_is_named_in_full_and_made_before_anything_starts(compose, run_overrides, tmp_path, monkeypatch):

@@ -5,11 +5,13 @@ The event loop only passes the data on; the trace writer's thread decodes texts 
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import functools
 import os
 import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import ray
@@ -38,8 +40,12 @@ def this_worker() -> str:
     return worker_name(ray.get_runtime_context().get_actor_name() if ray.is_initialized() else None)
 
 
+#: Seconds for which a prompt waits for its record to be in a file: enough for any disk that works.
+PATIENCE = 5.0
+
+
 class PromptTraces:
-    """Writes a record of each prompt, if ``gpo.trace_dir`` is set. Its methods never raise and never wait.
+    """Writes a record of each prompt, if ``gpo.trace_dir`` is set. Its methods never raise.
 
     Args:
         gpo: its ``trace_*`` settings, and the settings of the search that a record contains.
@@ -68,8 +74,8 @@ class PromptTraces:
         rows: Sequence[ScoredContinuation],
         trajectory: Mapping[str, Any],
         columns: Mapping[str, Any],
-    ) -> None:
-        """Pass on the data of one prompt.
+    ) -> Future[None] | None:
+        """Pass on the data of one prompt, for :meth:`kept`. It does not wait.
 
         Args:
             roots: its root rollouts; their ``source`` is verl's output.
@@ -79,7 +85,7 @@ class PromptTraces:
             columns: the prompt's columns in the data.
         """
         if self._writer is None:
-            return
+            return None
 
         def record() -> dict[str, Any]:
             source = roots[0].source
@@ -104,4 +110,13 @@ class PromptTraces:
                 solved_reward=self._gpo.solved_reward,
             )
 
-        self._writer.write(record)
+        return self._writer.write(record)
+
+    async def kept(self, record: Future[None] | None) -> None:
+        """Wait until a record is in its file, at most for :data:`PATIENCE` seconds.
+
+        A prompt is reported to the trainer after that, and a step's checkpoint comes after its prompts: when the run is
+        killed, no step that its checkpoint contains has lost its traces.
+        """
+        if record is not None:
+            await asyncio.wait([asyncio.wrap_future(record)], timeout=PATIENCE)
