@@ -31,7 +31,6 @@ def test_wilson_intervals_by_hand(share, count, low, high):
     assert wilson_interval(share, count) == pytest.approx((low, high), abs=1e-5)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 500), st.data())
 def test_an_interval_holds_its_mean_and_always_has_a_width(count, data):
     successes = data.draw(st.integers(0, count))

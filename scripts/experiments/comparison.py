@@ -22,7 +22,7 @@ def accuracy_at(points: Sequence[Point], cost: str, spent: float) -> float | Non
 
     Args:
         points: evaluations in order.
-        cost: ``tokens``, ``seconds`` or ``distance``.
+        cost: ``tokens``, ``seconds``, ``rows``, ``optimizer_steps`` or ``distance``.
         spent: the amount of that cost.
 
     Returns:
@@ -39,7 +39,7 @@ class EqualCost:
 
     Attributes:
         pairs: differences of accuracy.
-        spent: that cost, mean over seeds, in tokens, seconds or distance.
+        spent: that cost, mean over seeds.
     """
 
     pairs: SeedPairs
@@ -53,7 +53,7 @@ def at_equal_cost(
 
     Args:
         ours, theirs: evaluations in order, by seed.
-        cost: ``tokens``, ``seconds`` or ``distance``.
+        cost: ``tokens``, ``seconds``, ``rows``, ``optimizer_steps`` or ``distance``.
 
     Returns:
         None if there is no seed for which both have evaluations.

@@ -136,6 +136,8 @@ class Grid:
         samples: number of samples of each held-out problem in an evaluation.
         settings: arguments of verl, the same for all methods.
         offline: the budget of offline optimizers.
+        apart: its runs are compared with each other only, so that they may start from other models than the runs of
+            other grids. The supervision gives another model on another machine.
     """
 
     grid: str
@@ -149,6 +151,7 @@ class Grid:
     samples: int = 4
     settings: list[str] = field(default_factory=list)
     offline: Offline = field(default_factory=Offline)
+    apart: bool = False
 
     def base(self, method: str, regime: str, optimizer: str = "grpo") -> Settings:
         """The settings of a method in this grid. A method that the grid does not have gets the defaults."""

@@ -1,9 +1,9 @@
 """The sections and figures of the pages, made from the rows.
 
 ``docs/evidence.md`` has a table for each question (:mod:`scripts.experiments.answers`), ``docs/matrix.md`` has all
-optimizers side by side, ``docs/agents.md`` has what was measured on conversations with tools, and
-``recipes/smollm2/README.md`` what was measured on a language model. The README has short tables of results, if it
-has the marker for them.
+optimizers side by side, ``docs/agents.md`` has what was measured on conversations with tools, ``docs/credit.md`` on
+step credit, and ``recipes/smollm2/README.md`` on a language model. The README has short tables of results, if it has
+the marker for them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from scripts.experiments import answers
 from scripts.experiments.agents import agents
+from scripts.experiments.credit import credit
 from scripts.experiments.figures import accuracy_over_distance, accuracy_over_tokens
 from scripts.experiments.language import language, short
 from scripts.experiments.markers import fill
@@ -35,6 +36,7 @@ EVIDENCE: Sections = {
 }
 MATRIX: Sections = {"": lambda runs: optimizers([run for run in runs if run.grid == "optimizers"])}
 AGENTS: Sections = {"": agents}
+CREDIT: Sections = {"": credit}
 LANGUAGE: Sections = {"": language}
 _NOTE = (
     "Models of 0.1 M parameters on toy tasks, mostly three seeds. A regime is a task with its settings. *Points* are "
@@ -55,6 +57,7 @@ PAGES: dict[str, tuple[str, Sections]] = {
     "docs/evidence.md": ("evidence", EVIDENCE),
     "docs/matrix.md": ("matrix", MATRIX),
     "docs/agents.md": ("agents", AGENTS),
+    "docs/credit.md": ("credit", CREDIT),
     "recipes/smollm2/README.md": ("language", LANGUAGE),
     "README.md": ("results", README),
 }

@@ -58,10 +58,17 @@ def read_results(folder: Path, grids: Mapping[str, Grid]) -> list[Run]:
         base = grids[run.grid].base(run.method, run.regime, run.settings.optimizer) if run.grid in grids else Settings()
         curve = _curve(folder / EVALUATIONS, run, points.get(run.run, []))
         curves.append(replace(run, base=base, points=curve))
-    for (regime, seed), accuracies in _starts(curves).items():
-        if len(accuracies) > 1:
-            raise ValueError(f"{folder / EVALUATIONS}: {regime} {seed}: {_NOT_ONE_MODEL} ({_listed(accuracies)})")
+    for grid in dict.fromkeys(run.grid for run in curves):
+        for (regime, seed), accuracies in _starts(compared_with(grid, curves, grids)).items():
+            if len(accuracies) > 1:
+                raise ValueError(f"{folder / EVALUATIONS}: {regime} {seed}: {_NOT_ONE_MODEL} ({_listed(accuracies)})")
     return curves
+
+
+def compared_with(grid: str, runs: Iterable[Run], grids: Mapping[str, Grid]) -> list[Run]:
+    """The runs that those of a grid are compared with: its own if it is apart, otherwise those of all that are not."""
+    apart = {name for name, one in grids.items() if one.apart}
+    return [run for run in runs if (run.grid == grid if grid in apart else run.grid not in apart)]
 
 
 def next_number(folder: Path) -> int:

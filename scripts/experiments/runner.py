@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.experiments.grids import Cell, Grid
+from scripts.experiments.grids import Cell, Grid, known_grids
 from scripts.experiments.offline import OfflineTraining
 from scripts.experiments.pipeline import REPOSITORY, TrainingFailed, consecutive, prepare
-from scripts.experiments.results import append, check_start, next_number, read_results
+from scripts.experiments.results import append, check_start, compared_with, next_number, read_results
 from scripts.experiments.rows import Run
 from scripts.experiments.trainings import Training, evaluate_start
 
@@ -103,14 +103,15 @@ def run_grid(grid: Grid, selection: Selection, results: Path, work: Path, only_l
         ValueError: the rows started from other models than those in ``work``.
         TrainingFailed: the problems or the model of a regime could not be made.
     """
-    runs = read_results(results, {grid.grid: grid})
+    grids = {**known_grids(), grid.grid: grid}
+    runs = read_results(results, grids)
     cells = missing(grid, selection, runs)
     print(f"{len(cells)} of {len(selection.cells(grid))} runs are missing", flush=True)
     if only_list:
         print("\n".join(cell.file_name for cell in cells))
         return 0
     online = {cell.file_name: Training(grid, cell, work) for cell in cells if not cell.settings.offline}
-    _check_starts(results, work / "log", runs, online.values())
+    _check_starts(results, work / "log", compared_with(grid.grid, runs, grids), online.values())
     commit, failed = this_commit(), []
     offline = [OfflineTraining(grid, cell, work) for cell in cells if cell.settings.offline]
     for training, failure in _trained(offline, online, work / "log"):

@@ -107,12 +107,17 @@ def at_the_end(runs: Sequence[Run]) -> str:
     return table((*head, "x tokens", "x optimizer steps", "x seconds"), rows, 3)
 
 
-def at_equal(runs: Sequence[Run]) -> str:
-    """Differences of accuracies at equal tokens and at equal seconds: the most that both runs of a seed spent."""
+def at_equal(runs: Sequence[Run], costs: Sequence[str] = ("tokens", "seconds")) -> str:
+    """Differences of accuracies at equal cost: the most that both runs of a seed spent.
+
+    Args:
+        runs: of one grid.
+        costs: columns of an evaluation: ``tokens``, ``seconds``, ``rows``, ``optimizer_steps``.
+    """
     rows = []
     for names, ours, theirs in pairs_of(runs):
         row: list[object] = list(names)
-        for cost in ("tokens", "seconds"):
+        for cost in costs:
             both = shared(ours, theirs, same_machine=cost == "seconds")
             a, b = ({run.seed: run.points for run in side} for side in (zip(*both, strict=True) if both else ((), ())))
             found = at_equal_cost(a, b, cost)
@@ -122,8 +127,8 @@ def at_equal(runs: Sequence[Run]) -> str:
                 row += [found.pairs.seeds, f"{found.spent:,.0f}", points(found.pairs), p_value(found.pairs)]
         rows.append(row)
     head = ["regime", "method", "against"]
-    for cost in ("tokens", "seconds"):
-        head += ["seeds", f"equal {cost}", "points [95 %]", "p"]
+    for cost in costs:
+        head += ["seeds", f"equal {cost.replace('_', ' ')}", "points [95 %]", "p"]
     return table(head, rows, 3)
 
 

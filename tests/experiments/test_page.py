@@ -17,6 +17,7 @@ def site(tmp_path):
     (tmp_path / "docs" / "evidence.md").write_text(f"before\n{marked}\nafter\n")
     (tmp_path / "docs" / "matrix.md").write_text("<!-- matrix -->\n<!-- /matrix -->\n")
     (tmp_path / "docs" / "agents.md").write_text("<!-- agents -->\n<!-- /agents -->\n")
+    (tmp_path / "docs" / "credit.md").write_text("<!-- credit -->\n<!-- /credit -->\n")
     (tmp_path / "recipes" / "smollm2").mkdir(parents=True)
     (tmp_path / "recipes" / "smollm2" / "README.md").write_text("<!-- language -->\n<!-- /language -->\n")
     (tmp_path / "README.md").write_text("no table wanted\n")

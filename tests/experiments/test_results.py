@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from scripts.experiments.grids import read_grid
+from scripts.experiments.grids import Grid, read_grid
 from scripts.experiments.results import (
     ACCURACIES,
     EVALUATIONS,
@@ -12,6 +12,7 @@ from scripts.experiments.results import (
     RUNS,
     append,
     check_start,
+    compared_with,
     next_number,
     read_results,
 )
@@ -88,6 +89,18 @@ def test_a_run_cannot_be_there_twice(tmp_path):
 def test_settings_tell_runs_apart(tmp_path):
     runs = [a_run(curve=()), a_run(curve=(), mini_batches=2)]
     assert len(read_results(write(tmp_path, runs), {})) == 2
+
+
+def test_a_grid_that_is_apart_has_models_of_its_own(tmp_path):
+    grids = {name: Grid(name, {}, {}, [0], 1, 1, apart=name != "protocol") for name in ("protocol", "credit", "other")}
+    other = {"curve": ((0, 0.3), (1000, 0.5)), "grid": "credit"}
+    runs = [a_run("grpo"), a_run("grpo", **other), a_run("grpo", **{**other, "grid": "other"})]
+    found = read_results(write(tmp_path / "a", runs), grids)
+    assert [run.grid for run in compared_with("credit", found, grids)] == ["credit"]
+    assert [run.grid for run in compared_with("protocol", found, grids)] == ["protocol"]
+    runs.append(a_run("random", grid="credit"))  # starts at 0.2
+    with pytest.raises(ValueError, match=r"late12 0: runs started from models of different accuracies.*\(0.2, 0.3\)"):
+        read_results(write(tmp_path / "b", runs), grids)
 
 
 def test_runs_of_a_regime_and_seed_start_from_one_model(tmp_path):

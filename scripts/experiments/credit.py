@@ -1,0 +1,45 @@
+"""Step credit, the authors' own form and down-sampling beside GRPO: what each reached at equal cost of each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scripts.experiments.cells import mean, multiple, ratio, table, titled
+from scripts.experiments.measures import by_grid, groups
+from scripts.experiments.rows import Run, by_cell
+from scripts.experiments.tables import accuracy, at_equal, final
+
+GRID = "credit"
+#: GRPO with half its mini-batch: as many optimizer steps as the methods that add rows.
+HALF = "grpo mini_batches=2"
+
+
+def credit(runs: Sequence[Run]) -> str:
+    """The tables of the grid ``credit``, or that nothing was trained."""
+    mine = by_grid(runs).get(GRID)
+    if not mine:
+        return "Not trained yet."
+    against = [run for run in mine if run.method != "grpo" or run.name == HALF]
+    parts = {
+        "Accuracy by the number of optimizer steps.": by_steps(mine),
+        "What was spent.": final(mine),
+        f"Against `{HALF}` at equal tokens, and at equal seconds.": at_equal(against),
+        f"Against `{HALF}` at equal trained rows, and at equal optimizer steps.": at_equal(
+            against, ("rows", "optimizer_steps")
+        ),
+        "Groups that hold both outcomes.": groups(mine),
+    }
+    return titled(parts)
+
+
+def by_steps(runs: Sequence[Run]) -> str:
+    """Each regime in a row, each method in a column: its accuracy, and optimizer steps and tokens as multiples."""
+    rows = []
+    for regime in dict.fromkeys(run.regime for run in runs):
+        cells = {name: seeds for (place, name), seeds in by_cell(runs).items() if place == regime}
+        plain = cells["grpo"]
+        for name, seeds in sorted(cells.items(), key=lambda cell: mean(cell[1], lambda run: run.optimizer_steps)):
+            steps = f"{mean(seeds, lambda run: run.optimizer_steps):.0f}"
+            times = ratio(multiple(seeds, plain, lambda run: run.tokens))
+            rows.append((regime, name, len(seeds), steps, times, accuracy(seeds)))
+    return table(("regime", "method", "seeds", "optimizer steps", "x tokens", "accuracy, % [95 %]"), rows, 2)
