@@ -23,20 +23,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from recipes.distinct import EVAL_SHARE, check_split, distinct
+
 DOORS = "abcd"
 PLAIN, FREE, LAST = "-", "?", "="
 HARD_SIGNS = "!#$%&@"
 #: Of the last turn. It puts the digits as far behind those of the tool as they are in a call for the sum, which a small
 #: model learns as one skill.
 ANSWER = "The sum: "
-SPLITS = ("train", "eval")
-#: One building in eight is of the eval split, decided by its number: disjoint whatever the seeds are.
-EVAL_SHARE = 8
 BUILDINGS = 100_000
 #: Rooms have numbers of three digits whose sum has three digits as well.
 LOWEST, NUMBERS = 100, 400
-#: Draws in a row without a new problem after which a spec counts as exhausted.
-PATIENCE = 20_000
 
 
 def _check(name: str, value: object, low: float, high: float, whole: bool = True) -> None:
@@ -261,21 +258,10 @@ def generate_problems(spec: AgentSpec, n: int, seed: int, split: str = "train") 
     Raises:
         ValueError: for an unknown split, or more problems than there are buildings.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split={split!r} is not allowed: it must be one of {', '.join(SPLITS)}")
+    check_split(split)
     rng = random.Random(f"{split}:{seed}")
-    problems: dict[int, Problem] = {}
-    in_vain = 0
-    while len(problems) < n:
-        if in_vain == PATIENCE:
-            raise ValueError(f"n={n} is not allowed: only {len(problems)} different {split} buildings found")
-        problem = draw_problem(spec, rng)
-        if problem is None or problem.building.number in problems or split_of(problem.building.number) != split:
-            in_vain += 1
-            continue
-        problems[problem.building.number] = problem
-        in_vain = 0
-    return list(problems.values())
+    draws = (draw_problem(spec, rng) for _ in itertools.count())
+    return distinct(draws, n, split, lambda problem: problem.building.number, "buildings", split_of)
 
 
 def tools_kwargs(problem: Problem) -> dict[str, Any]:

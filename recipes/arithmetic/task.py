@@ -17,25 +17,22 @@ The file needs the standard library only, so that the reward, the preparation an
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import random
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from recipes.distinct import check_split, distinct
+
 LABELS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 HARD_PLACES = ("early", "late", "spread", "random")
-SPLITS = ("train", "eval")
 SIGNS = ("+", "*")
 # The sign of hard steps if there is one for all of them, and the signs if there are several.
 HARD_SIGN, HARD_SIGNS = "*", "!#$%&?@^~<>|:"
 # Sign of a hard step -> the letter with which a line reports that it multiplied, and that it added.
 MARKS = {HARD_SIGN: ("*", "+")} | dict(zip(HARD_SIGNS, zip("ACEGIKMOQSUWY", "BDFHJLNPRTVXZ", strict=True), strict=True))
 HARD_DIGITS = (3, 7, 9)
-# One problem out of eight belongs to the eval split. A hash of the prompt decides, so no seed mixes the splits.
-EVAL_SHARE = 8
-# Number of draws without a new problem after which there are assumed to be no more.
-PATIENCE = 20_000
 
 State = tuple[int, ...]
 
@@ -226,11 +223,6 @@ def response_lines(problem: Problem, states: Sequence[State], slips: frozenset[i
     return (*lines, f"= {text(states[-1])}")
 
 
-def split_of(prompt: str) -> str:
-    """The split that a prompt belongs to, ``train`` or ``eval``. Its text alone decides."""
-    return "eval" if hashlib.sha256(prompt.encode()).digest()[0] % EVAL_SHARE == 0 else "train"
-
-
 def hard_positions(spec: ArithmeticSpec, rng: random.Random) -> tuple[int, ...]:
     """The numbers of the hard steps of one problem, in order."""
     n, hard = spec.n_steps, spec.n_hard
@@ -280,21 +272,11 @@ def generate_problems(spec: ArithmeticSpec, n: int, seed: int, split: str = "tra
     Raises:
         ValueError: the split is unknown, ``n`` is negative, or there are fewer than ``n`` problems.
     """
-    _check("split", split, f"one of {', '.join(SPLITS)}", split in SPLITS)
+    check_split(split)
     _check("n", n, "an integer of at least 0", isinstance(n, int) and n >= 0)
     rng = random.Random(f"{split}:{seed}")
-    problems: dict[str, Problem] = {}
-    in_vain = 0
-    while len(problems) < n:
-        if in_vain == PATIENCE:
-            raise ValueError(f"n={n} is not allowed: only {len(problems)} distinct {split} problems found for {spec}")
-        problem = _draw_problem(spec, rng)
-        if problem is None or problem.prompt in problems or split_of(problem.prompt) != split:
-            in_vain += 1
-            continue
-        problems[problem.prompt] = problem
-        in_vain = 0
-    return list(problems.values())
+    draws = (_draw_problem(spec, rng) for _ in itertools.count())
+    return distinct(draws, n, split, lambda problem: problem.prompt, f"problems of {spec}")
 
 
 def parse_problem(prompt: str) -> Problem:

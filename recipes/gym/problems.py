@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recipes.arithmetic.task import PATIENCE, split_of
+from recipes.distinct import distinct
 from recipes.gym.tasks import GymTask, Line, response, task_named
 from verl_gpo.data import gym, write
 from verl_gpo.data.templates import TEMPLATES
@@ -52,7 +53,7 @@ def package_version() -> str:
 
 
 def generate(task: GymTask, n: int, seed: int, split: str = "train") -> list[Problem]:
-    """``n`` different problems of one split. The question decides its split (``recipes.arithmetic.task.split_of``).
+    """``n`` different problems of one split. The question decides its split (:func:`recipes.distinct.split_of`).
 
     Args:
         task: of reasoning-gym.
@@ -66,21 +67,9 @@ def generate(task: GymTask, n: int, seed: int, split: str = "train") -> list[Pro
     from reasoning_gym import create_dataset
 
     data = create_dataset(task.name, size=1, seed=seed * gym.SEED_DISTANCE, **task.settings)
-    problems: dict[str, Problem] = {}
-    index = in_vain = 0
-    while len(problems) < n:
-        if in_vain == PATIENCE:
-            raise ValueError(
-                f"n={n} is not allowed: only {len(problems)} distinct {split} problems of {task.name} found"
-            )
-        entry = data[index]
-        index += 1
-        if entry["question"] in problems or split_of(entry["question"]) != split:
-            in_vain += 1
-            continue
-        problems[entry["question"]] = Problem(task, entry)
-        in_vain = 0
-    return list(problems.values())
+    draws = (data[index] for index in itertools.count())
+    entries = distinct(draws, n, split, lambda entry: entry["question"], f"problems of {task.name}")
+    return [Problem(task, entry) for entry in entries]
 
 
 def read_problem(row: Mapping[str, Any]) -> Problem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from recipes.arithmetic.task import PATIENCE, split_of
+from recipes.distinct import PATIENCE, distinct
 from recipes.smollm2.tasks import Task
 from verl_gpo.data import gym, write
 from verl_gpo.data.templates import TEMPLATES
@@ -45,18 +45,10 @@ def generate(task: Task, count: int, seed: int, split: str = "train") -> list[Pr
     except (AssertionError, TypeError, ValueError) as error:
         raise ValueError(f"{task.name} is not possible with {dict(task.settings)}: {error}") from error
     source = gym.entry(task.name, 1, 1)
-    problems: dict[str, Problem] = {}
-    in_vain = 0
-    for item in data:
-        if len(problems) == count or in_vain == PATIENCE:
-            break
-        in_vain += 1
-        if item["question"] in problems or split_of(item["question"]) != split:
-            continue
+    name = f"problems of {task.name} with {dict(task.settings)}"
+    problems = []
+    for number, item in enumerate(distinct(data, count, split, lambda item: item["question"], name)):
         example = gym.read({**item, "task": task.name})
-        row = write.row(example, len(problems), split, source.source, source.ability, TEMPLATES["plain"])
-        problems[item["question"]] = Problem(item["question"], task.solve(item["metadata"]), row)
-        in_vain = 0
-    if len(problems) < count:
-        raise ValueError(f"{task.name} has only {len(problems)} distinct {split} problems with {dict(task.settings)}")
-    return list(problems.values())
+        row = write.row(example, number, split, source.source, source.ability, TEMPLATES["plain"])
+        problems.append(Problem(item["question"], task.solve(item["metadata"]), row))
+    return problems

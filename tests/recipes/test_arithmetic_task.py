@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recipes.arithmetic import task
+from recipes import distinct
 from recipes.arithmetic.task import (
     HARD_DIGITS,
     HARD_SIGNS,
@@ -19,10 +19,10 @@ from recipes.arithmetic.task import (
     hard_positions,
     parse_problem,
     sample_solution,
-    split_of,
     step_correctness,
     true_values,
 )
+from recipes.distinct import split_of
 
 # 417 + 385 -> 792 (4+3, 1+8, 7+5=12); 792 * 379 -> 138 (7*3=21, 9*7=63, 2*9=18); 138 + 120 -> 258;
 # 258 * 739 -> 452 (2*7=14, 5*3=15, 8*9=72). Slips: 792 + 379 -> 061; 258 + 739 -> 987.
@@ -192,7 +192,7 @@ def test_splits_are_disjoint_and_distinct():
 
 def test_too_few_problems_to_draw(monkeypatch):
     # One hard step on one operation: 27 operands, 1000 starts, one in eight held out.
-    monkeypatch.setattr(task, "PATIENCE", 300)
+    monkeypatch.setattr(distinct, "PATIENCE", 300)
     with pytest.raises(ValueError, match="n=4000 is not allowed: only"):
         generate_problems(ArithmeticSpec(1, 1), 4000, 0, "eval")
 

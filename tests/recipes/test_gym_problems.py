@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("reasoning_gym")
 pytest.importorskip("pyarrow")
 
-from recipes.arithmetic.task import split_of  # noqa: E402
+from recipes.distinct import split_of  # noqa: E402
 from recipes.gym.problems import PackageMissing, generate, package_version, read_problem, rows  # noqa: E402
 from recipes.gym.tasks import TASKS, response  # noqa: E402
 from verl_gpo.data.write import schema  # noqa: E402

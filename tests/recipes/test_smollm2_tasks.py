@@ -76,7 +76,7 @@ def test_settings_that_reasoning_gym_refuses_or_that_have_too_few_problems():
     with pytest.raises(ValueError, match="leg_counting is not possible with .*max_animals must be"):
         generate(tasks.task_named("leg_counting", min_animals=5, max_animals=4), 1, 0)
     few = tasks.task_named("leg_counting", min_animals=1, max_animals=1, max_instances=1)
-    with pytest.raises(ValueError, match="has only .* distinct train problems"):
+    with pytest.raises(ValueError, match="n=100 is not allowed: only .* distinct train problems of leg_counting"):
         generate(few, 100, 0)
 
 
