@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scripts.experiments.cells import final_difference, mean, multiple, points, ratio, table, titled
+from scripts.experiments.cells import final_difference, mean, multiple, points, table, titled
 from scripts.experiments.measures import by_grid, groups
-from scripts.experiments.rows import Run, by_cell
+from scripts.experiments.rows import Run, Seeds, by_cell
 from scripts.experiments.tables import accuracy, at_equal, final
 
 GRID = "language"
@@ -60,7 +60,7 @@ def phases(runs: Sequence[Run]) -> str:
 
 
 def short(runs: Sequence[Run]) -> str:
-    """The README's table and what it shows: each method before and after, and against the first GRPO.
+    """The README's table and what it shows: each method before and after, and against GRPO with the grid's settings.
 
     Empty if nothing was trained.
     """
@@ -69,12 +69,16 @@ def short(runs: Sequence[Run]) -> str:
         return ""
     rows = []
     for (regime, name), seeds in (cells := by_cell(mine)).items():
-        plain = next(others for (place, other), others in cells.items() if place == regime and other.startswith("grpo"))
+        first = next(other for place, other in cells if place == regime and other.startswith("grpo"))
+        plain = cells.get((regime, "grpo"), cells[regime, first])
         before = 100 * mean(seeds, lambda run: run.points[0].accuracy)
-        against = (points(final_difference(seeds, plain)), ratio(multiple(seeds, plain, lambda run: run.tokens)))
-        own = ("", "") if seeds is plain else against
+        against = (
+            points(final_difference(seeds, plain)),
+            *(_times(seeds, plain, column) for column in ("tokens", "rows", "optimizer_steps")),
+        )
+        own = ("",) * len(against) if seeds is plain else against
         rows.append((regime, f"`{name}`", len(seeds), f"{before:.1f}", accuracy(seeds), *own))
-    head = ("regime", "method", "seeds", "before, %", "after, % [95 %]", "points to GRPO", "x tokens")
+    head = ("regime", "method", "seeds", "before, %", "after, % [95 %]", "points to GRPO")
     (steps,), (prompts,) = {run.training_steps for run in mine}, {run.settings.prompts for run in mine}
     (problems,) = {point.problems for run in mine for point in run.points}
     note = (
@@ -82,4 +86,9 @@ def short(runs: Sequence[Run]) -> str:
         f"{steps} training steps of {prompts} prompts, accuracy on {problems} held-out problems. A row of one seed "
         "is no ranking ([recipes/smollm2](recipes/smollm2/README.md))."
     )
-    return f"{table(head, rows, 2)}\n\n{note}"
+    return f"{table((*head, 'x tokens', 'x rows', 'x optimizer steps'), rows, 2)}\n\n{note}"
+
+
+def _times(ours: Seeds, theirs: Seeds, column: str) -> str:
+    found = multiple(ours, theirs, lambda run: getattr(run, column))
+    return "none" if found is None else f"{found.mean:.2f}"

@@ -1,6 +1,7 @@
 """The tables of the grid of a pretrained language model."""
 
 from scripts.experiments.language import language, short
+from scripts.experiments.settings import Settings
 from tests.experiments.samples import a_run
 
 WHERE = {"grid": "language", "regime": "legs"}
@@ -32,7 +33,14 @@ def test_the_tables_by_hand():
 def test_the_short_table_by_hand():
     _, _, plain, lean, _, note = short(runs()).splitlines()
     assert "; 10 training steps of 8 prompts, accuracy on 256 held-out problems." in note
-    assert plain.startswith("| legs | `grpo` | 2 | 20.0 | 35.0 [") and plain.endswith("|  |  |")
+    assert plain.startswith("| legs | `grpo` | 2 | 20.0 | 35.0 [") and plain.endswith("|  |  |  |  |")
     # -5 and +5 points, half of the tokens in both seeds
     assert lean.startswith("| legs | `lean` | 2 | 20.0 | 35.0 [")
-    assert "| +0.0 [-63.5, +63.5] | 0.50 [0.50, 0.50] |" in lean
+    assert "| +0.0 [-63.5, +63.5] | 0.50 | 1.00 | 1.00 |" in lean
+
+
+def test_the_short_table_compares_with_grpo_as_the_grid_has_it():
+    more = a_run("grpo", rollouts=10, base=Settings(rollouts=8), accuracy=0.6, rows=2000.0, **WHERE)
+    said = short([more, *runs()])
+    assert "| legs | `grpo rollouts=10` | 1 |" in said and "| +30.0 (no interval) | 1.00 | 1.56 | 1.00 |" in said
+    assert "| +0.0 [-63.5, +63.5] |" in said
