@@ -12,6 +12,8 @@ from scripts.experiments.tables import accuracy, at_equal, final
 GRID = "credit"
 #: GRPO with half its mini-batch: as many optimizer steps as the methods that add rows.
 HALF = "grpo mini_batches=2"
+#: GRPO with as many rows and optimizer steps as ``vineppo``.
+FEW = "grpo prompts=2"
 
 
 def credit(runs: Sequence[Run]) -> str:
@@ -19,14 +21,17 @@ def credit(runs: Sequence[Run]) -> str:
     mine = by_grid(runs).get(GRID)
     if not mine:
         return "Not trained yet."
-    against = [run for run in mine if run.method != "grpo" or run.name == HALF]
+    others = [run for run in mine if run.method != "grpo"]
+    half = [*others, *(run for run in mine if run.name == HALF)]
+    few = [run for run in mine if run.method == "vineppo" or run.name == FEW]
     parts = {
         "Accuracy by the number of optimizer steps.": by_steps(mine),
         "What was spent.": final(mine),
-        f"Against `{HALF}` at equal tokens, and at equal seconds.": at_equal(against),
+        f"Against `{HALF}` at equal tokens, and at equal seconds.": at_equal(half),
         f"Against `{HALF}` at equal trained rows, and at equal optimizer steps.": at_equal(
-            against, ("rows", "optimizer_steps")
+            half, ("rows", "optimizer_steps")
         ),
+        "Two prompts a step, at equal trained rows, and at equal tokens.": at_equal(few, ("rows", "tokens")),
         "Groups that hold both outcomes.": groups(mine),
     }
     return titled(parts)
