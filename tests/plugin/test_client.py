@@ -226,6 +226,19 @@ def test_a_row_is_made_when_it_is_stored():
     assert row.extra_fields["reward_extra_info"] == {"acc": 1.0} and row.extra_fields["global_steps"] == 3
 
 
+def test_a_row_replays_the_routes_of_its_own_tokens():
+    """Routes are kept by position: prompt (7, 7), prefix (3, 4), and the first of two new tokens."""
+    own = [[[position]] for position in range(5)]
+    before = root().model_copy(update={"routed_experts": [[[9]]] * 6, "prompt_ids": [7, 7]})
+    source = TokenOutput(token_ids=[8, 9], routed_experts=own, extra_fields={})
+    scorer = RewardLoopScorer(Worker(), before, {})
+    scored = asyncio.run(scorer.score((3, 4), Continuation((8, 9), None, source=source)))
+    row = scorer.row((3, 4), None, scored).as_dict()
+    assert row["routed_experts"].flatten().tolist() == [0, 1, 2, 3, 4, 0]
+    plain = asyncio.run(scorer.score((3, 4), continuation()))
+    assert scorer.row((3, 4), None, plain).routed_experts is None
+
+
 def test_without_log_probs_on_either_side_a_row_has_none():
     scorer = RewardLoopScorer(Worker(), root(), {})
     scored = asyncio.run(scorer.score((3,), continuation()))

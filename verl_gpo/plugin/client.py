@@ -176,7 +176,9 @@ _OF_TURNS = (
 class RowParts:
     """The parts of a re-entry row besides its tokens: what the reward loop and the engine returned for it.
 
-    ``of_turns`` has the fields :data:`_OF_TURNS` of a rollout of several turns, and is empty for others.
+    ``of_turns`` has the fields :data:`_OF_TURNS` of a rollout of several turns. For others it has ``routed_experts`` if
+    the engine returned them (router replay of a mixture of experts): those of prompt, prefix and continuation, since
+    all three passed through the model.
     """
 
     extra_fields: dict[str, Any]
@@ -186,7 +188,8 @@ class RowParts:
     def of(cls, source: Any) -> RowParts:
         """The parts of what a sampler returned: the engine's output, or an agent loop's."""
         if not isinstance(source, AgentLoopOutput):
-            return cls(source.extra_fields)
+            experts = getattr(source, "routed_experts", None)
+            return cls(source.extra_fields, {} if experts is None else {"routed_experts": experts})
         given = (name for name in _OF_TURNS if name in source.model_fields_set)
         return cls(source.extra_fields, {name: getattr(source, name) for name in given})
 
@@ -244,6 +247,7 @@ class RewardLoopScorer:
                 "response_mask": [*[0] * len(prefix), *written],
                 "response_logprobs": None,  # set later, by the anchor that the prefix belongs to
                 "reward_score": None,
+                "routed_experts": None,  # the root's are of other tokens
                 "metrics": AgentLoopMetrics(),
                 "extra_fields": {"turn_scores": [], "tool_rewards": [], **parts.extra_fields},
                 **parts.of_turns,
