@@ -38,7 +38,7 @@ def credit(runs: Sequence[Run]) -> str:
 
 
 def by_steps(runs: Sequence[Run]) -> str:
-    """Each regime in a row, each method in a column: its accuracy, and optimizer steps and tokens as multiples."""
+    """The accuracy of each method, in the order of optimizer steps, and its tokens as a multiple of GRPO's."""
     rows = []
     for regime in dict.fromkeys(run.regime for run in runs):
         cells = {name: seeds for (place, name), seeds in by_cell(runs).items() if place == regime}
