@@ -4,7 +4,7 @@ import asyncio
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.core.fakes import LENGTH, CoinPolicy, FakePolicy, balance, every_way, pairs_of_tokens, root, run
@@ -121,6 +121,7 @@ def test_rewards_on_another_scale_give_the_same_choice(search, low, high):
 
 
 @settings(deadline=None, max_examples=150)
+@example(1, "highest", "fresh", "argmax", {"reset": "after"}, 0.0, 0)  # nothing but the end is after its only step
 @given(
     st.integers(0, LENGTH),
     st.sampled_from(list(SEARCHES)),

@@ -50,6 +50,13 @@ def test_the_group_s_mean_at_the_prompt_is_not_what_was_drawn_there():
     assert HighestMean().choose(view).index == 2
 
 
+def test_a_reset_after_the_step_is_a_reset_to_the_best_state_all_the_same():
+    view = view_of(UNKNOWN, search="highest", states_at_once=6, reset="after")
+    explored(view, [1.0, 0.0, 0.25, 0.75, 0.5, 0.0])
+    critical = HighestMean().choose(view)
+    assert critical.index == 2 and view.reset_state(critical.index) == 3  # no step is before the prompt's state
+
+
 def test_states_beyond_the_response_length_are_left_out():
     view = view_of(UNKNOWN, search="highest", longest=20, states_at_once=6)
     assert explored(view, [0.0] * 6) == [[0, 1, 2]]

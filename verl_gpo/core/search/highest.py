@@ -29,10 +29,12 @@ class HighestMean(Search):
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
         valued = self._valued(view)
-        if not valued:
+        step_of = {view.reset_state(step): step for step in range(view.steps) if view.eligible_K[step]}
+        states = [state for state in valued if state in step_of]
+        if not states:
             return None
-        best = max(valued, key=lambda state: (valued[state].mean, -state))
-        return CriticalStep(best, float("nan")) if valued[best].mean > 0 else None
+        best = max(states, key=lambda state: (valued[state].mean, -state))
+        return CriticalStep(step_of[best], float("nan")) if valued[best].mean > 0 else None
 
     @staticmethod
     def _valued(view: AnchorView) -> dict:
