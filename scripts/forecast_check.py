@@ -58,7 +58,7 @@ class Pair:
     Attributes:
         place: ``GRID/REGIME``.
         method: its name in the forecast.
-        ratio: tokens needed, as a multiple of GRPO's; NaN where the forecast had no agreement.
+        ratio: tokens needed, as a multiple of GRPO's; NaN where GRPO's batches, or the method's, did not agree at all.
         step: points above GRPO's after one step; NaN without steps.
         points: above GRPO at equal tokens, after training.
         seeds: of the trainings.
@@ -103,6 +103,7 @@ def pairs(forecasts: Mapping[str, Mapping[str, Any]], runs: Sequence[Run]) -> li
         rows = {row["name"]: row for row in forecasts.get(regime, {}).get("methods", [])}
         if method in rows:
             ratio, step = (_number((rows[method][key] or {}).get("value")) for key in ("ratio", "against_base"))
+            ratio = ratio if ratio > 0 else math.nan  # older results have 0 where GRPO's batches did not agree
             found.append(Pair(f"{grid}/{regime}", method, ratio, 100 * step, points, seeds))
     return found
 

@@ -65,6 +65,8 @@ def test_what_cannot_be_said_has_no_bound():
     unsure = ratio_interval(nothing, products(1.0, 1.0, 4, 20), 10, 10)
     assert math.isinf(unsure.value) and (unsure.low, unsure.high) == (0, math.inf)
     assert math.isnan(ratio_interval(nothing, nothing, 10, 10).value)
+    undefined = ratio_interval(products(1.0, 1.0, 4, 20), nothing, 10, 10)  # and not 0, as if ours were for nothing
+    assert math.isnan(undefined.value) and (undefined.low, undefined.high) == (0, math.inf)
 
 
 def test_alignment():

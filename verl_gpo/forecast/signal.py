@@ -85,6 +85,9 @@ def ratio_interval(ours_BB: np.ndarray, theirs_BB: np.ndarray, our_tokens: float
     """Tokens needed by one method over those of another, whose batches have the same prompts, number by number.
 
     Batch ``i`` is left out of both, so what the prompts have in common cancels. The interval is of the logarithm.
+
+    Returns:
+        NaN where the other method's batches do not agree at all: then there is nothing to compare with.
     """
 
     def ratio(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -93,7 +96,7 @@ def ratio_interval(ours_BB: np.ndarray, theirs_BB: np.ndarray, our_tokens: float
             for products, tokens in ((ours, our_tokens), (theirs, their_tokens))
         )
         if math.isinf(below):
-            return math.nan if math.isinf(above) else 0.0
+            return math.nan
         return above / below if below else math.inf if above else 1.0
 
     batches, value = len(ours_BB), ratio(ours_BB, theirs_BB)
