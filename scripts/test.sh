@@ -20,18 +20,9 @@ step "style"
 step "tests"
 if [ $# -gt 0 ]; then
     "$PYTHON" -m pytest "$@"
-else
-    # Pipelines run one after the other, since two of them starve Ray's start. What they leave of the cores goes to all
-    # other tests, a process for each core: so Ray must not be nice. Both run to their ends, whatever fails.
-    others=$ROOT/outputs/tests.log status=0
-    mkdir -p "$ROOT/outputs"
-    OMP_NUM_THREADS=1 nice -n 19 "$PYTHON" -m pytest -m "not pipeline" -n auto --dist loadscope >"$others" 2>&1 &
-    beside=$!
-    trap 'kill "$beside" 2>/dev/null || true' EXIT
-    echo "pipelines; beside them the other tests, whose output is in $others and follows in the end"
-    RAY_worker_niceness=0 "$PYTHON" -m pytest -m "pipeline and not long" || status=$?
-    wait "$beside" || status=$?
-    step "tests without a pipeline"
-    cat "$others"
+else # a process for each core, but one pipeline at a time, since two of them starve Ray's start; both even if one fails
+    status=0
+    OMP_NUM_THREADS=1 "$PYTHON" -m pytest -m "not pipeline" -n auto --dist loadscope || status=$?
+    "$PYTHON" -m pytest -m "pipeline and not long" || status=$?
     [ "$status" = 0 ]
 fi
