@@ -8,24 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 SPLITS = ("train", "eval")
 EVAL_SHARE = 8
 #: Number of draws without a new problem after which there are assumed to be no more.
 PATIENCE = 20_000
 T = TypeVar("T")
-_ENDED: Any = object()
-
-
-def check_split(split: str) -> None:
-    """Refuse what is not one of :data:`SPLITS`.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if split not in SPLITS:
-        raise ValueError(f"split={split!r} is not allowed: it must be one of {', '.join(SPLITS)}")
 
 
 def split_of(text: str) -> str:
@@ -61,16 +50,18 @@ def distinct(
     >>> distinct(iter("abab"), 2, "train", str, split_of=lambda key: "train")
     ['a', 'b']
     """
-    check_split(split)
+    if split not in SPLITS:
+        raise ValueError(f"split={split!r} is not allowed: it must be one of {', '.join(SPLITS)}")
     found: dict[Hashable, T] = {}
-    draws, in_vain = iter(draws), 0
-    while len(found) < n:
-        drawn = next(draws, _ENDED)
-        if drawn is _ENDED or in_vain == PATIENCE:
-            raise ValueError(f"n={n} is not allowed: only {len(found)} distinct {split} {what} found")
+    in_vain = 0
+    for drawn in draws:
+        if len(found) >= n or in_vain == PATIENCE:
+            break
         if drawn is None or key(drawn) in found or split_of(key(drawn)) != split:
             in_vain += 1
             continue
         found[key(drawn)] = drawn
         in_vain = 0
+    if len(found) < n:
+        raise ValueError(f"n={n} is not allowed: only {len(found)} distinct {split} {what} found")
     return list(found.values())

@@ -23,7 +23,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from recipes.distinct import check_split, distinct
+from recipes.distinct import distinct
 
 LABELS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 HARD_PLACES = ("early", "late", "spread", "random")
@@ -272,7 +272,6 @@ def generate_problems(spec: ArithmeticSpec, n: int, seed: int, split: str = "tra
     Raises:
         ValueError: the split is unknown, ``n`` is negative, or there are fewer than ``n`` problems.
     """
-    check_split(split)
     _check("n", n, "an integer of at least 0", isinstance(n, int) and n >= 0)
     rng = random.Random(f"{split}:{seed}")
     draws = (_draw_problem(spec, rng) for _ in itertools.count())

@@ -29,7 +29,7 @@ class HighestMean(Search):
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
         valued = self._valued(view)
-        step_of = {view.reset_state(step): step for step in range(view.steps) if view.eligible_K[step]}
+        step_of = view.step_of()
         states = [state for state in valued if state in step_of]
         if not states:
             return None

@@ -33,8 +33,7 @@ class InformativeState(Unsearched):
         if not any(view.eligible_K):
             return None
         score_K = information_per_token(view)
-        resets = map(view.reset_state, range(view.steps))
-        step_of = {state: step for step, state in enumerate(resets) if view.eligible_K[step]}
+        step_of = view.step_of()
         best = max((0, *step_of), key=lambda state: (score_K[state], state))
         return CriticalStep(step_of[best], float("nan")) if best else None
 

@@ -27,7 +27,7 @@ class ToolEntropy(Unsearched):
 
     def choose(self, view: AnchorView) -> CriticalStep | None:
         entropy_K = entropy_behind_answers(view)
-        step_of = {view.reset_state(step): step for step in range(view.steps) if view.eligible_K[step]}
+        step_of = view.step_of()
         states = [state for state in step_of if state < view.steps and not math.isnan(entropy_K[state])]
         if not states:
             return None

@@ -114,6 +114,10 @@ class AnchorView:
         """Index of the state that a critical step resets to."""
         return step + (self.config.reset == "after")
 
+    def step_of(self) -> dict[int, int]:
+        """State that may be reset to -> the step that would be critical."""
+        return {self.reset_state(step): step for step in range(self.steps) if self.eligible_K[step]}
+
     @property
     def response_tokens(self) -> float:
         """Expected number of tokens that the policy writes in a response: at least that of this one."""
