@@ -85,6 +85,11 @@ def ratio(found: Estimate | None, bound: bool = False) -> str:
     return f"≥ {found.mean:.2f}" if bound else f"{found.mean:.2f} {interval(found)}"
 
 
+def times(found: Estimate | None) -> str:
+    """A multiple without its interval, or ``none``."""
+    return "none" if found is None else f"{found.mean:.2f}"
+
+
 def listed(values: Sequence[object]) -> str:
     """The different values, in order, separated by commas."""
     return ", ".join(map(str, dict.fromkeys(values)))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scripts.experiments.cells import final_difference, mean, multiple, points, table, titled
+from scripts.experiments.cells import final_difference, mean, multiple, points, table, times, titled
 from scripts.experiments.measures import by_grid, groups
-from scripts.experiments.rows import Run, Seeds, by_cell
+from scripts.experiments.rows import Run, by_cell
 from scripts.experiments.tables import accuracy, at_equal, final
 
 GRID = "language"
@@ -74,7 +74,10 @@ def short(runs: Sequence[Run]) -> str:
         before = 100 * mean(seeds, lambda run: run.points[0].accuracy)
         against = (
             points(final_difference(seeds, plain)),
-            *(_times(seeds, plain, column) for column in ("tokens", "rows", "optimizer_steps")),
+            *(
+                times(multiple(seeds, plain, lambda run, column=column: getattr(run, column)))
+                for column in ("tokens", "rows", "optimizer_steps")
+            ),
         )
         own = ("",) * len(against) if seeds is plain else against
         rows.append((regime, f"`{name}`", len(seeds), f"{before:.1f}", accuracy(seeds), *own))
@@ -87,8 +90,3 @@ def short(runs: Sequence[Run]) -> str:
         "is no ranking ([recipes/smollm2](recipes/smollm2/README.md))."
     )
     return f"{table((*head, 'x tokens', 'x rows', 'x optimizer steps'), rows, 2)}\n\n{note}"
-
-
-def _times(ours: Seeds, theirs: Seeds, column: str) -> str:
-    found = multiple(ours, theirs, lambda run: getattr(run, column))
-    return "none" if found is None else f"{found.mean:.2f}"

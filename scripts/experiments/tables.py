@@ -15,6 +15,7 @@ from scripts.experiments.cells import (
     ratio,
     shared,
     table,
+    times,
 )
 from scripts.experiments.comparison import Reach, at_equal_cost, reach
 from scripts.experiments.rows import Run, Seeds, by_cell
@@ -101,8 +102,7 @@ def at_the_end(runs: Sequence[Run]) -> str:
             multiple(ours, theirs, lambda run: run.optimizer_steps),
             multiple(ours, theirs, lambda run: run.seconds, same_machine=True),
         )
-        multiples = ("none" if cost is None else f"{cost.mean:.2f}" for cost in costs)
-        rows.append((*names, pairs.seeds if pairs else 0, points(pairs), p_value(pairs), *multiples))
+        rows.append((*names, pairs.seeds if pairs else 0, points(pairs), p_value(pairs), *map(times, costs)))
     head = ("regime", "method", "against", "seeds", "points [95 %]", "p")
     return table((*head, "x tokens", "x optimizer steps", "x seconds"), rows, 3)
 
