@@ -9,9 +9,9 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# A test beside which a pipeline runs may take a second: that is no fault of what it tests.
-hypothesis_settings.register_profile("beside_pipelines", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-hypothesis_settings.load_profile("beside_pipelines")
+# A test on a loaded machine may take a second: that is no fault of what it tests.
+hypothesis_settings.register_profile("loaded_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("loaded_machine")
 
 REPOSITORY = Path(__file__).parents[1]
 

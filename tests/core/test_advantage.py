@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from verl_gpo.core.advantage import exponential_advantages, group_advantages, is_reentry_uid, reentry_uid
@@ -105,7 +105,6 @@ def test_exponential_advantages_of_equal_rewards_teach_nothing():
     assert exponential_advantages(torch.zeros(3), 0.1).abs().max() == 0
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=8), st.floats(0.05, 100))
 def test_exponential_advantages_are_centred_ordered_and_finite(rewards, beta):
     advantages = torch.tensor(rewards) - torch.tensor(rewards).mean()

@@ -201,7 +201,7 @@ def test_a_step_that_the_policy_was_sure_of_gets_nothing_with_full_weight():
     assert (credit.advantages[1], credit.weights[1]) == (0.0, 1.0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 6), st.integers(0, 2**32 - 1), st.floats(0.5, 4.0))
 def test_weights_are_shares_whatever_the_curves(steps, seed, reward_range):
     rng = np.random.default_rng(seed)

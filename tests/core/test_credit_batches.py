@@ -25,7 +25,7 @@ def groups(draw):
     return rewards, mask, credits
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(groups(), st.permutations(range(8)))
 def test_order_and_padding_change_nothing_and_rows_without_credit_are_untouched(group, order):
     rewards, mask, credits = group
@@ -46,7 +46,7 @@ def test_order_and_padding_change_nothing_and_rows_without_credit_are_untouched(
             assert first + last == pytest.approx(float(plain[row, 0]), abs=1e-4)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(groups())
 def test_a_weight_of_zero_is_the_group_s_advantage(group):
     rewards, mask, credits = group
@@ -98,7 +98,7 @@ def batches(draw):
     return rows, penalty
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(batches(), st.booleans())
 def test_under_kl_a_row_s_own_advantage_moves_by_its_steps_and_nothing_else_moves(batch_of, normalize):
     rows, penalty = batch_of

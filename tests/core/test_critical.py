@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.fakes import view_of
@@ -105,7 +105,6 @@ def test_ties_are_broken_at_random_and_repeat_with_their_generator():
     assert labels == best("argmax", [True] * 3, curves=curves)
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(WITH_VALUES),
     st.lists(st.floats(-3, 3), min_size=2, max_size=12),

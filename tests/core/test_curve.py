@@ -129,7 +129,7 @@ def test_steps_that_are_left_out_of_the_chain_would_have_changed_nothing(monkeyp
 LOG_PROBS = st.lists(st.one_of(st.just(0.0), st.floats(-1e-3, 0.0), st.floats(-8.0, 0.0)), min_size=1, max_size=12)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(LOG_PROBS, st.floats(0, 1), st.integers(0, 16), st.data())
 def test_no_step_moves_the_value_further_than_its_probability_allows(log_probs, outcome, most, data):
     steps = len(log_probs)

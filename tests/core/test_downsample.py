@@ -29,7 +29,7 @@ def test_by_hand(rewards, count, kept):
     assert most_varied(rewards, count) == kept
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.75, 1.0]), min_size=2, max_size=7), st.integers(2, 6))
 def test_no_other_subset_varies_more(rewards, count):
     kept = most_varied(rewards, count)

@@ -120,7 +120,7 @@ def test_rewards_on_another_scale_give_the_same_choice(search, low, high):
 # Whatever happens.
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @example(1, "highest", "fresh", "argmax", {"reset": "after"}, 0.0, 0)  # nothing but the end is after its only step
 @given(
     st.integers(0, LENGTH),

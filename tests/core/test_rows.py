@@ -104,7 +104,7 @@ def test_tokens_for_one_rollout_are_not_spent_where_rollouts_are_compared(budget
     assert (requests_after(COMPARED, **settings), requests_after(SINGLE, **settings)) == (compared, single)
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(
     search=st.sampled_from([name for name in SEARCHES if name not in ("none", "given")]),
     learn_from=st.sampled_from(LEARN_FROM),

@@ -90,7 +90,7 @@ def test_a_newcomer_starts_where_the_others_are():
     assert begun[:2].count("new") == 1 and begun[:4].count("new") == 2
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 9), st.lists(st.lists(st.tuples(st.integers(0, 50), st.floats(0, 3)), max_size=6), max_size=5))
 def test_no_more_than_the_slots_are_held_and_all_are_served(slots, prompts):
     most = 0

@@ -88,7 +88,7 @@ def test_a_merged_step_over_turns_starts_and_ends_with_the_policy():
     assert step_starts([10], WRITTEN) == (0,) and answered([10], WRITTEN) == [True]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.integers(0, 1), max_size=40), st.integers(1, 5), st.integers(0, 8))
 def test_steps_are_the_policys_tokens_and_states_end_where_it_writes(written, size, most):
     splitter = build_splitter("tokens", str(size), lambda ids: "")

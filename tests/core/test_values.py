@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from verl_gpo.core.types import Continuation, ScoredContinuation
@@ -62,7 +62,6 @@ def test_step_advantages_by_hand():
     assert [math.isnan(a) for a in broken] == [True, True, False]
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-10, 10), min_size=2, max_size=30))
 def test_advantages_telescope_to_the_outcome_minus_the_root_value(means):
     advantages = step_advantages([observed_value(mean) for mean in means])

@@ -88,7 +88,7 @@ def gradients(model):
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(rows=st.lists(st.lists(st.integers(0, 3), min_size=2, max_size=12).map(np.array), min_size=1, max_size=6))
 def test_a_model_gives_the_same_logits_and_gradients(kind, rows):
     shared_prefix.register()

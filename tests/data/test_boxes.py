@@ -1,7 +1,7 @@
 """Boxes in LaTeX, worked out by hand."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from verl_gpo.data.boxes import LONGEST, MOST, Box, all_answers, boxes, closing, is_joint, last_answer
@@ -62,7 +62,6 @@ def test_all_boxes_unless_one_is_taken_back():
     assert all_answers(r"\boxed{2} " * MOST) == ""
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="\\boxedf{} 1$", max_size=60))
 def test_boxes_lie_in_the_text_in_order_and_apart(text):
     found = boxes(text)

@@ -133,7 +133,7 @@ def grade_in_time(row, response):
     return result
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), database=None)
 @given(row=st.sampled_from(ROWS), response=_RESPONSES)
 def test_any_string(row, response):
     grade_in_time(row, response)

@@ -1,7 +1,7 @@
 """LaTeX in one form, and where it splits: worked out by hand."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from verl_gpo.graders.latex import enclosed, flat, split, squeezed, tidy, tokens
@@ -66,7 +66,6 @@ def test_one_pair_of_brackets_around_a_text(text, found):
     assert enclosed(text) == found
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="ab,=(){}[]\\ 12", max_size=30))
 def test_parts_and_separators_make_up_the_text(text):
     parts = split(text, (",", "="))

@@ -2,7 +2,7 @@
 
 import math
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from verl_gpo.plugin.batch import even_mini_batches, step_arithmetic
@@ -20,7 +20,6 @@ def test_a_critic_with_another_mini_batch_pads_more():
     assert vars(step_arithmetic(200, 64, other_multiple=96)) == {"rows": 200, "padding": 184, "optimizer_steps": 6}
 
 
-@settings(deadline=None)
 @given(st.integers(1, 500), st.integers(1, 64), st.integers(1, 4), st.integers(1, 8))
 def test_padding_is_the_least_that_divides(rows, mini_batch, epochs, other):
     step = step_arithmetic(rows, mini_batch, epochs, other)
@@ -49,7 +48,6 @@ def test_added_rows_are_shared_out_evenly():
     assert even_mini_batches(148, 148, [128, 64], 8) == [96, 64]
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 300), st.integers(0, 300), st.lists(st.integers(1, 16), min_size=1, max_size=2), st.integers(1, 8)
 )

@@ -47,7 +47,7 @@ def batches(draw):
 
 
 @pytest.mark.parametrize("base", BASES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(batch=batches())
 def test_bit_for_bit_with_wholly_masked_rows_and_several_rows_of_a_uid(base, batch):
     batch = tuple(map(list, batch))

@@ -52,7 +52,7 @@ def algorithm(normalize=True, **gpo):
     return OmegaConf.create({"adv_estimator": "gpo", "norm_adv_by_std_in_grpo": normalize, "gpo": gpo})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(batch=batches(), normalize=st.booleans(), weight=st.sampled_from([0.0, 1.0, 3.0]))
 def test_equals_grpo_bit_for_bit_without_reentry(batch, normalize, weight):
     # The weight of re-entry rows must not touch a batch that has none.
@@ -177,7 +177,7 @@ def test_returns_of_a_credited_row_are_its_advantages_as_in_grpo():
     assert torch.equal(data.batch["returns"], data.batch["advantages"])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(batch=batches(), normalize=st.booleans())
 def test_a_weight_of_zero_everywhere_is_grpo(batch, normalize):
     rewards, mask, uids = batch

@@ -143,7 +143,7 @@ def test_every_operation_is_a_bijection_and_a_slip_is_wrong_in_every_digit():
         Operation("a", "+", (1, 2, 3)).slipped((0, 0, 0))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(spec=specs, seed=st.integers(0, 10_000))
 def test_generated_problems(spec, seed):
     problems = generate_problems(spec, 3, seed)
@@ -158,7 +158,7 @@ def test_generated_problems(spec, seed):
         assert all(step_correctness(problem, "\n".join(problem.right_lines)))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(spec=specs, seed=st.integers(0, 10_000))
 def test_no_slip_is_ever_undone(spec, seed):
     (problem,) = generate_problems(spec, 1, seed)

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from verl_gpo.core.segment.splitters import (
@@ -67,7 +67,6 @@ def test_newline_splitter_by_hand(pieces, ends):
 
 
 # Without the empty token: it has no text, and begins the next step as half a character does.
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a", "bc", "\n", "\n\n", ".\n", "\nx", " "])))
 def test_a_boundary_follows_a_line_break_and_precedes_text(pieces):
     for end in split(NewlineSplitter, pieces)[:-1]:
@@ -258,7 +257,6 @@ def assert_lossless(codec, name, ids):
 
 
 @pytest.mark.parametrize("name", SPLITTERS)
-@settings(deadline=None)
 @given(data=st.data())
 def test_every_splitter_is_lossless_on_any_text(codec, name, data):
     text = data.draw(st.text(st.characters(codec="utf-8") | st.sampled_from(" \n\r.!?。`~a1")))
@@ -266,7 +264,6 @@ def test_every_splitter_is_lossless_on_any_text(codec, name, data):
 
 
 @pytest.mark.parametrize("name", SPLITTERS)
-@settings(deadline=None)
 @given(data=st.data())
 def test_every_splitter_is_lossless_on_any_ids(codec, name, data):
     assert_lossless(codec, name, data.draw(st.lists(st.integers(0, codec.size + 1))))

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from verl_gpo.core.segment.steps import SPLITTERS, build_splitter, limit_steps, merge_short_steps
@@ -45,7 +45,6 @@ def test_limit_steps_by_hand(count, most, limited):
 PIECES = ["a", "bc", "\n", "\n\n", ".\n", "\nx", " ", ""]
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(PIECES)), st.integers(1, 6), st.integers(0, 6))
 def test_steps_are_lossless_and_bounded(pieces, least, most):
     ends = split(pieces, min_step_tokens=least, max_steps=most)

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from verl_gpo.core.segment.token_text import TokenText, step_ends
@@ -74,7 +74,6 @@ def test_real_tokenizers_decode_to_the_whole(codec, text):
     assert ends[-1] == len(decoded)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_sentence_piece_decodes_any_text_to_the_whole(codecs, data):
     codec = codecs["sentence_piece"]
@@ -82,7 +81,6 @@ def test_sentence_piece_decodes_any_text_to_the_whole(codecs, data):
     assert token_spans(ids, codec.decode)[0] == codec.decode(ids)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_spans_are_monotone_and_reach_the_end_on_any_ids(codec, data):
     ids = data.draw(st.lists(st.integers(0, codec.size + 1)))  # one id beyond the vocabulary
@@ -92,7 +90,6 @@ def test_spans_are_monotone_and_reach_the_end_on_any_ids(codec, data):
     assert not ids or ends[-1] == len(text)
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=5) | st.sampled_from([b"\xe4", b"\xbd", b"\xa0", b"\xa0\xe4", b"\xf0\x9f"])))
 def test_no_cut_falls_within_a_character(pieces):
     """Any bytes, cut wherever possible: both sides decode to what they are in the whole."""
@@ -171,7 +168,6 @@ def token_by_token(ids, decode):
     return text, ends
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_tokens_at_once_are_as_tokens_one_by_one(codec, data):
     """Text, and between texts a token of any kind. Each response finds what those before it left to be remembered."""

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.plugin.agents.world import (
@@ -32,7 +32,7 @@ def continued(policy, root, kept, max_tokens):
     return go(made.sample(tuple(root.response_ids[:kept]), max_tokens, 7))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.integers(60, 500), st.sampled_from(["left", "middle", "right"]), st.data())
 def test_a_branch_is_what_verls_own_loop_does(seed, length, side, data):
     given_settings = {"response_length": length, "tool_response_truncate_side": side, "max_assistant_turns": 4}
@@ -53,7 +53,7 @@ def test_a_branch_is_what_verls_own_loop_does(seed, length, side, data):
     assert policy.requests[0][1] == whole[: len(root.prompt_ids) + kept]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(st.integers(0, 10**6), st.integers(1, 120), st.data())
 def test_a_shorter_bound_ends_a_branch_where_a_loop_with_that_bound_ends(seed, most, data):
     root = go(roll_out(loop(Policy(seed), tools())))
