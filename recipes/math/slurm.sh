@@ -53,9 +53,9 @@ stop() {
 trap stop EXIT
 export RAY_AUTH_MODE=${RAY_AUTH_MODE:-token}
 if [[ $RAY_AUTH_MODE == token && -z ${RAY_AUTH_TOKEN:-}${RAY_AUTH_TOKEN_PATH:-} ]]; then
-    # In a file, since the environment of a process can be read by others; here, where all nodes see it.
-    mkdir -p outputs
-    token=$(umask 077 && mktemp "$PWD/outputs/ray-token-XXXXXXXX")
+    # In a file, since the environment of a process can be read by others; where the job writes, so all nodes see it.
+    mkdir -p "${OUT_DIR:-outputs}"
+    token=$(umask 077 && mktemp "$(realpath "${OUT_DIR:-outputs}")/ray-token-XXXXXXXX")
     od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$token"
     export RAY_AUTH_TOKEN_PATH=$token
 fi

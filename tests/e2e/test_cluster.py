@@ -298,7 +298,7 @@ def test_the_slurm_script_starts_a_cluster_and_ends_it(arithmetic_data, tmp_path
         deadline = time.monotonic() + 30
         while left() and time.monotonic() < deadline:
             time.sleep(0.5)
-        assert left() == [] and list((REPOSITORY / "outputs").glob("ray-token-*")) == []
+        assert left() == [] and list((tmp_path / "out").glob("ray-token-*")) == []
     finally:
         for process in left():
             process.kill()

@@ -3,6 +3,7 @@
 import os
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -34,7 +35,7 @@ STAND_INS = {
     # Each of Ray's nodes writes down by what token it would be known, and who may read it.
     "ray": '#!/bin/sh\necho "ray $*" >>"$LOG"\n[ "$1" = start ] || exit 0\n'
     "f=${RAY_AUTH_TOKEN_PATH:-/dev/null}\n"
-    'echo "auth $RAY_AUTH_MODE $(stat -c %a "$f") $(cat "$f")" >>"$LOG"\n',
+    'echo "auth $RAY_AUTH_MODE $(stat -c %a "$f") $(cat "$f") $f" >>"$LOG"\n',
     # The wait for the nodes reads its program from standard input, and waits until each has written down its token; the
     # launcher is asked what it would run.
     "python": """#!/bin/sh
@@ -103,7 +104,7 @@ def test_slurm_starts_ray_on_each_node_and_the_launcher_on_the_first(cluster):
 
 
 def tokens(log):
-    """``(mode, permissions of the file, token)`` of each of Ray's nodes."""
+    """``(mode, permissions of the file, token, file)`` of each of Ray's nodes."""
     return [line.split(" ")[1:] for line in log.read_text().splitlines() if line.startswith("auth")]
 
 
@@ -116,11 +117,12 @@ def test_the_nodes_of_a_job_share_a_token_that_only_its_owner_reads(cluster):
         assert result.returncode == 0, result.stderr
         first, second = tokens(log)
         assert first == second and first[:2] == ["token", "600"]
+        assert first[3].startswith(f"{environment['OUT_DIR']}/ray-token-")
         assert len(first[2]) == 64 and set(first[2]) <= set("0123456789abcdef")
         assert first[2] not in result.stdout + result.stderr
         seen.add(first[2])
     assert len(seen) == 2  # another job, another token
-    assert list((REPOSITORY / "outputs").glob("ray-token-*")) == []
+    assert list(Path(environment["OUT_DIR"]).glob("ray-token-*")) == []
 
 
 def test_a_token_of_the_users_is_taken_and_kept(cluster, tmp_path):
@@ -136,7 +138,7 @@ def test_ray_can_do_without_a_token(cluster):
     environment, log = cluster
     result = run("slurm.sh", environment={**environment, "RAY_AUTH_MODE": "disabled"})
     assert result.returncode == 0, result.stderr
-    assert [(mode, token) for mode, _, token in tokens(log)] == [("disabled", "")] * 2
+    assert [node[::2] for node in tokens(log)] == [["disabled", ""]] * 2
 
 
 def test_the_head_is_found_behind_ipv6_addresses(cluster):
