@@ -21,6 +21,7 @@ import pytest
 from tests.conftest import REPOSITORY, flattened, read_metrics
 from tests.e2e.conftest import RECIPE, TIMEOUT, common
 from tests.e2e.test_training import assert_rollout_and_actor_agree, assert_searched
+from verl_gpo.cpu import zygote
 from verl_gpo.cpu.cluster import Joined, cluster_nodes
 from verl_gpo.plugin.checks import accelerators, validate
 
@@ -47,6 +48,7 @@ class Cluster:
             "HOME": str(folder),  # of the token
             "RAY_TMPDIR": str(folder),
             "RAY_AUTH_MODE": "token",
+            "RAY_prestart_worker_first_driver": "0",  # one for each CPU that a node says it has
         }
         self._nodes = []
         subprocess.run(["ray", "get-auth-token", "--generate"], env=self.environment, check=True, capture_output=True)
@@ -143,6 +145,8 @@ def test_the_arithmetic_recipe_trains_on_two_nodes(cluster, arithmetic_data, tmp
         "VERL_PLATFORM": "cpu",
         "VERL_FILE_LOGGER_PATH": str(tmp_path / "metrics.jsonl"),
     }
+    # On each node, workers are forked from one process. Ray has a shell expand the command there.
+    forked = f"{sys.executable} -I -S {zygote.__file__} {cluster.folder}/zygote-$RAY_RAYLET_PID"
     status, log = run(
         [
             sys.executable,
@@ -153,6 +157,7 @@ def test_the_arithmetic_recipe_trains_on_two_nodes(cluster, arithmetic_data, tmp
                 "trainer.nnodes=2",
                 "trainer.total_training_steps=2",
                 "trainer.test_freq=-1",
+                f"+ray_kwargs.ray_init.runtime_env.py_executable='{forked}'",
             ),
         ],
         environment,
