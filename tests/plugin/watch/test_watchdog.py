@@ -107,6 +107,31 @@ def test_a_death_at_the_end_of_a_training_is_none(monkeypatch, capsys):
     assert found.broken == "" and capsys.readouterr().err == ""
 
 
+#: The beginning of what Ray 2.56 says.
+MEMORY = "6 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 10.0.0.1) was 22.39GB"
+
+
+@pytest.mark.parametrize(
+    ("answer", "dead"),
+    [
+        (ray.exceptions.OutOfMemoryError(f"{MEMORY}\nOOM kill reason: Memory usage exceeded threshold"), f"a ({MEMORY})"),
+        (ray.exceptions.RayActorError(error_msg=DIED), "a (process 4711: The actor is dead"),
+        (ray.exceptions.GetTimeoutError("it is busy"), ""),
+    ],
+)
+def test_what_ray_answers_for_an_actor_says_whether_it_is_dead(answer, dead, monkeypatch):
+    class Handle:
+        class __ray_call__:  # noqa: N801  (Ray's name)
+            remote = staticmethod(lambda probe: "answer")
+
+    def get(_):
+        raise answer
+
+    monkeypatch.setattr(watchdog.ray, "wait", lambda answers, **_: (answers, []))
+    monkeypatch.setattr(watchdog.ray, "get", get)
+    assert Actors(names=lambda: ["a"], get=lambda _: Handle).ask()[: len(dead)] == dead
+
+
 def test_a_silence_is_reported_until_something_is_done(monkeypatch, capsys):
     now = [0.0]
     monkeypatch.setattr(watchdog.time, "monotonic", lambda: now[0])

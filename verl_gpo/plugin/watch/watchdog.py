@@ -35,6 +35,8 @@ LOOK, ANSWER, GRACE = 4.0, 2.0, 4.0
 #: Interrupts before the process is ended in any case, and the seconds that the end of a run may take.
 _INTERRUPTS, _LAST = 3, 20.0
 _BUSY = "busy, or it cannot answer"
+#: What Ray answers for an actor that is dead; the second where its memory monitor ended it, to free memory.
+_DEAD = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
 
 
 class RunBroken(RuntimeError):
@@ -82,7 +84,7 @@ class Actors:
             del self._asked[name]
             try:
                 self.states[name] = ray.get(answer)
-            except ray.exceptions.RayActorError as error:
+            except _DEAD as error:
                 dead = dead or f"{name} ({reason(error)})"
             except Exception as error:  # an actor that cannot answer is not a dead one
                 logger.debug("%s did not say how it is: %r", name, error)
