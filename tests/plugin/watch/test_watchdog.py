@@ -114,7 +114,10 @@ MEMORY = "6 worker(s) were killed due to the node running low on memory. Memory 
 @pytest.mark.parametrize(
     ("answer", "dead"),
     [
-        (ray.exceptions.OutOfMemoryError(f"{MEMORY}\nOOM kill reason: Memory usage exceeded threshold"), f"a ({MEMORY})"),
+        (
+            ray.exceptions.OutOfMemoryError(f"{MEMORY}\nOOM kill reason: Memory usage exceeded threshold"),
+            f"a ({MEMORY})",
+        ),
         (ray.exceptions.RayActorError(error_msg=DIED), "a (process 4711: The actor is dead"),
         (ray.exceptions.GetTimeoutError("it is busy"), ""),
     ],
