@@ -231,6 +231,35 @@ def test_step_rewards_sum_to_the_outcome():
     assert step_rewards(credit, 1.0).tolist() == [0, 0.25, 0, 0.25, 0, 0.5]
 
 
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ((1, 1, 1, 0, 1, 1), [0, 0.25, 0.25, 0, 0, 0.5]),  # the second segment ends with an observation
+        ((1, 1, 0, 0, 1, 1), [0, 0.5, 0, 0, 0, 0.5]),  # it is one
+        ((0, 0, 1, 1, 1, 1), [0, 0, 0, 0.25, 0, 0.75]),  # nothing of the policy's stands before the first one's end
+        ((1, 1, 1, 1, 1, 0), [0, 0.25, 0, 0.25, 0.5, 0]),  # and the response ends with one
+    ],
+)
+def test_a_reward_on_an_observation_goes_to_the_policys_token_before_it(written, expected):
+    credit = StepCredit(0.5, (2, 4, 6), (0.25, 0.5, -0.25), (1.0, 0.5, 1.0))
+    assert step_rewards(credit, 1.0, written).tolist() == expected
+
+
+@given(st.lists(st.tuples(st.integers(2, 3), VALUES, VALUES), min_size=1, max_size=6), VALUES, st.data())
+def test_verls_gae_loses_no_reward_of_a_response_with_observations(runs, reward, data):
+    from verl.trainer.ppo.core_algos import compute_gae_advantage_return
+
+    ends = tuple(itertools.accumulate(length for length, _, _ in runs))
+    credit = StepCredit(0.0, ends, tuple(a for _, a, _ in runs), tuple(w for *_, w in runs))
+    tokens = st.lists(st.sampled_from((0, 1)), min_size=ends[-1], max_size=ends[-1])
+    written = data.draw(tokens.filter(lambda written: sum(written) > 1))  # verl normalizes by their variance
+    rewards_BT = step_rewards(credit, reward, written)[None]
+    mask_BT = torch.tensor([written], dtype=torch.float32)
+    assert float((rewards_BT * mask_BT).sum()) == pytest.approx(reward, abs=1e-5)
+    _, returns_BT = compute_gae_advantage_return(rewards_BT, torch.zeros_like(mask_BT), mask_BT, 1.0, 1.0)
+    assert float(returns_BT[0, written.index(1)]) == pytest.approx(reward, abs=1e-5)
+
+
 @given(st.lists(st.tuples(st.integers(1, 3), VALUES, VALUES), min_size=1, max_size=6), VALUES)
 def test_rewards_sum_to_the_outcome_whatever_the_weights(runs, reward):
     ends = tuple(itertools.accumulate(length for length, _, _ in runs))

@@ -146,24 +146,33 @@ def on_unsure_tokens(credit: StepCredit, log_probs_T: Sequence[float] | None, pr
     return StepCredit(credit.total, tuple(ends), tuple(advantages), tuple(weights))
 
 
-def step_rewards(credit: StepCredit, reward: float) -> torch.Tensor:
+def step_rewards(credit: StepCredit, reward: float, written_T: Sequence[int] | None = None) -> torch.Tensor:
     """The outcome reward, distributed over the ends of the segments: for an optimizer with a critic.
 
     The last token of a segment gets the segment's weighted advantage, and the last token of the response what is left.
     So the rewards of the row sum to the outcome reward. This is reward shaping by a potential (Ng, Harada and Russell,
     1999), the value of the state, so it does not change which policy is best.
 
+    A reward on a token that an environment wrote would be lost, because verl's GAE skips these tokens. It goes to the
+    policy's last token before it.
+
     Args:
         credit: of the response.
         reward: ``R(y)``.
+        written_T: 1 where the policy wrote the token and 0 where its environment did; None: the policy wrote them all.
 
     Returns:
         Token-level rewards of the response. Shape ``(T,)``.
     """
-    rewards_T = torch.zeros(credit.ends[-1], dtype=torch.float32)
+    length = credit.ends[-1]
+    own_T = np.arange(length)
+    if written_T is not None:  # position of the policy's last token so far, -1 before its first one
+        own_T = np.maximum.accumulate(np.where(np.asarray(written_T[:length], dtype=bool), own_T, -1))
+    rewards_T = torch.zeros(length, dtype=torch.float32)
     for end, advantage, weight in zip(credit.ends[:-1], credit.advantages, credit.weights, strict=False):
-        rewards_T[end - 1] = weight * advantage
-    rewards_T[-1] = reward - rewards_T[:-1].sum()
+        if own_T[end - 1] >= 0:
+            rewards_T[own_T[end - 1]] += weight * advantage
+    rewards_T[own_T[-1]] += reward - rewards_T.sum()
     return rewards_T
 
 

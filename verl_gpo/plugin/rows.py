@@ -59,7 +59,7 @@ async def credit_rows(
     fields: list[dict[str, Any]] = []
     for index, credit in credits.items():
         if estimator in BY_CRITIC:
-            fields.append({"rm_scores": step_rewards(credit, roots[index].reward)})
+            fields.append({"rm_scores": step_rewards(credit, roots[index].reward, roots[index].written)})
         else:
             fields.append({"uid": credited_uid(uid, credit)})
     await tq.async_kv_batch_put(
