@@ -233,7 +233,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--prompts", type=int, default=1024, help="prompts of the training step")
     parser.add_argument("--replicas", default="8,16,64", help="replicas of the engine, several by commas")
-    parser.add_argument("--steps", type=int, default=3, help="training steps, the first of which is reported apart")
+    parser.add_argument("--steps", type=int, default=7, help="training steps, the first of which is reported apart")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="write the rows to this JSON file")
     parser.add_argument("--page", type=Path, help="measure nothing, and write the figures of --out into this page")

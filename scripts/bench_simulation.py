@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections import deque
 from dataclasses import dataclass
 
 
@@ -41,13 +40,16 @@ class Hardware:
         token_seconds: seconds of one decoding step for a batch of one sequence.
         sequence_seconds: seconds that each further sequence adds to a decoding step.
         prefill_seconds: seconds for one prompt token that is not in the prefix cache.
-        max_sequences: largest number of sequences in the batch; further ones wait in the order of their arrival.
+        max_sequences: largest number of sequences in the batch; further ones wait.
+        by_priority: whether those that wait are taken by their priority (verl's ``rollout.scheduling_policy=priority``)
+            and not in the order of their arrival (``fcfs``).
     """
 
     token_seconds: float = 0.0124
     sequence_seconds: float = 1.08e-4
     prefill_seconds: float = 5e-5
     max_sequences: int = 256
+    by_priority: bool = True
 
 
 class Replica:
@@ -59,7 +61,7 @@ class Replica:
         self._steps = 0.0  # decoding steps done so far
         self._at = 0.0  # the time at which they were
         self._running: list[tuple[float, int, asyncio.Future[None]]] = []  # (steps at its end, number, who waits)
-        self._waiting: deque[tuple[int, float, asyncio.Future[None]]] = deque()
+        self._waiting: list[tuple[int, int, float, asyncio.Future[None]]] = []  # (priority, number, steps, who waits)
         self._numbers = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._cached: dict[object, int] = {}
@@ -78,13 +80,14 @@ class Replica:
             self.busy_seconds += now - self._at
         self._at = now
 
-    async def generate(self, key: object, context: int, tokens: int) -> int:
+    async def generate(self, key: object, context: int, tokens: int, priority: int = 0) -> int:
         """Generate tokens. Returns the number of context tokens that were in the prefix cache.
 
         Args:
             key: identifies the text of the context; requests with equal keys have the beginning of it in common.
             context: number of tokens of prompt and prefix.
             tokens: number of tokens to generate.
+            priority: the lower, the earlier.
         """
         cached = min(self._cached.get(key, 0), context)
         self._cached[key] = max(self._cached.get(key, 0), context)
@@ -92,7 +95,8 @@ class Replica:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._advance()
         self.load += 1
-        self._waiting.append((next(self._numbers), tokens + prefill, done))
+        rank = priority if self._hardware.by_priority else 0
+        heapq.heappush(self._waiting, (rank, next(self._numbers), tokens + prefill, done))
         self._admit()
         try:
             await done
@@ -102,7 +106,7 @@ class Replica:
 
     def _admit(self) -> None:
         while self._waiting and len(self._running) < self._hardware.max_sequences:
-            number, work, done = self._waiting.popleft()
+            _, number, work, done = heapq.heappop(self._waiting)
             heapq.heappush(self._running, (self._steps + work, number, done))
         self._plan()
 
@@ -131,10 +135,10 @@ class Cluster:
         self.replicas = [Replica(hardware) for _ in range(replicas)]
         self._home: dict[object, Replica] = {}
 
-    async def generate(self, sticky: object, key: object, context: int, tokens: int) -> int:
+    async def generate(self, sticky: object, key: object, context: int, tokens: int, priority: int = 0) -> int:
         if sticky not in self._home:
             self._home[sticky] = min(self.replicas, key=lambda replica: replica.load)
-        return await self._home[sticky].generate(key, context, tokens)
+        return await self._home[sticky].generate(key, context, tokens, priority)
 
     def occupancy(self, seconds: float, hardware: Hardware) -> float:
         """The share of the places in all batches that were used in ``seconds``."""

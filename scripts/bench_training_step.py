@@ -28,6 +28,8 @@ from verl_gpo.core.types import Continuation, ScoredContinuation, Trajectory
 LENGTH = 32_000
 WORKERS = 8
 PROMPT_TOKENS = 200
+#: Priorities at the engine. verl numbers the roots from 0 on, and requests of the search have 0.
+SEARCH, ROOT = 0, 1
 #: A newline ends a step. Other tokens do not matter.
 NEWLINE, WORD = 1, 2
 STEP_TOKENS, LOOP_STEP_TOKENS = 60, 11
@@ -145,9 +147,8 @@ class _Step:
         self.measured = Measured()
         self.reserved = config.reserved_rows if config else 0
         slots = max(1, config.max_in_flight * replicas // WORKERS) if config else 1
-        self.engines = [
-            ReentryProcedure(config, split, LENGTH, Scheduler(slots)) for _ in range(WORKERS if config else 0)
-        ]
+        self._schedulers = [Scheduler(slots) for _ in range(WORKERS)]
+        self.engines = [ReentryProcedure(config, split, LENGTH, own) for own in self._schedulers if config]
 
     async def run(self, batch: Sequence[Problem]) -> Measured:
         await asyncio.gather(*(self._prompt(problem) for problem in batch))
@@ -155,6 +156,10 @@ class _Step:
         measured.seconds = asyncio.get_running_loop().time()
         measured.occupancy = self.cluster.occupancy(measured.seconds, self.hardware)
         return measured
+
+    def scheduler_of(self, problem: Problem) -> Scheduler:
+        """That of the prompt's worker."""
+        return self._schedulers[problem.number % WORKERS]
 
     async def _prompt(self, problem: Problem) -> None:
         policy = _Policy(problem, self)
@@ -170,10 +175,17 @@ class _Step:
         waited, lengths = loop.time(), [len(root.token_ids) for root in roots]
         result = None
         if self.config and not late and (self.only is None or problem.number in self.only):
-            chain = self.memory.chains[worker].limit(self.number)
+            shadow = self.memory.chains[worker]
+            chain, speed = shadow.limit(self.number), shadow.speed(self.number)
             name = f"{self.seed}/{problem.number}"
             result = await self.engines[worker].run(
-                roots, policy, policy, name, self.memory.accounts[worker].of(self.number), longest_chain=chain
+                roots,
+                policy,
+                policy,
+                name,
+                self.memory.accounts[worker].of(self.number),
+                longest_chain=chain,
+                passed=lambda: speed * loop.time(),
             )
             measured.waits[problem.number] = loop.time() - waited
             self._note(problem, result)
@@ -187,7 +199,7 @@ class _Step:
             await asyncio.gather(*(policy.root(number) for number in range(started, self.n)))
         if self.memory and self.only is None:
             if result and result.chain:
-                self.memory.chains[worker].note(self.number, max(lengths), result.chain)
+                self.memory.chains[worker].note(self.number, max(lengths), result.chain, policy.longest_root)
             self.memory.note_roots(worker, self.number, policy.longest_root, policy.first_roots)
 
     def _note(self, problem: Problem, result: GroupResult) -> None:
@@ -220,7 +232,10 @@ class _Policy:
         if problem.loops and number == 0:
             tokens, reward, line = LENGTH, 0.0, LOOP_STEP_TOKENS
         began = loop.time()
-        await step.cluster.generate((self._name, 0), self._name, PROMPT_TOKENS, tokens)
+        root, scheduler = (self._name, number), step.scheduler_of(problem)
+        scheduler.root_sent(root)
+        await step.cluster.generate((self._name, 0), self._name, PROMPT_TOKENS, tokens, ROOT)
+        scheduler.root_back(root)
         step.measured.tokens += tokens
         self.longest_root = max(self.longest_root, loop.time() - began)
         if number < step.n - step.reserved:
@@ -236,7 +251,7 @@ class _Policy:
         step, context = self._step, PROMPT_TOKENS + len(prefix)
         tokens, reward = self._problem.answer(len(prefix), random.Random(f"{self._name}/{seed}"))
         tokens = min(tokens, max_tokens)
-        cached = await step.cluster.generate((self._name, lane), self._name, context, tokens)
+        cached = await step.cluster.generate((self._name, lane), self._name, context, tokens, SEARCH)
         step.measured.tokens += tokens
         step.measured.search_tokens += tokens
         if asyncio.get_running_loop().time() <= step.shadow:

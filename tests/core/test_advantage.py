@@ -148,7 +148,8 @@ def test_group_ids_may_be_numbers_and_may_look_like_ours():
         *(0.5, -0.5),
         *(0.5, -0.5),
     ]
-    assert not any(map(is_reentry_uid, ["me@example.org", "a@1.2", "p@gpo.0.1.x", "@", 7, ("p", 1)]))
+    assert not any(map(is_reentry_uid, ["me@example.org", "a@1.2", "p@gpo.0.1.x", "p@gpo.0.1", "@", 7, ("p", 1)]))
+    assert not any(map(is_reentry_uid, ["p@gpo.reset.0.1", "p@gpo.reset.0.1.00000000", "@gpo.reset."]))
     assert is_reentry_uid(reentry_uid("me@example.org", 0, 3))
 
 

@@ -158,8 +158,8 @@ def test_what_a_group_id_carries_comes_back_exactly(uid, runs, total):
 
 
 def test_other_group_ids_are_left_as_they_are():
-    uids = ["p", reentry_uid("p", 0, 2), 7, ("p", 1), "pad0", "me@gpo.credit"]
-    assert split_credits(uids) == (uids, [None] * 6)
+    uids = ["p", reentry_uid("p", 0, 2), 7, ("p", 1), "pad0", "me@gpo.credit", "p@gpo.credit.x;y", "p@gpo.credit.0;2:1"]
+    assert split_credits(uids) == (uids, [None] * 8)
 
 
 def test_lengths_that_do_not_agree_are_refused():

@@ -145,3 +145,29 @@ def test_a_request_that_is_given_up_leaves_its_place():
 def test_slots_are_at_least_one():
     with pytest.raises(ValueError, match="slots=0: must be at least 1"):
         Scheduler(0)
+
+
+def test_roots_take_slots_but_for_a_quarter():
+    async def main():
+        scheduler = Scheduler(8)
+        for number in range(7):
+            scheduler.root_sent(number)
+        queues = [scheduler.queue() for _ in range(8)]
+        end = asyncio.Event()
+
+        async def request(queue):
+            async with queue.slot(1):
+                await end.wait()
+
+        tasks = [asyncio.create_task(request(queue)) for queue in queues]
+        held = []
+        for back in (None, 6, 6, 5, 4, "never sent", 3, 2, 1, 0):
+            if back is not None:
+                scheduler.root_back(back)
+            await asyncio.sleep(0)
+            held.append(scheduler.held)
+        end.set()
+        await asyncio.gather(*tasks)
+        return held
+
+    assert asyncio.run(main()) == [2, 2, 2, 3, 4, 4, 5, 6, 7, 8]

@@ -52,17 +52,43 @@ def test_a_chain_by_hand():
     assert Chain(30).room == 0 and Chain(30).fits(10**9)
 
 
+def test_time_that_has_passed_counts_as_tokens_of_the_longest_root():
+    shadow = Shadow(1.0)
+    shadow.note(1, 100, 300, seconds=4.0)
+    shadow.note(1, 1000, 900, seconds=20.0)
+    shadow.note(2, 500, 200, seconds=25.0)  # it waited for a place in the engine
+    assert shadow.speed(2) == 50.0 and shadow.speed(3) == 40.0 and shadow.speed(6) == 20.0
+    assert shadow.speed(1) == shadow.speed(9) == seen(s1=[(100, 300)]).speed(2) == 0.0
+    seconds = 10.0
+    chain = Chain(300, 1000.0, passed=lambda: 40.0 * seconds)
+    assert chain.length == 400 and chain.fits(600) and not chain.fits(601) and chain.room == 600
+    seconds = 5.0
+    assert chain.length == 300 and chain.room == 700
+    seconds = 30.0
+    assert not chain.fits(0) and chain.room == 1
+
+
 # What a prompt does under a limit. Roots of 8 tokens in four steps; continuations have 2 tokens.
 
 REWARDS = {0: [1, 0], 2: [0, 1], 4: [0, 1], 6: [0, 1]}
 
 
-def run(limit, policy=None, roots=None, **settings):
+def run(limit, policy=None, roots=None, passed=lambda: 0.0, **settings):
     policy = policy or FakePolicy(REWARDS)
     engine = ReentryProcedure(GPOConfig(**settings), pairs_of_tokens, 12)
     roots = roots or [root(), root(reward=0.0, first=50)]
-    result = asyncio.run(engine.run(roots, policy, policy, longest_chain=limit))
+    result = asyncio.run(engine.run(roots, policy, policy, longest_chain=limit, passed=passed))
     return result, policy
+
+
+def test_a_prompt_that_waited_for_the_engine_is_searched_less_or_not_re_entered():
+    # The chain is 8 + 8 + 8 by tokens. By the time it is longer, from the first look on or only after the search.
+    assert not run(24)[0].shortened and not run(24, passed=lambda: 8.0)[0].late
+    late, policy = run(24, passed=lambda: 9.0)
+    assert late.shortened and not late.late and late.usage["value"].requests == 0
+    looks = iter([8.0, 8.0])
+    late, _ = run(24, passed=lambda: next(looks, 17.0))
+    assert not late.shortened and late.late and late.usage["reentry"].requests == 0
 
 
 def test_the_whole_chain_is_root_round_and_reentry():

@@ -36,6 +36,25 @@ def test_chains_are_bounded_by_the_longest_root_in_tokens():
     assert known.longest_chain(STEP) == 600.0 and known.longest_wait(STEP) == math.inf
 
 
+def test_the_time_of_a_prompt_counts_in_tokens_of_the_longest_root():
+    known = remembered(lateness(step_stretch=1.5), 2, [(100, 50.0, 120, 9.0), (400, 30.0, 500, 30.0)])
+
+    async def main():
+        clock, loop = known._clock, asyncio.get_running_loop()
+        clock.sent(loop.time())
+        await asyncio.sleep(7.0)
+        passed = known.passed(STEP, RootGroup(2, 2, "single_turn_agent", began=clock.now(loop.time())))
+        await asyncio.sleep(2.0)
+        return passed(), known.passed(9, RootGroup(2, 2, "single_turn_agent"))()
+
+    loop = VirtualLoop()
+    try:
+        now, unknown = loop.run_until_complete(main())
+    finally:
+        loop.close()
+    assert now == pytest.approx(16.0) and unknown == 0.0  # 400 tokens in 50 s, for 2 s
+
+
 def test_under_matched_rows_the_wait_for_the_first_roots_is_bounded_in_seconds():
     known = lateness(step_stretch=1.25, rows="matched")
     remembered(known, 2, [(100, 10.0, 120, 8.0), (400, 40.0, 500, 30.0)])
@@ -134,8 +153,19 @@ def test_a_worker_learns_from_its_prompts(start):
     # One prompt: a root of 19 tokens, a round and a rollout make a chain of three times as many: there is no shadow.
     assert run.worker._lateness.longest_chain(STEP) == math.inf  # its own step never limits it
     assert run.worker._lateness.longest_chain(STEP + 1) == math.inf
-    ((longest, chain),) = run.worker._lateness._chains._seen[STEP]
-    assert longest == len(ids(ANCHOR)) and chain == 3 * longest
+    ((longest, chain, seconds),) = run.worker._lateness._chains._seen[STEP]
+    assert longest == len(ids(ANCHOR)) and chain == 3 * longest and seconds > 0
+
+
+def test_under_full_determinism_no_choice_depends_on_the_time(start):
+    def asked_for_the_time(*settings):
+        run, asked = start("algorithm.gpo.step_stretch=1.0", *settings), []
+        run.worker._lateness.passed = lambda step, group: asked.append(step) or (lambda: 0.0)
+        run.prompt()
+        return asked
+
+    assert asked_for_the_time() == [STEP]
+    assert asked_for_the_time("actor_rollout_ref.rollout.full_determinism=true") == []
 
 
 def test_a_limit_on_chains_reaches_the_search(start):

@@ -295,8 +295,8 @@ class Settings:
     max_in_flight: int = option(
         256,
         integer(1),
-        "Number of continuations that may be in flight at once for each replica of the engine, all rollout "
-        "workers together.",
+        "Number of requests that may be in flight at once for each replica of the engine, all rollout workers "
+        "together. Roots count, too, but a quarter is for continuations alone.",
     )
     stall_timeout: float = option(
         600.0,

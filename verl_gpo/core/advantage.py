@@ -7,24 +7,25 @@ baseline is ``V(s_m)`` and never ``V(x)``, and root rows are compared with root 
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 
 import torch
 
-#: The end of the group id of a reset state. It contains no ``_``, because verl's keys forbid it in a uid.
-_RESET_STATE = re.compile(r"@gpo\.\d+\.\d+$")
+from .marks import marked, unmarked
+
+#: The mark of a reset state's group id.
+_RESET = "reset"
 
 
 def reentry_uid(prompt_uid: str, anchor: int, state: int) -> str:
     """Group id of the rollouts from state ``s_state`` of response ``anchor`` to the prompt ``prompt_uid``."""
-    return f"{prompt_uid}@gpo.{anchor}.{state}"
+    return marked(prompt_uid, _RESET, f"{anchor}.{state}")
 
 
 def is_reentry_uid(uid: Hashable) -> bool:
-    """Whether a group id belongs to rollouts from a reset state. A prompt's may be a number, or a text with ``@``."""
-    return isinstance(uid, str) and _RESET_STATE.search(uid) is not None
+    """Whether a group id belongs to rollouts from a reset state. A prompt's may be a number, or any text."""
+    return unmarked(uid, _RESET) is not None
 
 
 def is_alone(uids_B: Sequence[Hashable]) -> list[bool]:

@@ -29,7 +29,6 @@ them.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -37,10 +36,11 @@ import numpy as np
 import torch
 
 from .advantage import is_reentry_uid
+from .marks import marked, unmarked
 from .values import StateValue
 
-#: The end of the group id of a row with step credit. It contains no ``_``, because verl's keys forbid it in a uid.
-_CREDITED = re.compile(r"^(?P<uid>.*)@gpo\.credit\.(?P<total>[^;]+);(?P<runs>[^@]*)$", re.DOTALL)
+#: The mark of the group id of a row with step credit.
+_CREDIT = "credit"
 
 #: A variance of ``A_k``, as a share of the reward's squared range, below which the step cannot change the value.
 _CERTAIN = 1e-9
@@ -180,13 +180,13 @@ def credited_uid(uid: str, credit: StepCredit) -> str:
     """Group id of a row with step credit; :func:`split_credits` reads it.
 
     >>> credited_uid("p", StepCredit(0.5, (2, 4), (0.0, 0.5), (1.0, 0.25)))
-    'p@gpo.credit.0.5;2:0.0;4:0.5:0.25'
+    'p@gpo.credit.0.5;2:0.0;4:0.5:0.25.a332f1e2'
     """
     runs = (
         f"{end}:{advantage!r}" + ("" if weight == 1.0 else f":{weight!r}")
         for end, advantage, weight in zip(credit.ends, credit.advantages, credit.weights, strict=True)
     )
-    return f"{uid}@gpo.credit.{credit.total!r};{';'.join(runs)}"
+    return marked(uid, _CREDIT, ";".join((repr(credit.total), *runs)))
 
 
 def split_credits(uids_B: Sequence[Hashable]) -> tuple[list[Hashable], list[StepCredit | None]]:
@@ -194,14 +194,15 @@ def split_credits(uids_B: Sequence[Hashable]) -> tuple[list[Hashable], list[Step
     plain: list[Hashable] = []
     credits: list[StepCredit | None] = []
     for uid in uids_B:
-        found = _CREDITED.match(uid) if isinstance(uid, str) else None
-        plain.append(found["uid"] if found else uid)
-        credits.append(_read(found["total"], found["runs"]) if found else None)
+        found = unmarked(uid, _CREDIT)
+        plain.append(found[0] if found else uid)
+        credits.append(_read(found[1]) if found else None)
     return plain, credits
 
 
-def _read(total: str, runs: str) -> StepCredit:
-    parts = [run.split(":") for run in runs.split(";")]
+def _read(content: str) -> StepCredit:
+    total, *runs = content.split(";")
+    parts = [run.split(":") for run in runs]
     return StepCredit(
         float(total),
         tuple(int(part[0]) for part in parts),

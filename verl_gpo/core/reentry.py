@@ -82,6 +82,7 @@ class ReentryProcedure:
         given: Sequence[int] = (),
         keep_tokens: bool = False,
         longest_chain: float = math.inf,
+        passed: Callable[[], float] = lambda: 0.0,
     ) -> GroupResult:
         """Search the group's anchors for critical steps and sample new rollouts from the reset states.
 
@@ -98,6 +99,7 @@ class ReentryProcedure:
                 which this is too little is searched in fewer rounds, or not re-entered. Re-entry rollouts that reach
                 the limit are cut, and then the whole group is dropped, because the others are the short ones. Under
                 ``rows=matched`` it bounds the search alone, because roots would have to take the place of the group.
+            passed: the time since the roots were sent, in tokens.
 
         Returns:
             One :class:`Reentry` for each anchor. Anchors without tokens have no steps and so no critical one.
@@ -117,7 +119,7 @@ class ReentryProcedure:
         draw = Draw(sampler, scorer, self.response_length, seeds, self.scheduler, account, alone)
         search, rounds = SEARCHES[config.search](), result.effort == "search"
         longest = max(1, *(root.written_tokens for root in roots_N))
-        chain, pace = Chain(longest, longest_chain), _Pace(config, search, longest)
+        chain, pace = Chain(longest, longest_chain, passed), _Pace(config, search, longest)
         if search.looks and rounds and not chain.fits(pace.round + pace.reentry):
             rounds, result.shortened = False, True
         if search.looks and not rounds:

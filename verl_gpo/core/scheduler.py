@@ -6,6 +6,10 @@ short requests does not wait behind one that asks for thousands of long ones (st
 start tag that was served last, and the smallest start tag is served next. One prompt holds at most half of the slots,
 because a running request cannot be interrupted when a prompt with shorter requests arrives.
 
+Root rollouts are sent by verl and not by the scheduler, but they hold places of the engine, too. So slots are counted
+for both. A part of the slots is for the search alone: without it the prompts whose roots are back would wait for those
+whose roots are not.
+
 The token budget is in :mod:`verl_gpo.core.budget`.
 """
 
@@ -16,18 +20,18 @@ import heapq
 import itertools
 import math
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
-#: Share of the slots that one prompt may hold.
-_MOST_OF_SLOTS = 0.5
+#: Share of the slots that one prompt may hold, and share that roots do not take.
+_MOST_OF_SLOTS, _NOT_FOR_ROOTS = 0.5, 0.25
 
 
 class Scheduler:
     """Grants slots to the requests of many prompts.
 
     Args:
-        slots: requests in flight at once, at least 1.
+        slots: requests in flight at once, those of roots included, at least 1.
     """
 
     def __init__(self, slots: int):
@@ -36,6 +40,8 @@ class Scheduler:
         self.slots = slots
         self.held = 0
         self._most = math.ceil(slots * _MOST_OF_SLOTS)
+        self._least = math.ceil(slots * _NOT_FOR_ROOTS)
+        self._roots: set[Hashable] = set()
         self._served = 0.0  # V, in tokens
         self._numbers = itertools.count()
         #: (start tag, number, queue) of the first waiting request of each queue that may hold one more slot.
@@ -45,6 +51,16 @@ class Scheduler:
         """The queue of one prompt."""
         return Queue(self)
 
+    def root_sent(self, root: Hashable) -> None:
+        """A root rollout was sent to the engine. ``root`` is its name."""
+        self._roots.add(root)
+
+    def root_back(self, root: Hashable) -> None:
+        """It has come back, or has failed; called a second time, this does nothing."""
+        if root in self._roots:
+            self._roots.remove(root)
+            self._grant()
+
     def _offer(self, queue: Queue) -> None:
         """Add a queue's first request to the heap, unless it is there already or the queue holds enough slots."""
         if queue.waiting and not queue.offered and queue.held < self._most:
@@ -52,7 +68,8 @@ class Scheduler:
             heapq.heappush(self._heads, (queue.waiting[0][0], next(self._numbers), queue))
 
     def _grant(self) -> None:
-        while self.held < self.slots and self._heads:
+        slots = max(self.slots - len(self._roots), self._least)
+        while self.held < slots and self._heads:
             _, _, queue = heapq.heappop(self._heads)
             queue.offered = False
             while queue.waiting and queue.waiting[0][1].done():  # given up while it waited

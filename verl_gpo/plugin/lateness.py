@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 
 from ..config import GPOConfig
 from ..core.result import GroupResult
@@ -39,6 +40,11 @@ class Lateness:
         """Tokens that a prompt of this training step may generate one after another."""
         return self._chains.limit(step)
 
+    def passed(self, step: int, group: RootGroup) -> Callable[[], float]:
+        """The time since a prompt's roots were sent, in tokens of the longest root (:mod:`verl_gpo.core.shadow`)."""
+        loop, speed = asyncio.get_running_loop(), self._chains.speed(step)
+        return lambda: speed * (self._clock.now(loop.time()) - group.began)
+
     def longest_wait(self, step: int) -> float:
         """Seconds of work after which the rows that are kept for re-entry are started as roots.
 
@@ -69,7 +75,7 @@ class Lateness:
         """
         lengths = [len(output.response_ids) for output, _ in group.rollouts.values() if not isinstance(output, list)]
         if result is not None and result.chain and lengths:
-            self._chains.note(step, max(lengths), result.chain)
+            self._chains.note(step, max(lengths), result.chain, group.longest_seconds)
         if group.longest_seconds:
             self._waits.note(step, group.longest_seconds, waited)
             self._seconds.note(step, group.longest_seconds, 2 * waited)

@@ -122,6 +122,8 @@ class ReentryWorker(_AgentLoopWorker):
         if group is None:
             return await super()._run_agent_loop(sampling_params, trajectory, **kwargs)
         self._fill_if_late(group, sampling_params, trajectory, kwargs)
+        root = kwargs["uid"], kwargs["session_id"]
+        self._scheduler.root_sent(root)
         KEEP_STATES.set(self._gpo.enable)  # for this rollout alone: verl runs each one in a task of its own
         try:
             return await super()._run_agent_loop(sampling_params, trajectory, **kwargs)
@@ -129,6 +131,7 @@ class ReentryWorker(_AgentLoopWorker):
             group.failed = True
             raise
         finally:
+            self._scheduler.root_back(root)
             group.settled += 1
             if group.settled == group.expected:
                 await self._complete(group, sampling_params, trajectory, kwargs)
@@ -138,6 +141,7 @@ class ReentryWorker(_AgentLoopWorker):
 
     async def _agent_loop_postprocess(self, output: Any, validate: bool, **kwargs: Any) -> None:
         group, session = self._groups.get(kwargs["uid"]), kwargs["session_id"]
+        self._scheduler.root_back((kwargs["uid"], session))
         if group is not None and output:
             seconds = self._now() - group.sent.get(session, group.began)
             written = 0 if isinstance(output, list) else len(output.response_ids)
@@ -213,15 +217,16 @@ class ReentryWorker(_AgentLoopWorker):
         self, group: RootGroup, count: int, sampling_params: dict, trajectory: dict, kwargs: dict
     ) -> bool:
         """Sample more root rollouts of a prompt, as sessions of their own; True if one of them failed."""
-        roll_out, now = super()._run_agent_loop, self._now()
-        group.sent.update(dict.fromkeys(range(group.expected, group.expected + count), now))
+        roll_out, sessions = super()._run_agent_loop, range(group.expected, group.expected + count)
+        group.sent.update(dict.fromkeys(sessions, self._now()))
+        for session in sessions:
+            self._scheduler.root_sent((kwargs["uid"], session))
         outcomes = await asyncio.gather(
-            *(
-                roll_out(sampling_params, trajectory, **{**kwargs, "session_id": session})
-                for session in range(group.expected, group.expected + count)
-            ),
+            *(roll_out(sampling_params, trajectory, **{**kwargs, "session_id": session}) for session in sessions),
             return_exceptions=True,
         )
+        for session in sessions:
+            self._scheduler.root_back((kwargs["uid"], session))
         errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         for error in errors:
             logger.error("a root rollout of prompt %s failed", kwargs["uid"], exc_info=error)
@@ -256,6 +261,7 @@ class ReentryWorker(_AgentLoopWorker):
             given_steps(columns),
             keep_tokens=bool(gpo.trace_dir),
             longest_chain=self._lateness.longest_chain(step),
+            **({} if self.rollout_config.full_determinism else {"passed": self._lateness.passed(step, group)}),
         )
         if gpo.rows == "replaced":
             rows = await replace_rows(super()._agent_loop_postprocess, pairs, trajectories, result, scorer)
