@@ -158,14 +158,18 @@ def test_a_worker_learns_from_its_prompts(start):
 
 
 def test_under_full_determinism_no_choice_depends_on_the_time(start):
-    def asked_for_the_time(*settings):
-        run, asked = start("algorithm.gpo.step_stretch=1.0", *settings), []
-        run.worker._lateness.passed = lambda step, group: asked.append(step) or (lambda: 0.0)
-        run.prompt()
-        return asked
+    def passed(*settings):
+        lateness = start("algorithm.gpo.step_stretch=1.0", *settings).worker._lateness
+        remembered(lateness, 2, [(400, 50.0, 500, 30.0)])
 
-    assert asked_for_the_time() == [STEP]
-    assert asked_for_the_time("actor_rollout_ref.rollout.full_determinism=true") == []
+        async def after_two_seconds():
+            lateness._clock.sent(asyncio.get_running_loop().time() - 2.0)
+            return lateness.passed(STEP, RootGroup(2, 2, "single_turn_agent"))()
+
+        return asyncio.run(after_two_seconds())
+
+    assert passed() == pytest.approx(16.0, rel=0.1)
+    assert passed("actor_rollout_ref.rollout.full_determinism=true") == 0.0
 
 
 def test_a_limit_on_chains_reaches_the_search(start):

@@ -192,7 +192,7 @@ def test_all_stores_every_valued_state_as_a_group_of_its_own(start):
     assert groups == {reentry_uid("p", 0, k): N_MC for k in (1, 2, 3)}
     assert run.metrics["gpo/tokens/learnt_share"] == 1.0
     for row in run.reentry_rows().values():
-        kept = {1: 5, 2: 10, 3: 15}[int(row["uid"].rpartition(".")[2])]
+        kept = {reentry_uid("p", 0, k): 5 * k for k in (1, 2, 3)}[row["uid"]]
         assert row["response_mask"].tolist()[:kept] == [0] * kept and all(row["response_mask"].tolist()[kept:])
 
 

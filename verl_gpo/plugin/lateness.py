@@ -27,10 +27,11 @@ class Lateness:
     Args:
         gpo: the settings.
         clock: seconds in which the engine worked.
+        by_time: whether the time that has passed counts for chains; without it equal answers give equal choices.
     """
 
-    def __init__(self, gpo: GPOConfig, clock: EngineClock):
-        self._clock = clock
+    def __init__(self, gpo: GPOConfig, clock: EngineClock, by_time: bool = True):
+        self._clock, self._by_time = clock, by_time
         self._chains = Shadow(gpo.step_stretch)
         matched = bool(gpo.reserved_rows)
         self._seconds = Shadow(gpo.step_stretch * matched)
@@ -42,7 +43,7 @@ class Lateness:
 
     def passed(self, step: int, group: RootGroup) -> Callable[[], float]:
         """The time since a prompt's roots were sent, in tokens of the longest root (:mod:`verl_gpo.core.shadow`)."""
-        loop, speed = asyncio.get_running_loop(), self._chains.speed(step)
+        loop, speed = asyncio.get_running_loop(), self._chains.speed(step) * self._by_time
         return lambda: speed * (self._clock.now(loop.time()) - group.began)
 
     def longest_wait(self, step: int) -> float:

@@ -68,7 +68,7 @@ class ReentryWorker(_AgentLoopWorker):
         splitter = configured_splitter(self._gpo, self._decode)
         self._scheduler = Scheduler(slots_of_a_worker(self.config, self._gpo))
         self._clock = EngineClock()
-        self._lateness = Lateness(self._gpo, self._clock)
+        self._lateness = Lateness(self._gpo, self._clock, by_time=not self.rollout_config.full_determinism)
         algorithm = self.config.algorithm
         self._smallest_group = smallest_group(algorithm.adv_estimator, self._gpo.base_estimator)
         self._procedure = ReentryProcedure(
@@ -261,7 +261,7 @@ class ReentryWorker(_AgentLoopWorker):
             given_steps(columns),
             keep_tokens=bool(gpo.trace_dir),
             longest_chain=self._lateness.longest_chain(step),
-            **({} if self.rollout_config.full_determinism else {"passed": self._lateness.passed(step, group)}),
+            passed=self._lateness.passed(step, group),
         )
         if gpo.rows == "replaced":
             rows = await replace_rows(super()._agent_loop_postprocess, pairs, trajectories, result, scorer)
