@@ -235,6 +235,12 @@ def main() -> None:
     parser.add_argument("--replicas", default="8,16,64", help="replicas of the engine, several by commas")
     parser.add_argument("--steps", type=int, default=7, help="training steps, the first of which is reported apart")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--policy",
+        choices=("priority", "fcfs"),
+        default="priority",
+        help="in which order the engine takes waiting requests (verl's rollout.scheduling_policy)",
+    )
     parser.add_argument("--out", type=Path, help="write the rows to this JSON file")
     parser.add_argument("--page", type=Path, help="measure nothing, and write the figures of --out into this page")
     args = parser.parse_args()
@@ -242,7 +248,7 @@ def main() -> None:
         return write_page(args.page, args.out)
     if args.prompts < 8 or args.steps < 2:
         parser.error("--prompts must be at least 8, and --steps at least 2")
-    console, hardware = Console(highlight=False, width=200), Hardware()
+    console, hardware = Console(highlight=False, width=200), Hardware(by_priority=args.policy == "priority")
     console.print("hardware (assumed):", asdict(hardware))
     batches = [problems(args.prompts, args.seed + step) for step in range(args.steps)]
     found = []
@@ -258,7 +264,7 @@ def main() -> None:
     }
     listed = bounds(found, memory)
     if args.out:
-        arguments = {key: getattr(args, key) for key in ("prompts", "replicas", "steps", "seed")}
+        arguments = {key: getattr(args, key) for key in ("prompts", "replicas", "steps", "seed", "policy")}
         kept = {"hardware": asdict(hardware), "arguments": arguments, "rows": found, "memory": memory}
         args.out.write_text(json.dumps(kept, indent=1) + "\n")
     console.print(table_of(found))
