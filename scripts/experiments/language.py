@@ -86,7 +86,8 @@ def short(runs: Sequence[Run]) -> str:
     (problems,) = {point.problems for run in mine for point in run.points}
     note = (
         "A language model, SmolLM2-135M-Instruct, after a short supervision on counting legs; "
-        f"{steps} training steps of {prompts} prompts, accuracy on {problems} held-out problems. A row of one seed "
-        "is no ranking ([recipes/smollm2](recipes/smollm2/README.md))."
+        f"{steps} training steps of {prompts} prompts, accuracy on {problems} held-out problems. Rows of one or two "
+        "seeds are no ranking; an interval over two seeds is narrow or wide by chance "
+        "([recipes/smollm2](recipes/smollm2/README.md))."
     )
     return f"{table((*head, 'x tokens', 'x rows', 'x optimizer steps'), rows, 2)}\n\n{note}"
