@@ -104,12 +104,12 @@ def test_two_training_steps_with_gpo(data, tmp_path):
     assert sorted(metrics) == [1, 2]
     for step in (1, 2):
         assert_trained(metrics[step])
+        assert metrics[step]["gpo/tokens/value"] > 0 and metrics[step]["gpo/steps"] > 1
         for row in rows[step]:
             # The chat template, in full, with prompts of different lengths and without padding in the text.
             assert row["input"].startswith("system\nYou are a helpful AI assistant named SmolLM"), row["input"]
             assert row["input"].rstrip().endswith("assistant") and "<|endoftext|>" not in row["input"]
         assert len({len(row["input"]) for row in rows[step]}) == 2
-    assert sum(metrics[step]["gpo/tokens/value"] for step in (1, 2)) > 0
     frame = trace_frame(tmp_path / "gpo" / "traces")
     assert len(frame) == 4 and frame["n_steps"].gt(1).any()
     assert frame["critical_step"].notna().any()

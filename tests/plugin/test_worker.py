@@ -240,3 +240,14 @@ def test_prompts_do_not_mix(start):
         assert mine == {f"{uid}_{i}_0": uid if i < N else reentry_uid(uid, 0, 0) for i in range(N + N_REENTRY)}
         assert TAG in run.queue.tags[f"{uid}_0_0"]
     assert run.worker._groups == {}
+
+
+@pytest.mark.parametrize("rows", ["added", "matched"])
+def test_every_root_holds_a_slot_until_it_is_back(rows, start):
+    run = start(f"algorithm.gpo.rows={rows}")
+    scheduler, sent = run.worker._scheduler, []
+    original = scheduler.root_sent
+    scheduler.root_sent = lambda root: (sent.append(root), original(root))
+    run.prompt()
+    assert len(sent) == len(set(sent)) == len(run.queue.rows()) - len(run.reentry_rows()) > 0
+    assert scheduler._roots == set()

@@ -17,9 +17,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Hashable
 
-#: Hexadecimal digits of a checksum.
-_DIGITS = 8
-
 
 def marked(uid: str, kind: str, content: str) -> str:
     """A group id that says what its rows are.
@@ -43,4 +40,4 @@ def unmarked(uid: Hashable, kind: str) -> tuple[str, str] | None:
 
 
 def _checksum(text: str) -> str:
-    return f"{zlib.crc32(text.encode(errors='surrogatepass')):0{_DIGITS}x}"
+    return f"{zlib.crc32(text.encode(errors='surrogatepass')):08x}"

@@ -122,19 +122,25 @@ class ReentryWorker(_AgentLoopWorker):
         if group is None:
             return await super()._run_agent_loop(sampling_params, trajectory, **kwargs)
         self._fill_if_late(group, sampling_params, trajectory, kwargs)
-        root = kwargs["uid"], kwargs["session_id"]
-        self._scheduler.root_sent(root)
         KEEP_STATES.set(self._gpo.enable)  # for this rollout alone: verl runs each one in a task of its own
         try:
-            return await super()._run_agent_loop(sampling_params, trajectory, **kwargs)
+            return await self._roll_out(sampling_params, trajectory, **kwargs)
         except BaseException:
             group.failed = True
             raise
         finally:
-            self._scheduler.root_back(root)
             group.settled += 1
             if group.settled == group.expected:
                 await self._complete(group, sampling_params, trajectory, kwargs)
+
+    async def _roll_out(self, sampling_params: dict, trajectory: dict, **kwargs: Any) -> Any:
+        """verl's own method, for a root; it holds a slot of the scheduler until its tokens are back, or it fails."""
+        root = kwargs["uid"], kwargs["session_id"]
+        self._scheduler.root_sent(root)
+        try:
+            return await super()._run_agent_loop(sampling_params, trajectory, **kwargs)
+        finally:
+            self._scheduler.root_back(root)
 
     async def _compute_score(self, outputs: list[AgentLoopOutput], kwargs: dict) -> None:
         await self._rewards.checked(super()._compute_score(outputs, kwargs=kwargs), outputs[-1])
@@ -217,16 +223,12 @@ class ReentryWorker(_AgentLoopWorker):
         self, group: RootGroup, count: int, sampling_params: dict, trajectory: dict, kwargs: dict
     ) -> bool:
         """Sample more root rollouts of a prompt, as sessions of their own; True if one of them failed."""
-        roll_out, sessions = super()._run_agent_loop, range(group.expected, group.expected + count)
+        sessions = range(group.expected, group.expected + count)
         group.sent.update(dict.fromkeys(sessions, self._now()))
-        for session in sessions:
-            self._scheduler.root_sent((kwargs["uid"], session))
         outcomes = await asyncio.gather(
-            *(roll_out(sampling_params, trajectory, **{**kwargs, "session_id": session}) for session in sessions),
+            *(self._roll_out(sampling_params, trajectory, **{**kwargs, "session_id": session}) for session in sessions),
             return_exceptions=True,
         )
-        for session in sessions:
-            self._scheduler.root_back((kwargs["uid"], session))
         errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         for error in errors:
             logger.error("a root rollout of prompt %s failed", kwargs["uid"], exc_info=error)
